@@ -1,0 +1,37 @@
+# Everything a user needs, in .venv. PYTHON chooses the interpreter: make setup PYTHON=python3.12
+PYTHON ?= python3
+PY := .venv/bin/python
+
+.PHONY: setup demo test lint format bench clean
+
+setup: .venv/installed
+
+# The last line starts DeepSpeed once, so that it compiles its C++ extension now and not in a run.
+.venv/installed: setup.cfg
+	$(PYTHON) -m venv .venv
+	$(PY) -m pip install -q torch torchvision
+	$(PY) -m pip install -q -e '.[all]'
+	$(PY) -c 'from diffmae_video.training.engine import start_process; start_process()'
+	touch $@
+
+demo: setup
+	$(PY) tools/demo.py
+
+test: setup
+	$(PY) -m pytest
+
+lint: setup
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+
+format: setup
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+bench: setup
+	$(PY) tools/benchmark.py train
+	$(PY) tools/benchmark.py sample
+
+clean:
+	rm -rf .venv outputs

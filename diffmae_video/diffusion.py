@@ -1,0 +1,216 @@
+"""Diffusion on patches: the noise schedule, the forward process and the samplers.
+
+Timesteps run from 1 (nearly clean) to T (nearly pure noise); "t = 0" is the clean signal, with
+``abar = 1``. All samplers work on predictions of x0, so nothing is ever divided by
+``sqrt(abar_t)``, which is 4e-6 at t = T.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from diffmae_video.errors import InputError, require
+
+SCHEDULES = ("linear", "cosine")
+SAMPLERS = ("ddpm", "ddim", "dpm++")
+SPACINGS = ("angle", "t")
+
+PredictX0 = Callable[[Tensor, Tensor], Tensor]
+
+
+class NoiseSchedule:
+    """The variance schedule, as float64 tables.
+
+    The tables are no module buffers: a cast to bf16 would turn ``abar = .9994`` into 1.
+
+    Args:
+        kind: ``linear``, beta from 1e-4 to 0.02 (Ho et al. 2020), or ``cosine`` (Nichol &
+            Dhariwal 2021, s = 0.008, beta at most 0.999).
+        rho: exponent, ``beta_t -> beta_t ** rho``; below 1 means more noise (DiffMAE: 0.8).
+        timesteps: T.
+
+    Attributes:
+        betas, alphas_cumprod: float64 [T]; index 0 is t = 1.
+
+    Raises:
+        InputError: an unknown kind, rho not above 0, or fewer than one timestep.
+    """
+
+    def __init__(self, kind: str = "linear", rho: float = 0.8, timesteps: int = 1000) -> None:
+        if timesteps < 1:
+            raise InputError(f"a schedule needs at least one timestep, got {timesteps}")
+        if not rho > 0:
+            raise InputError(f"rho is an exponent above 0, got {rho}")
+        if kind == "linear":
+            betas = torch.linspace(1e-4, 0.02, timesteps, dtype=torch.float64)
+        elif kind == "cosine":
+            s = torch.arange(timesteps + 1, dtype=torch.float64) / timesteps
+            f = torch.cos((s + 0.008) / 1.008 * math.pi / 2) ** 2
+            betas = (1 - f[1:] / f[:-1]).clamp(max=0.999)
+        else:
+            raise InputError(f"unknown schedule {kind!r}; there are {', '.join(SCHEDULES)}")
+        self.kind, self.rho, self.timesteps = kind, rho, timesteps
+        self.betas = betas**rho
+        self.alphas_cumprod = torch.cumprod(1 - self.betas, dim=0)
+        self._on_device: dict[torch.device, tuple[Tensor, Tensor]] = {}
+
+    def signal_and_noise(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """``sqrt(abar_t)`` and ``sqrt(1 - abar_t)`` for t, int64 in 1..T; float32, of t's shape."""
+        if t.device not in self._on_device:  # one copy per device: no host sync in a step
+            tables = self.alphas_cumprod.sqrt(), (1 - self.alphas_cumprod).sqrt()
+            self._on_device[t.device] = (tables[0].float().to(t.device), tables[1].float().to(t.device))
+        signal, noise = self._on_device[t.device]
+        return signal[t - 1], noise[t - 1]
+
+    def add_noise(self, x0: Tensor, t: Tensor, noise: Tensor) -> Tensor:
+        """``xt = sqrt(abar_t) x0 + sqrt(1 - abar_t) noise``, in float32.
+
+        Shapes: x0 and noise [B, M, P], t [B].
+        """
+        signal, sigma = self.signal_and_noise(t)
+        return signal[:, None, None] * x0.float() + sigma[:, None, None] * noise.float()
+
+    def sampling_timesteps(self, steps: int, spacing: str = "angle") -> list[int]:
+        """``steps`` strictly falling timesteps, the first of them T.
+
+        ``angle`` spaces them evenly in ``arccos(sqrt(abar_t))`` from that of T down to 0, the last
+        (clean) one dropped; ``t`` spaces them evenly in t. Each is rounded to the nearest timestep
+        and moved to a free neighbour where two fall together. Our choice; with rho 0.8 most
+        timesteps are nearly pure noise, and steps spaced evenly in t are wasted there.
+
+        Raises:
+            InputError: steps outside 1..T, or an unknown spacing.
+        """
+        if not 1 <= steps <= self.timesteps:
+            raise InputError(f"steps must be from 1 to T = {self.timesteps}, got {steps}")
+        even = torch.arange(steps, 0, -1, dtype=torch.float64) / steps
+        if spacing == "angle":
+            angles = torch.arccos(self.alphas_cumprod.sqrt())  # rises with t
+            wanted = even * angles[-1]
+            above = torch.searchsorted(angles, wanted).clamp(1, max(1, self.timesteps - 1))
+            above = above.clamp(max=self.timesteps - 1)
+            below = (above - 1).clamp(min=0)
+            nearest = torch.where(wanted - angles[below] <= angles[above] - wanted, below, above) + 1
+            nearest[0] = self.timesteps  # near T many angles are equal in float64
+        elif spacing == "t":
+            nearest = (even * self.timesteps).round().long()
+        else:
+            raise InputError(f"unknown spacing {spacing!r}; there are {', '.join(SPACINGS)}")
+        timesteps: list[int] = []
+        for i, t in enumerate(nearest.tolist()):
+            t = max(t, steps - i)  # leaves room for the steps that follow
+            timesteps.append(min(t, timesteps[-1] - 1) if timesteps else t)
+        return timesteps
+
+
+class Sample(NamedTuple):
+    """What :func:`sample` returns with ``return_steps``.
+
+    Attributes:
+        sample: the x0 of the last step, of the noise's shape.
+        steps: every step's x0 prediction [S, ...], t = T first.
+        timesteps: the S timesteps.
+    """
+
+    sample: Tensor
+    steps: Tensor
+    timesteps: list[int]
+
+
+def sample(
+    predict_x0: PredictX0,
+    noise: Tensor,
+    schedule: NoiseSchedule,
+    sampler: str = "ddpm",
+    steps: int = 1000,
+    spacing: str = "angle",
+    eta: float = 0.0,
+    generator: torch.Generator | None = None,
+    return_steps: bool = False,
+) -> Tensor | Sample:
+    """Runs the reverse process from pure noise.
+
+    Args:
+        predict_x0: ``(xt, t) -> x0`` with xt of the noise's shape and t int64 [B] in 1..T.
+        noise: x_T [B, ...], standard normal.
+        sampler: ``ddpm``, ancestral with the posterior's variance (Ho et al. 2020); ``ddim`` (Song
+            et al. 2021); ``dpm++``, second-order multistep DPM-Solver++ (Lu et al. 2022, through
+            diffusers).
+        steps: 1 to T.
+        spacing: see :meth:`NoiseSchedule.sampling_timesteps`.
+        eta: DDIM's share of fresh noise; 0 is deterministic.
+        generator: for the fresh noise of ``ddpm`` and of ``ddim`` with eta.
+        return_steps: keep every step's x0 prediction.
+
+    Returns:
+        The sample, of the noise's shape, in float32; with ``return_steps`` a :class:`Sample`.
+
+    Raises:
+        InputError: an unknown sampler or spacing, or steps outside 1..T.
+        MissingExtraError: ``dpm++`` without diffusers installed.
+    """
+    if sampler not in SAMPLERS:
+        raise InputError(f"unknown sampler {sampler!r}; there are {', '.join(SAMPLERS)}")
+    timesteps = schedule.sampling_timesteps(steps, spacing)
+    kept: list[Tensor] = []
+
+    def predict(xt: Tensor, t: int) -> Tensor:
+        x0 = predict_x0(xt, torch.full((len(xt),), t, dtype=torch.int64, device=xt.device)).float()
+        if return_steps:
+            kept.append(x0)
+        return x0
+
+    if sampler == "dpm++":
+        x = _dpm_solver(predict, noise.float(), schedule, timesteps)
+    else:
+        x = _ancestral(
+            predict, noise.float(), schedule, timesteps, 1.0 if sampler == "ddpm" else eta, generator
+        )
+    return Sample(x, torch.stack(kept), timesteps) if return_steps else x
+
+
+def _ancestral(
+    predict: Callable[[Tensor, int], Tensor],
+    x: Tensor,
+    schedule: NoiseSchedule,
+    timesteps: list[int],
+    eta: float,
+    generator: torch.Generator | None,
+) -> Tensor:
+    """DDIM with a share eta of fresh noise. At eta = 1 it is DDPM: the same mean and variance as
+    the posterior q(x_s | x_t, x0), written by the noise in x_t (DDIM, section 4.1).
+    """
+    abar = [1.0, *schedule.alphas_cumprod.tolist()]
+    for t, s in zip(timesteps, [*timesteps[1:], 0], strict=True):
+        x0 = predict(x, t)
+        if s == 0:
+            return x0
+        sigma2 = eta**2 * (1 - abar[s]) / (1 - abar[t]) * (1 - abar[t] / abar[s])
+        # sqrt(1 - abar_s - sigma2) * eps with eps = (x - sqrt(abar_t) x0) / sqrt(1 - abar_t)
+        c = math.sqrt(max(0.0, 1 - abar[s] - sigma2) / (1 - abar[t]))
+        x = c * x + (math.sqrt(abar[s]) - c * math.sqrt(abar[t])) * x0
+        if sigma2 > 0:
+            x = x + math.sqrt(sigma2) * torch.randn(x.shape, generator=generator, device=x.device)
+    raise AssertionError("unreachable: the last step ends at 0")
+
+
+def _dpm_solver(
+    predict: Callable[[Tensor, int], Tensor], x: Tensor, schedule: NoiseSchedule, timesteps: list[int]
+) -> Tensor:
+    solver = require("diffusers", "samplers").DPMSolverMultistepScheduler(
+        num_train_timesteps=schedule.timesteps,
+        trained_betas=schedule.betas.tolist(),
+        prediction_type="sample",
+        algorithm_type="dpmsolver++",
+        final_sigmas_type="zero",
+    )
+    solver.alphas_cumprod = schedule.alphas_cumprod  # diffusers multiplies up betas in float32
+    solver.set_timesteps(timesteps=[t - 1 for t in timesteps], device=x.device)  # it counts from 0
+    for t in timesteps:
+        x = solver.step(predict(x, t), t - 1, x).prev_sample
+    return x

@@ -1,0 +1,195 @@
+"""Masks: which patches of a clip the encoder sees, and which ones are to be predicted."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from diffmae_video.errors import InputError
+from diffmae_video.tokens import Triple
+
+MASKS = ("random", "tube", "center")
+
+
+@dataclass(frozen=True)
+class Mask:
+    """Indices of the visible and the masked tokens of a batch of clips.
+
+    Both are int64, ascending along the tokens, and of one static shape per batch. A token's index
+    is ``(t * h + row) * w + column``.
+
+    Attributes:
+        visible: [B, V].
+        masked: [B, M], with V + M = t * h * w.
+        grid: (t, h, w), in patches.
+    """
+
+    visible: Tensor
+    masked: Tensor
+    grid: Triple
+
+    # --- kinds -------------------------------------------------------------------------------
+
+    @classmethod
+    def random(
+        cls,
+        batch: int,
+        grid: Triple,
+        ratio: float,
+        generator: torch.Generator | None = None,
+        device: torch.device | str | None = None,
+    ) -> Mask:
+        """Masks a share ``ratio`` of all spacetime patches, uniformly and apart for each clip.
+
+        ``V = floor(N * (1 - ratio) + 1e-6)``, at least 1. Source: MAE; DiffMAE's video masks.
+
+        Raises:
+            InputError: the ratio leaves nothing visible or nothing masked.
+        """
+        order = _random_order(batch, math.prod(grid), generator, device)
+        return cls._split(order, _visible_count(math.prod(grid), ratio), grid)
+
+    @classmethod
+    def tube(
+        cls,
+        batch: int,
+        grid: Triple,
+        ratio: float,
+        generator: torch.Generator | None = None,
+        device: torch.device | str | None = None,
+    ) -> Mask:
+        """Masks one random 2-D pattern, repeated over time. Source: VideoMAE."""
+        t, h, w = grid
+        order = _random_order(batch, h * w, generator, device)
+        masked = torch.ones(batch, h * w, dtype=torch.bool, device=order.device)
+        masked.scatter_(1, order[:, : _visible_count(h * w, ratio)], False)
+        return cls.from_bool(masked.view(batch, 1, h, w).expand(-1, t, -1, -1))
+
+    @classmethod
+    def center(cls, batch: int, grid: Triple, device: torch.device | str | None = None) -> Mask:
+        """Masks the central half of height and width at all times. Source: DiffMAE's project page."""
+        t, h, w = grid
+        high, wide = max(1, h // 2), max(1, w // 2)
+        top, left = (h - high) // 2, (w - wide) // 2
+        masked = torch.zeros(batch, t, h, w, dtype=torch.bool, device=device)
+        masked[:, :, top : top + high, left : left + wide] = True
+        return cls.from_bool(masked)
+
+    @classmethod
+    def draw(
+        cls,
+        kind: str,
+        batch: int,
+        grid: Triple,
+        ratio: float,
+        generator: torch.Generator | None = None,
+        device: torch.device | str | None = None,
+    ) -> Mask:
+        """A mask of a kind given by name; ``center`` has a ratio of its own.
+
+        Raises:
+            InputError: an unknown kind, or a ratio that leaves nothing visible or nothing masked.
+        """
+        if kind not in MASKS:
+            raise InputError(f"unknown mask {kind!r}; there are {', '.join(MASKS)}")
+        if kind == "center":
+            return cls.center(batch, grid, device)
+        return getattr(cls, kind)(batch, grid, ratio, generator=generator, device=device)
+
+    # --- from and to other forms -------------------------------------------------------------
+
+    @classmethod
+    def from_bool(cls, masked: Tensor) -> Mask:
+        """From a picture of the mask: bool [B, t, h, w] in patches, True where masked.
+
+        Raises:
+            InputError: nothing is visible or nothing is masked, or the clips of the batch differ
+                in how many patches they mask (a batch has one static shape).
+        """
+        grid = (int(masked.shape[1]), int(masked.shape[2]), int(masked.shape[3]))
+        flat = masked.flatten(1)
+        counts = flat.sum(1)
+        count = int(counts[0])
+        if bool((counts != count).any()):
+            raise InputError(
+                f"the clips of a batch must mask the same number of patches, got {counts.tolist()}; "
+                "inpaint them one at a time"
+            )
+        # A stable sort keeps indices ascending on both sides of the split.
+        order = flat.to(torch.uint8).argsort(dim=1, stable=True)
+        return cls._split(order, _check_visible(flat.shape[1] - count, flat.shape[1]), grid, ordered=True)
+
+    @classmethod
+    def cat(cls, masks: Sequence[Mask]) -> Mask:
+        """One batch of several masks of the same grid and counts, in order."""
+        if len({(m.grid, m.visible.shape[1]) for m in masks}) != 1:
+            raise InputError("only masks of one grid and one number of visible patches make a batch")
+        return cls(torch.cat([m.visible for m in masks]), torch.cat([m.masked for m in masks]), masks[0].grid)
+
+    def to_bool(self) -> Tensor:
+        """A picture of the mask: bool [B, t, h, w], True where masked."""
+        flat = torch.zeros(self.batch, math.prod(self.grid), dtype=torch.bool, device=self.masked.device)
+        return flat.scatter_(1, self.masked, True).view(-1, *self.grid)
+
+    def to_pixels(self, patch: Triple) -> Tensor:
+        """A picture of the mask at pixel size: bool [B, 1, T, H, W], True where masked."""
+        picture = self.to_bool()[:, None]
+        for dim, side in zip((2, 3, 4), patch, strict=True):
+            picture = picture.repeat_interleave(side, dim=dim)
+        return picture
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Mask:
+        """The same mask on a device."""
+        return Mask(
+            self.visible.to(device, non_blocking=non_blocking),
+            self.masked.to(device, non_blocking=non_blocking),
+            self.grid,
+        )
+
+    @property
+    def batch(self) -> int:
+        return self.visible.shape[0]
+
+    @property
+    def ratio(self) -> float:
+        """The share of patches that are masked."""
+        return self.masked.shape[1] / math.prod(self.grid)
+
+    @classmethod
+    def _split(cls, order: Tensor, visible: int, grid: Triple, ordered: bool = False) -> Mask:
+        first, last = order[:, :visible], order[:, visible:]
+        if not ordered:
+            first, last = first.sort(dim=1).values, last.sort(dim=1).values
+        return cls(first.contiguous(), last.contiguous(), grid)
+
+
+def _random_order(
+    batch: int, count: int, generator: torch.Generator | None, device: torch.device | str | None
+) -> Tensor:
+    if generator is not None:
+        device = generator.device if device is None else device
+        return (
+            torch.rand(batch, count, generator=generator, device=generator.device).argsort(dim=1).to(device)
+        )
+    return torch.rand(batch, count, device=device).argsort(dim=1)
+
+
+def _visible_count(count: int, ratio: float) -> int:
+    if not 0 < ratio < 1:
+        raise InputError(
+            f"mask ratio {ratio}: a ratio of 1 leaves nothing visible and one of 0 nothing masked; "
+            "give a value between them"
+        )
+    return _check_visible(max(1, math.floor(count * (1 - ratio) + 1e-6)), count)
+
+
+def _check_visible(visible: int, count: int) -> int:
+    if visible <= 0:
+        raise InputError(f"the mask leaves none of the {count} patches visible; mask fewer")
+    if visible >= count:
+        raise InputError(f"the mask leaves none of the {count} patches masked; mask more")
+    return visible

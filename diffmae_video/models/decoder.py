@@ -1,0 +1,162 @@
+"""The decoders: noised tokens in, their clean pixels out, conditioned on the encoder's latents.
+
+Three kinds (DiffMAE, section on decoder design): ``cross`` attends to the visible latents only,
+``cross_self`` adds self-attention among the noised tokens, ``joint`` is self-attention over both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from timm.layers import Mlp
+from timm.models.vision_transformer import Attention
+from torch import Tensor, nn
+
+from diffmae_video.errors import InputError
+from diffmae_video.masks import Mask
+from diffmae_video.models.layers import (
+    CrossAttention,
+    Positions,
+    TimestepEmbedding,
+    initialize_linear,
+    vit_block,
+)
+from diffmae_video.tokens import Triple
+
+DECODERS = ("joint", "cross_self", "cross")
+
+KeysValues = tuple[Tensor, Tensor]
+
+
+def tapped_blocks(encoder_depth: int, decoder_depth: int) -> list[int]:
+    """Which encoder block each decoder block reads: the deepest first, evenly spaced, the first last.
+
+    Top-down connections are the paper's; even spacing where the depths differ is our choice.
+    """
+    if decoder_depth == 1:
+        return [encoder_depth - 1]
+    return [round((encoder_depth - 1) * (1 - i / (decoder_depth - 1))) for i in range(decoder_depth)]
+
+
+class CrossBlock(nn.Module):
+    """Cross-attention to visible latents, self-attention among noised tokens if asked for, MLP."""
+
+    def __init__(
+        self, width: int, context_width: int, heads: int, mlp_ratio: float, self_attention: bool
+    ) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(width, eps=1e-6)
+        self.cross = CrossAttention(width, context_width, heads)
+        self.norm2 = nn.LayerNorm(width, eps=1e-6) if self_attention else None
+        self.attn = Attention(width, heads, qkv_bias=True) if self_attention else None
+        self.norm3 = nn.LayerNorm(width, eps=1e-6)
+        self.mlp = Mlp(width, int(width * mlp_ratio))
+
+    def forward(self, x: Tensor, keys_values: KeysValues) -> Tensor:
+        x = x + self.cross(self.norm1(x), keys_values)
+        if self.attn is not None and self.norm2 is not None:
+            x = x + self.attn(self.norm2(x))
+        return x + self.mlp(self.norm3(x))
+
+
+class Decoder(nn.Module):
+    """Predicts the patches behind noised tokens.
+
+    Args:
+        kind: ``joint``, ``cross_self`` or ``cross``.
+        grid, patch: of the clips that the model is made for, in patches and pixels.
+        encoder_width, encoder_depth: of the encoder that it reads.
+        width, depth, heads, mlp_ratio: of its own blocks.
+        positions: ``sincos`` or ``sharp``.
+
+    Raises:
+        InputError: an unknown kind, or a width that does not divide by the heads.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        grid: Triple,
+        patch: Triple,
+        encoder_width: int,
+        encoder_depth: int,
+        width: int = 512,
+        depth: int = 8,
+        heads: int = 8,
+        mlp_ratio: float = 4.0,
+        positions: str = "sincos",
+    ) -> None:
+        super().__init__()
+        if kind not in DECODERS:
+            raise InputError(f"unknown decoder {kind!r}; there are {', '.join(DECODERS)}")
+        if width % heads:
+            raise InputError(f"decoder width {width} does not divide by {heads} heads")
+        self.kind = kind
+        values = 3 * patch[0] * patch[1] * patch[2]
+        self.noised_embed = nn.Linear(values, width)
+        self.positions = Positions(positions, grid, width)
+        self.timestep = TimestepEmbedding(width)
+        if kind == "joint":
+            self.block_taps = [0] * depth
+            self.taps = [encoder_depth - 1]
+            self.latent_embed = nn.Linear(encoder_width, width)
+            self.blocks: Any = nn.ModuleList(vit_block(width, heads, mlp_ratio) for _ in range(depth))
+        else:
+            blocks = tapped_blocks(encoder_depth, depth)
+            self.taps = sorted(set(blocks), reverse=True)
+            self.block_taps = [self.taps.index(i) for i in blocks]
+            self.blocks = nn.ModuleList(
+                CrossBlock(width, encoder_width, heads, mlp_ratio, kind == "cross_self") for _ in range(depth)
+            )
+        # One norm for each tapped block (our choice); the deepest one's is the encoder's own.
+        self.tap_norms = nn.ModuleList(
+            nn.Identity() if i == encoder_depth - 1 else nn.LayerNorm(encoder_width, eps=1e-6)
+            for i in self.taps
+        )
+        self.norm = nn.LayerNorm(width, eps=1e-6)
+        self.head = nn.Linear(width, values)
+        self.initialize_weights()
+
+    def initialize_weights(self) -> None:
+        self.apply(initialize_linear)
+
+    def context(self, latents: Sequence[Tensor]) -> list[Tensor] | list[KeysValues]:
+        """All that does not change with xt and t, computed once per clip.
+
+        Args:
+            latents: the tapped encoder blocks' outputs, each [B, (1 +) V, encoder_width], in the
+                order of ``taps``.
+
+        Returns:
+            For the cross kinds each block's keys and values of the visible latents; for ``joint``
+            the embedded latents, without positions.
+        """
+        normed = [norm(x) for norm, x in zip(self.tap_norms, latents, strict=True)]
+        if self.kind == "joint":
+            return [self.latent_embed(normed[0])]
+        return [self.blocks[j].cross.keys_values(normed[i]) for j, i in enumerate(self.block_taps)]
+
+    def forward(self, xt: Tensor, t: Tensor, context: list[Tensor] | list[KeysValues], mask: Mask) -> Tensor:
+        """Noised patches xt [B, M, P] at t int64 [B] -> predictions [B, M, P] in float32.
+
+        ``mask.masked`` [B, M] says where the patches of xt are.
+        """
+        x = self.noised_embed(xt.to(self.head.weight.dtype))  # [B, M, W]
+        x = x + (self.positions(mask.grid, mask.masked) + self.timestep(t)[:, None]).to(
+            x.dtype
+        )  # t: added once
+        if self.kind == "joint":
+            latents = context[0]
+            assert isinstance(latents, Tensor)
+            extra = latents.shape[1] - mask.visible.shape[1]  # a class token has no position
+            visible = latents[:, extra:] + self.positions(mask.grid, mask.visible).to(x.dtype)
+            x = torch.cat([latents[:, :extra], visible, x], dim=1)  # [B, V + M, W]
+            for block in self.blocks:
+                x = block(x)
+            x = x[:, -mask.masked.shape[1] :]
+        else:
+            for block, keys_values in zip(self.blocks, context, strict=True):
+                x = block(x, keys_values)
+        return self.head(self.norm(x)).float()  # [B, M, P]

@@ -1,0 +1,110 @@
+"""The spacetime ViT encoder: visible patches in, latents out; no timestep and no noise."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from diffmae_video.errors import InputError
+from diffmae_video.masks import Mask
+from diffmae_video.models.layers import Positions, initialize_linear, vit_block
+from diffmae_video.models.pretrained import Pretrained
+from diffmae_video.tokens import Triple, gather_tokens, grid_of, patchify
+
+# width, depth, heads (ViT; Dosovitskiy et al. 2021, S: DeiT)
+ENCODER_SIZES = {"S": (384, 12, 6), "B": (768, 12, 12), "L": (1024, 24, 16), "H": (1280, 32, 16)}
+
+
+class Encoder(nn.Module, Pretrained):
+    """A ViT over the patches of a clip; an image is a clip of one frame.
+
+    Args:
+        image_size: (height, width) of the clips in pixels.
+        num_frames: frames of a clip.
+        patch: (frames, height, width) of a patch.
+        width, depth, heads, mlp_ratio: of the transformer.
+        class_token: prepend a learned token; it is no part of what ``forward`` returns.
+        positions: see :class:`~diffmae_video.models.layers.Positions`.
+        drop_path: the last block's rate of stochastic depth; it rises linearly from 0.
+        eps: of the layer norms (1e-6 in the MAE family).
+        final_norm: False for weights that come without one (tokens are then the last block's).
+    """
+
+    def __init__(
+        self,
+        image_size: Sequence[int] = (224, 224),
+        num_frames: int = 16,
+        patch: Sequence[int] = (2, 16, 16),
+        width: int = 768,
+        depth: int = 12,
+        heads: int = 12,
+        mlp_ratio: float = 4.0,
+        class_token: bool = False,
+        positions: str = "sincos",
+        drop_path: float = 0.0,
+        eps: float = 1e-6,
+        final_norm: bool = True,
+    ) -> None:
+        super().__init__()
+        if width % heads:
+            raise InputError(f"encoder width {width} does not divide by {heads} heads")
+        self.patch: Triple = (patch[0], patch[1], patch[2])
+        self.grid = grid_of((num_frames, image_size[0], image_size[1]), self.patch)
+        self.width, self.depth = width, depth
+        self.patch_embed = nn.Linear(3 * patch[0] * patch[1] * patch[2], width)
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, width)) if class_token else None
+        self.positions = Positions(positions, self.grid, width)
+        rates = torch.linspace(0, drop_path, depth).tolist()
+        self.blocks = nn.ModuleList(vit_block(width, heads, mlp_ratio, eps, rate) for rate in rates)
+        self.norm = nn.LayerNorm(width, eps=eps) if final_norm else nn.Identity()
+        self.initialize_weights()
+
+    def initialize_weights(self) -> None:
+        self.apply(initialize_linear)
+        if self.cls_token is not None:
+            nn.init.normal_(self.cls_token, std=0.02)
+
+    def embed(self, clip: Tensor, mask: Mask | None = None) -> Tensor:
+        """A clip [B, 3, T, H, W] to tokens [B, V, D]: masked patches are never embedded.
+
+        Raises:
+            InputError: the clip does not divide into patches, or the mask is of another grid.
+        """
+        patches = patchify(clip, self.patch)  # [B, N, P]
+        grid = grid_of((clip.shape[2], clip.shape[3], clip.shape[4]), self.patch)
+        visible = None
+        if mask is not None:
+            if mask.grid != grid:
+                raise InputError(f"the mask is for a grid of {mask.grid} patches and the clip has {grid}")
+            visible = mask.visible
+            patches = gather_tokens(patches, visible)  # [B, V, P]
+        tokens = self.patch_embed(patches.to(self.patch_embed.weight.dtype))  # [B, V, D]
+        tokens = tokens + self.positions(grid, visible).to(tokens.dtype)
+        if self.cls_token is not None:
+            tokens = torch.cat([self.cls_token.expand(len(tokens), -1, -1), tokens], dim=1)
+        return tokens
+
+    def tap(self, clip: Tensor, mask: Mask | None, blocks: Sequence[int]) -> list[Tensor]:
+        """The outputs [B, (1 +) V, D] of some blocks, in the order asked for; class token included.
+
+        The last block's comes through the final norm.
+        """
+        x = self.embed(clip, mask)
+        tapped: dict[int, Tensor] = {}
+        for i, block in enumerate(self.blocks):
+            x = block(x)
+            if i in blocks:
+                tapped[i] = self.norm(x) if i == self.depth - 1 else x
+        return [tapped[i] for i in blocks]
+
+    def forward(self, clip: Tensor, mask: Mask | None = None) -> Tensor:
+        """Patch tokens after the final norm: [B, N, D], with a mask [B, V, D]; no class token.
+
+        ``clip`` is a float clip [B, 3, T, H, W]; an image [B, 3, H, W] is taken as one frame.
+        """
+        if clip.ndim == 4:
+            clip = clip[:, :, None]
+        tokens = self.tap(clip, mask, [self.depth - 1])[0]
+        return tokens if self.cls_token is None else tokens[:, 1:]

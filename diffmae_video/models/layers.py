@@ -1,0 +1,143 @@
+"""Layers that timm does not have: positions that fit any grid, cross-attention, the timestep."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from timm.layers import resample_abs_pos_embed
+from timm.models.vision_transformer import Block
+from torch import Tensor, nn
+
+from diffmae_video.errors import InputError
+from diffmae_video.tokens import Triple, interleaved_sinusoid, sincos_positions
+
+POSITIONS = ("sincos", "sharp", "learned", "joint", "sinusoid")
+
+
+def vit_block(width: int, heads: int, mlp_ratio: float, eps: float = 1e-6, drop_path: float = 0.0) -> Block:
+    """timm's pre-norm ViT block."""
+    norm: Any = partial(nn.LayerNorm, eps=eps)
+    return Block(width, heads, mlp_ratio, qkv_bias=True, norm_layer=norm, drop_path=drop_path)
+
+
+def resample_positions(table: Tensor, old: Triple, new: Triple) -> Tensor:
+    """Resamples positions [old t*h*w, D] to [new t*h*w, D]: bicubic in space (timm), linear in time."""
+    if old == new:
+        return table
+    width = table.shape[-1]
+    dtype, table = table.dtype, table.float().view(old[0], old[1] * old[2], width)
+    if old[1:] != new[1:]:
+        table = resample_abs_pos_embed(table, list(new[1:]), list(old[1:]), num_prefix_tokens=0)
+    if old[0] != new[0]:
+        over_time = table.permute(1, 2, 0)  # [h*w, D, t]
+        table = F.interpolate(over_time, size=new[0], mode="linear").permute(2, 0, 1)
+    return table.reshape(-1, width).to(dtype)
+
+
+class Positions(nn.Module):
+    """Position embeddings of a grid (t, h, w), resampled for a call on another grid.
+
+    Args:
+        kind: ``sincos`` and ``sharp``, fixed, see
+            :func:`diffmae_video.tokens.sincos_positions`; ``learned``, one
+            table in space plus one in time (none for an image), as MAE-ST; ``joint``, one learned
+            table over all tokens; ``sinusoid``, VideoMAE's fixed 1-D one over the flattened tokens.
+
+    Raises:
+        InputError: an unknown kind.
+    """
+
+    def __init__(self, kind: str, grid: Triple, width: int) -> None:
+        super().__init__()
+        self.table: Tensor
+        if kind not in POSITIONS:
+            raise InputError(f"unknown positions {kind!r}; there are {', '.join(POSITIONS)}")
+        self.kind, self.grid, self.width = kind, grid, width
+        t, h, w = grid
+        if kind in ("sincos", "sharp"):
+            table = sincos_positions(grid, width, sharp=kind == "sharp")
+            self.register_buffer("table", table, persistent=False)
+        elif kind == "sinusoid":
+            self.register_buffer("table", interleaved_sinusoid(t * h * w, width), persistent=False)
+        elif kind == "joint":
+            self.joint = nn.Parameter(torch.empty(t * h * w, width).normal_(std=0.02))
+        else:
+            self.spatial = nn.Parameter(torch.empty(h * w, width).normal_(std=0.02))
+            self.temporal = nn.Parameter(torch.empty(t, width).normal_(std=0.02)) if t > 1 else None
+
+    def forward(self, grid: Triple, index: Tensor | None = None) -> Tensor:
+        """Positions [1, N, D] of a grid, or with an index [B, K] those of its tokens [B, K, D]."""
+        if self.kind == "learned":
+            space = resample_positions(self.spatial, (1, *self.grid[1:]), (1, *grid[1:]))
+            table = space.repeat(grid[0], 1)
+            if self.temporal is not None:
+                time = resample_positions(self.temporal, (self.grid[0], 1, 1), (grid[0], 1, 1))
+                table = table + time.repeat_interleave(grid[1] * grid[2], dim=0)
+        elif self.kind == "joint":
+            table = resample_positions(self.joint, self.grid, grid)
+        elif grid == self.grid:
+            table = self.table
+        elif self.kind in ("sincos", "sharp"):
+            table = sincos_positions(grid, self.width, self.grid, self.kind == "sharp").to(self.table)
+        else:
+            table = resample_positions(self.table, self.grid, grid)
+        if index is None:
+            return table[None]
+        return table.index_select(0, index.flatten()).view(*index.shape, -1)
+
+
+class TimestepEmbedding(nn.Module):
+    """t, int64 [B] -> [B, width]: a sinusoid in float32, then an MLP (our choice, after DDPM)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.width = width
+        self.fc1 = nn.Linear(width, width)
+        self.fc2 = nn.Linear(width, width)
+
+    def forward(self, t: Tensor) -> Tensor:
+        half = self.width // 2
+        omega = torch.exp(torch.arange(half, device=t.device) * (-math.log(10000.0) / half))
+        angle = t.float()[:, None] * omega  # float32: in bf16, t = 998, 999 and 1000 are one number
+        features = torch.cat([angle.sin(), angle.cos()], dim=1).to(self.fc1.weight.dtype)
+        return self.fc2(F.silu(self.fc1(features)))
+
+
+class CrossAttention(nn.Module):
+    """Attention of tokens [B, M, width] to a context whose keys and values are computed apart."""
+
+    def __init__(self, width: int, context_width: int, heads: int) -> None:
+        super().__init__()
+        if width % heads:
+            raise InputError(f"width {width} does not divide by {heads} heads")
+        self.heads = heads
+        self.q = nn.Linear(width, width)
+        self.kv = nn.Linear(context_width, 2 * width)
+        self.proj = nn.Linear(width, width)
+
+    def keys_values(self, context: Tensor) -> tuple[Tensor, Tensor]:
+        """Context [B, V, context_width] -> keys and values, each [B, heads, V, width / heads]."""
+        b, v, _ = context.shape
+        keys, values = self.kv(context).view(b, v, 2, self.heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
+        return keys, values
+
+    def forward(self, x: Tensor, keys_values: tuple[Tensor, Tensor]) -> Tensor:
+        b, m, width = x.shape
+        q = self.q(x).view(b, m, self.heads, -1).transpose(1, 2)  # [B, heads, M, d]
+        x = F.scaled_dot_product_attention(q, *keys_values)
+        return self.proj(x.transpose(1, 2).reshape(b, m, width))
+
+
+def initialize_linear(module: nn.Module) -> None:
+    """MAE's initialisation of linear and norm layers: Xavier uniform, zero bias."""
+    if isinstance(module, nn.Linear):
+        nn.init.xavier_uniform_(module.weight)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+    elif isinstance(module, nn.LayerNorm):
+        nn.init.ones_(module.weight)
+        nn.init.zeros_(module.bias)

@@ -1,0 +1,115 @@
+"""Models as folders: config.json and model.safetensors, here and on the Hugging Face hub."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import PyTorchModelHubMixin, hf_hub_download
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from diffmae_video.errors import InputError
+from diffmae_video.files import atomic_path, write_text
+
+CONFIG = "config.json"
+WEIGHTS = "model.safetensors"
+
+
+class Pretrained(PyTorchModelHubMixin):
+    """``save_pretrained``, ``from_pretrained`` and ``push_to_hub`` for a model of plain arguments.
+
+    The hub's mixin records the arguments of ``__init__``. Ours differs from it in four ways: it
+    names the class in config.json, writes aside and renames, loads strictly and never unpickles.
+    """
+
+    _hub_mixin_config: dict[str, Any]
+
+    def save_pretrained(
+        self, save_directory: str | Path, *, state_dict: dict[str, Tensor] | None = None, **hub: Any
+    ) -> None:
+        """Writes config.json and model.safetensors into a folder.
+
+        Args:
+            save_directory: the folder; made if it is not there.
+            state_dict: weights to write in place of the model's own (say, gathered from shards).
+
+        Raises:
+            OSError: the folder cannot be written to; files that were there before stay whole.
+        """
+        assert isinstance(self, nn.Module)
+        folder = Path(save_directory)
+        weights = self.state_dict() if state_dict is None else state_dict
+        with atomic_path(folder / WEIGHTS) as aside:
+            save_file({k: v.detach().contiguous().cpu() for k, v in weights.items()}, aside, {"format": "pt"})
+        config = {"model": type(self).__name__, **self._hub_mixin_config}
+        write_text(folder / CONFIG, json.dumps(config, indent=2) + "\n")
+
+    def push_to_hub(self, repo_id: str, **kwargs: Any) -> str:
+        """Uploads the folder to the hub; see huggingface_hub's mixin for the arguments."""
+        url: str = super().push_to_hub(repo_id, **kwargs)
+        return url
+
+    @classmethod
+    def _from_pretrained(cls, *, model_id: str, map_location: str = "cpu", **kwargs: Any) -> Any:
+        hub = {
+            name: kwargs.pop(name, None)
+            for name in ("revision", "cache_dir", "force_download", "local_files_only", "token")
+        }
+        kwargs.pop("strict", None)  # always
+        path = Path(model_id) / WEIGHTS
+        if not Path(model_id).is_dir():
+            path = Path(hf_hub_download(repo_id=model_id, filename=WEIGHTS, **hub))
+        return load_weights(cls(**kwargs), path).to(map_location)  # type: ignore[arg-type]
+
+
+def load_weights(model: nn.Module, path: Path) -> nn.Module:
+    """Loads a safetensors file strictly and puts the model into evaluation mode.
+
+    Raises:
+        InputError: the file is broken, or keys or shapes are not the model's; the message lists them.
+    """
+    try:
+        weights = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path}: not a whole safetensors file ({error}); copy or save it again") from error
+    own = model.state_dict()
+    problems = [f"missing {k}" for k in own if k not in weights]
+    problems += [f"unknown {k}" for k in weights if k not in own]
+    problems += [
+        f"{k} is {list(weights[k].shape)} and not {list(v.shape)}"
+        for k, v in own.items()
+        if k in weights and weights[k].shape != v.shape
+    ]
+    if problems:
+        raise InputError(f"{path}: not the weights of the model in {CONFIG} beside it: {'; '.join(problems)}")
+    model.load_state_dict(weights)
+    return model.eval()
+
+
+def load_model(folder: str | Path) -> Any:
+    """The model of a folder that ``save_pretrained`` or a training run wrote, in evaluation mode.
+
+    Raises:
+        InputError: a file is missing or broken, the class is unknown, or keys are not the model's.
+    """
+    from diffmae_video import models
+
+    folder = Path(folder)
+    if not (folder / CONFIG).is_file():
+        raise InputError(f"{folder}: no {CONFIG} here; give the folder of a saved model")
+    try:
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        name = config.pop("model")
+    except (json.JSONDecodeError, KeyError, AttributeError, UnicodeDecodeError) as error:
+        raise InputError(f"{folder / CONFIG}: not the configuration of a model of this project") from error
+    classes = {cls.__name__: cls for cls in models.MODELS}
+    if name not in classes:
+        raise InputError(f"{folder / CONFIG}: unknown model {name!r}; there are {', '.join(classes)}")
+    try:
+        model = classes[name](**config)
+    except TypeError as error:
+        raise InputError(f"{folder / CONFIG}: {error}") from error
+    return load_weights(model, folder / WEIGHTS)

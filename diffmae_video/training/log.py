@@ -1,0 +1,71 @@
+"""What a run records: one JSON line a step, and a progress bar."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from torch import Tensor
+from tqdm import tqdm
+
+
+class StepLog:
+    """Writes metrics.jsonl, one line a step, and shows a bar with rate and ETA.
+
+    Values may be tensors on the device: they are read in one copy every ``every`` steps, so that a
+    step does not wait for the device.
+
+    Args:
+        path: the file; its lines are appended to.
+        total: steps of the run.
+        every: steps between writes.
+        clips_per_step: for the rate.
+        quiet: no bar at all.
+    """
+
+    def __init__(self, path: Path, total: int, every: int, clips_per_step: int, quiet: bool = False) -> None:
+        self.file = path.open("a", encoding="utf-8")
+        self.every = every
+        self.rows: list[dict[str, Any]] = []
+        self.bar = tqdm(
+            total=total * clips_per_step,
+            unit=" clips",
+            desc="pre-training",
+            disable=True if quiet else None,  # None: silent when stderr is no terminal
+            file=sys.stderr,
+            dynamic_ncols=True,
+        )
+        self.clips_per_step = clips_per_step
+
+    def step(self, **values: Any) -> None:
+        """Records one step."""
+        self.rows.append(values)
+        self.bar.update(self.clips_per_step)
+        if len(self.rows) >= self.every:
+            self.flush()
+
+    def flush(self) -> None:
+        """Reads the kept tensors and writes their lines."""
+        for row in self.rows:
+            for key, value in row.items():
+                if isinstance(value, Tensor):
+                    row[key] = float(value)
+            self.file.write(json.dumps(row) + "\n")
+        self.file.flush()
+        if self.rows:
+            mean = sum(row["loss"] for row in self.rows) / len(self.rows)
+            self.bar.set_postfix(loss=f"{mean:.4f}", lr=f"{self.rows[-1]['lr']:.1e}")
+        self.rows.clear()
+
+    def __enter__(self) -> StepLog:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.flush()
+        self.bar.close()
+        self.file.close()

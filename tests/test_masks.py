@@ -1,0 +1,121 @@
+"""Masks: counts, order, and what each kind hides."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from diffmae_video import InputError, Mask
+from diffmae_video.masks import MASKS
+
+grids = st.tuples(st.integers(1, 5), st.integers(2, 8), st.integers(2, 8))
+
+
+def check(mask, grid, batch):
+    count = math.prod(grid)
+    assert mask.grid == grid
+    assert mask.visible.dtype == mask.masked.dtype == torch.int64
+    assert mask.visible.shape[0] == mask.masked.shape[0] == batch
+    assert mask.visible.shape[1] >= 1
+    assert mask.masked.shape[1] >= 1
+    for visible, masked in zip(mask.visible.tolist(), mask.masked.tolist(), strict=True):
+        assert visible == sorted(visible)
+        assert masked == sorted(masked)
+        assert sorted(visible + masked) == list(range(count))
+
+
+@settings(max_examples=60, deadline=None)
+@given(grids, st.floats(0.3, 0.97), st.integers(1, 3), st.sampled_from(MASKS))
+def test_every_kind_splits_all_tokens(grid, ratio, batch, kind):
+    mask = Mask.draw(kind, batch, grid, ratio, torch.Generator().manual_seed(0))
+    check(mask, grid, batch)
+
+
+@settings(max_examples=60, deadline=None)
+@given(grids, st.floats(0.01, 0.999))
+def test_random_leaves_the_stated_number_visible(grid, ratio):
+    count = math.prod(grid)
+    visible = max(1, math.floor(count * (1 - ratio) + 1e-6))
+    if visible == count:
+        with pytest.raises(InputError, match="masked"):
+            Mask.random(1, grid, ratio)
+        return
+    assert Mask.random(1, grid, ratio).visible.shape == (1, visible)
+
+
+def test_the_counts_of_the_paper():
+    assert Mask.random(1, (1, 14, 14), 0.75).visible.shape[1] == 49
+    assert Mask.random(1, (8, 14, 14), 0.9).visible.shape[1] == 156
+    assert Mask.tube(1, (8, 14, 14), 0.9).visible.shape[1] == 19 * 8
+
+
+def test_random_is_uniform_and_apart_for_each_clip_and_time_step():
+    mask = Mask.random(4000, (2, 3, 3), 0.5, torch.Generator().manual_seed(0))
+    share = mask.to_bool().flatten(1).float().mean(0)
+    torch.testing.assert_close(share, torch.full((18,), 0.5), atol=0.03, rtol=0)
+    picture = mask.to_bool()
+    assert not torch.equal(picture[0], picture[1])
+    assert not torch.equal(picture[:, 0], picture[:, 1])
+
+
+def test_tube_repeats_one_pattern_over_time():
+    picture = Mask.tube(8, (4, 6, 6), 0.75, torch.Generator().manual_seed(0)).to_bool()
+    assert torch.equal(picture, picture[:, :1].expand_as(picture))
+    assert not torch.equal(picture[0], picture[1])
+
+
+def test_center_hides_the_central_half():
+    picture = Mask.center(1, (2, 16, 16)).to_bool()[0]
+    expected = torch.zeros(16, 16, dtype=torch.bool)
+    expected[4:12, 4:12] = True
+    assert torch.equal(picture, expected.expand(2, -1, -1))
+
+
+def test_a_seed_fixes_a_mask():
+    one, two = (Mask.random(2, (2, 4, 4), 0.75, torch.Generator().manual_seed(5)) for _ in range(2))
+    assert torch.equal(one.masked, two.masked)
+
+
+@settings(max_examples=30, deadline=None)
+@given(grids, st.integers(1, 3), st.integers(0, 1000))
+def test_bool_pictures_come_back(grid, batch, seed):
+    mask = Mask.random(batch, grid, 0.5, torch.Generator().manual_seed(seed))
+    again = Mask.from_bool(mask.to_bool())
+    assert torch.equal(again.masked, mask.masked)
+    assert torch.equal(again.visible, mask.visible)
+    assert mask.to_pixels((2, 3, 4)).shape == (batch, 1, grid[0] * 2, grid[1] * 3, grid[2] * 4)
+    assert torch.equal(mask.to_pixels((2, 3, 4))[:, 0, ::2, ::3, ::4], mask.to_bool())
+
+
+def test_cat_joins_a_batch():
+    masks = [Mask.random(1, (2, 4, 4), 0.75) for _ in range(3)]
+    joined = Mask.cat(masks)
+    assert joined.batch == 3
+    assert torch.equal(joined.masked[1:2], masks[1].masked)
+    with pytest.raises(InputError, match="one number of visible"):
+        Mask.cat([masks[0], Mask.random(1, (2, 4, 4), 0.5)])
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Mask.random(1, (2, 4, 4), 1.0), "leaves nothing visible"),
+        (lambda: Mask.random(1, (2, 4, 4), 0.0), "nothing masked"),
+        (lambda: Mask.tube(1, (2, 4, 4), 1.5), "between them"),
+        (lambda: Mask.center(1, (2, 1, 1)), "none of the 2 patches visible"),
+        (lambda: Mask.draw("ring", 1, (2, 4, 4), 0.5), "unknown mask 'ring'"),
+        (lambda: Mask.from_bool(torch.zeros(1, 1, 2, 2, dtype=torch.bool)), "none of the 4 patches masked"),
+    ],
+)
+def test_impossible_masks_are_refused(make, message):
+    with pytest.raises(InputError, match=message):
+        make()
+
+
+def test_a_batch_must_have_one_static_shape():
+    masked = torch.zeros(2, 1, 2, 2, dtype=torch.bool)
+    masked[0, 0, 0, 0] = masked[1, 0, 0] = True
+    with pytest.raises(InputError, match="same number of patches"):
+        Mask.from_bool(masked)
