@@ -5,19 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from fvcore.common.config import CfgNode
-from torch import nn
 from torch.utils.data import DataLoader
 
 from diffmae_video.data import ClipDataset, TrainingClips, read_list, training_loader
 from diffmae_video.errors import InputError
-from diffmae_video.models import DiffMAE
+from diffmae_video.models import MAE, DiffMAE, MaskedAutoencoder
 from diffmae_video.models.encoder import ENCODER_SIZES
 from diffmae_video.tokens import grid_of
 
-OBJECTIVES = ("diffmae",)
+OBJECTIVES = ("diffmae", "mae")
 
 
-def build_model(cfg: CfgNode) -> nn.Module:
+def build_model(cfg: CfgNode) -> MaskedAutoencoder:
     """The model of a config, with fresh weights.
 
     Raises:
@@ -33,32 +32,39 @@ def build_model(cfg: CfgNode) -> nn.Module:
             f"MODEL.ENCODER.SIZE: unknown size {encoder.SIZE!r}; there are {', '.join(ENCODER_SIZES)}"
         )
     width, depth, heads = ENCODER_SIZES[encoder.SIZE]
-    return DiffMAE(
-        image_size=list(cfg.DATA.SIZE),
-        num_frames=cfg.DATA.NUM_FRAMES,
-        patch=list(cfg.MODEL.PATCH),
-        encoder={
+    shared: dict[str, Any] = {
+        "image_size": list(cfg.DATA.SIZE),
+        "num_frames": cfg.DATA.NUM_FRAMES,
+        "patch": list(cfg.MODEL.PATCH),
+        "encoder": {
             "width": encoder.WIDTH or width,
             "depth": encoder.DEPTH or depth,
             "heads": encoder.HEADS or (max(1, encoder.WIDTH // 64) if encoder.WIDTH else heads),
             "class_token": encoder.CLASS_TOKEN,
             "positions": encoder.POSITIONS,
         },
-        decoder={
-            "kind": decoder.KIND,
+        "decoder": {
             "width": decoder.WIDTH,
             "depth": decoder.DEPTH,
             "heads": decoder.HEADS or max(1, decoder.WIDTH // 64),
             "positions": decoder.POSITIONS,
         },
+        "mask": mask_arguments(cfg),
+        "normalize_target": cfg.MODEL.NORM_TARGET,
+        "mean": list(cfg.DATA.MEAN),
+        "std": list(cfg.DATA.STD),
+    }
+    if cfg.MODEL.OBJECTIVE == "mae":
+        return MAE(**shared)
+    return DiffMAE(
+        **{**shared, "decoder": {"kind": decoder.KIND, **shared["decoder"]}},
         schedule={
             "kind": cfg.DIFFUSION.SCHEDULE,
             "rho": cfg.DIFFUSION.RHO,
             "timesteps": cfg.DIFFUSION.TIMESTEPS,
         },
-        mask=mask_arguments(cfg),
-        mean=list(cfg.DATA.MEAN),
-        std=list(cfg.DATA.STD),
+        prediction=cfg.MODEL.PREDICTION,
+        decode_fraction=decoder.FRACTION,
     )
 
 

@@ -21,7 +21,9 @@ def default_config() -> CfgNode:
     cfg = CfgNode()
 
     cfg.MODEL = CfgNode()
-    cfg.MODEL.OBJECTIVE = "diffmae"
+    cfg.MODEL.OBJECTIVE = "diffmae"  # diffmae or mae
+    cfg.MODEL.PREDICTION = "x0"  # of diffmae: x0 or eps
+    cfg.MODEL.NORM_TARGET = False  # targets normalised per patch; such a model cannot render
     cfg.MODEL.PATCH = [2, 16, 16]  # frames, pixels, pixels
     cfg.MODEL.ENCODER = CfgNode()
     cfg.MODEL.ENCODER.SIZE = "B"  # S, B, L or H
@@ -31,11 +33,12 @@ def default_config() -> CfgNode:
     cfg.MODEL.ENCODER.CLASS_TOKEN = False
     cfg.MODEL.ENCODER.POSITIONS = "sincos"  # sincos, sharp, learned, joint or sinusoid (VideoMAE's)
     cfg.MODEL.DECODER = CfgNode()
-    cfg.MODEL.DECODER.KIND = "cross_self"  # joint, cross_self or cross
+    cfg.MODEL.DECODER.KIND = "cross_self"  # of diffmae: joint, cross_self or cross
     cfg.MODEL.DECODER.WIDTH = 512
     cfg.MODEL.DECODER.DEPTH = 8
     cfg.MODEL.DECODER.HEADS = 0  # 0: heads 64 wide
     cfg.MODEL.DECODER.POSITIONS = "sincos"  # sincos or sharp
+    cfg.MODEL.DECODER.FRACTION = 1.0  # share of masked patches that cross decodes in training
 
     cfg.MASK = CfgNode()
     cfg.MASK.KIND = "random"

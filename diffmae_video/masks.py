@@ -12,7 +12,7 @@ from torch import Tensor
 from diffmae_video.errors import InputError
 from diffmae_video.tokens import Triple
 
-MASKS = ("random", "tube", "center")
+MASKS = ("random", "tube", "frame", "block", "center")
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,69 @@ class Mask:
         return cls.from_bool(masked.view(batch, 1, h, w).expand(-1, t, -1, -1))
 
     @classmethod
+    def frame(
+        cls,
+        batch: int,
+        grid: Triple,
+        ratio: float,
+        generator: torch.Generator | None = None,
+        device: torch.device | str | None = None,
+        future: bool = False,
+    ) -> Mask:
+        """Masks whole time steps, drawn at random, or with ``future`` the last ones.
+
+        ``ratio`` is of time steps; at least one stays visible. Our choice.
+
+        Raises:
+            InputError: it leaves nothing masked, as it does for an image of one time step.
+        """
+        t, h, w = grid
+        visible = _visible_count(t, ratio)
+        order = _random_order(batch, t, generator, device)
+        if future:
+            order = torch.arange(t, device=order.device).expand(batch, -1)
+        masked = torch.ones(batch, t, dtype=torch.bool, device=order.device)
+        masked.scatter_(1, order[:, :visible], False)
+        return cls.from_bool(masked[:, :, None, None].expand(-1, -1, h, w))
+
+    @classmethod
+    def block(
+        cls,
+        batch: int,
+        grid: Triple,
+        ratio: float,
+        generator: torch.Generator | None = None,
+        device: torch.device | str | None = None,
+    ) -> Mask:
+        """Masks random spacetime cuboids until the number that ``random`` masks is reached.
+
+        A cuboid has a quarter to a half of each side in space and any length in time; of the last
+        one only as many patches are taken as are wanted. Our choice.
+
+        Raises:
+            InputError: the ratio leaves nothing visible or nothing masked.
+        """
+        wanted = math.prod(grid) - _visible_count(math.prod(grid), ratio)
+        if generator is not None and device is None:
+            device = generator.device
+        source = generator.device if generator is not None else "cpu"
+
+        def draw(low: int, high: int) -> int:
+            return int(torch.randint(low, high + 1, (), generator=generator, device=source))
+
+        masked = torch.zeros(batch, *grid, dtype=torch.bool)
+        for clip in masked:
+            count = 0
+            while count < wanted:
+                sides = [draw(1, grid[0]), *(draw(max(1, n // 4), max(1, n // 2)) for n in grid[1:])]
+                corner = [draw(0, n - side) for n, side in zip(grid, sides, strict=True)]
+                cuboid = clip[tuple(slice(c, c + side) for c, side in zip(corner, sides, strict=True))]
+                fresh = (~cuboid).nonzero()[: wanted - count]
+                cuboid[tuple(fresh.T)] = True
+                count += len(fresh)
+        return cls.from_bool(masked.to(device))
+
+    @classmethod
     def center(cls, batch: int, grid: Triple, device: torch.device | str | None = None) -> Mask:
         """Masks the central half of height and width at all times. Source: DiffMAE's project page."""
         t, h, w = grid
@@ -122,6 +185,29 @@ class Mask:
         # A stable sort keeps indices ascending on both sides of the split.
         order = flat.to(torch.uint8).argsort(dim=1, stable=True)
         return cls._split(order, _check_visible(flat.shape[1] - count, flat.shape[1]), grid, ordered=True)
+
+    @classmethod
+    def from_pixels(cls, mask: Tensor, grid: Triple, patch: Triple) -> Mask:
+        """From a picture or film of the mask at pixel size; a patch that it touches is masked.
+
+        Args:
+            mask: [H, W], for all frames alike, [T, H, W] or [B, T, H, W]; what is not 0 is masked.
+            grid, patch: of the clip, (t, h, w) in patches and (frames, height, width) in pixels.
+
+        Raises:
+            InputError: the size is not the grid's, nothing is visible or masked, or the clips of
+                the batch mask different numbers of patches.
+        """
+        size = tuple(n * side for n, side in zip(grid, patch, strict=True))
+        if mask.ndim == 2:
+            mask = mask.expand(size[0], -1, -1)
+        if mask.ndim == 3:
+            mask = mask[None]
+        if mask.ndim != 4 or tuple(mask.shape[1:]) != size:
+            raise InputError(f"a mask of {list(mask.shape)} pixels does not fit a clip of {list(size)}")
+        (t, h, w), (a, p, q) = grid, patch
+        touched = (mask != 0).reshape(-1, t, a, h, p, w, q).any(dim=6).any(dim=4).any(dim=2)
+        return cls.from_bool(touched)
 
     @classmethod
     def cat(cls, masks: Sequence[Mask]) -> Mask:

@@ -66,8 +66,26 @@ def test_a_missing_file_is_named(tmp_path):
 def test_build_model_reads_every_section(tmp_path):
     cfg = load_config(
         write(tmp_path, ""),
-        "MODEL.ENCODER.SIZE S MODEL.ENCODER.DEPTH 2 MODEL.DECODER.DEPTH 1 MODEL.DECODER.KIND cross DATA.SIZE 32 "
-        "DATA.NUM_FRAMES 4 DIFFUSION.SCHEDULE cosine DIFFUSION.RHO 1 MASK.KIND tube".split(),
+        [
+            "MODEL.ENCODER.SIZE",
+            "S",
+            "MODEL.ENCODER.DEPTH",
+            "2",
+            "MODEL.DECODER.DEPTH",
+            "1",
+            "MODEL.DECODER.KIND",
+            "cross",
+            "DATA.SIZE",
+            "32",
+            "DATA.NUM_FRAMES",
+            "4",
+            "DIFFUSION.SCHEDULE",
+            "cosine",
+            "DIFFUSION.RHO",
+            "1",
+            "MASK.KIND",
+            "tube",
+        ],
     )
     model = build_model(cfg)
     assert (model.encoder.width, model.encoder.depth, model.encoder.grid) == (384, 2, (2, 2, 2))

@@ -29,6 +29,11 @@ def check(mask, grid, batch):
 @settings(max_examples=60, deadline=None)
 @given(grids, st.floats(0.3, 0.97), st.integers(1, 3), st.sampled_from(MASKS))
 def test_every_kind_splits_all_tokens(grid, ratio, batch, kind):
+    units = {"frame": grid[0], "tube": grid[1] * grid[2]}.get(kind, math.prod(grid))
+    if kind != "center" and max(1, math.floor(units * (1 - ratio) + 1e-6)) == units:
+        with pytest.raises(InputError, match="masked"):
+            Mask.draw(kind, batch, grid, ratio)
+        return
     mask = Mask.draw(kind, batch, grid, ratio, torch.Generator().manual_seed(0))
     check(mask, grid, batch)
 
@@ -64,6 +69,55 @@ def test_tube_repeats_one_pattern_over_time():
     picture = Mask.tube(8, (4, 6, 6), 0.75, torch.Generator().manual_seed(0)).to_bool()
     assert torch.equal(picture, picture[:, :1].expand_as(picture))
     assert not torch.equal(picture[0], picture[1])
+
+
+def test_frame_hides_whole_time_steps():
+    picture = Mask.frame(50, (4, 3, 3), 0.5, torch.Generator().manual_seed(0)).to_bool()
+    steps = picture.flatten(2)
+    assert torch.equal(steps.all(2), steps.any(2))
+    assert (steps.any(2).sum(1) == 2).all()
+    assert steps.any(2).any(0).all()  # each step is hidden in some clip
+    future = Mask.frame(2, (4, 3, 3), 0.5, future=True).to_bool()
+    assert torch.equal(future.flatten(2).any(2), torch.tensor([[False, False, True, True]] * 2))
+    with pytest.raises(InputError, match="none of the 1 patches masked"):
+        Mask.frame(1, (1, 3, 3), 0.5)
+
+
+def test_block_hides_cuboids():
+    grid = (4, 8, 8)
+    mask = Mask.block(20, grid, 0.5, torch.Generator().manual_seed(0))
+    assert mask.masked.shape == (20, 128)
+
+    def neighbours_alike(picture):
+        return float((picture[..., 1:] == picture[..., :-1]).float().mean())
+
+    scattered = Mask.random(20, grid, 0.5, torch.Generator().manual_seed(0)).to_bool()
+    assert neighbours_alike(mask.to_bool()) > 0.75 > 0.6 > neighbours_alike(scattered)
+
+
+@settings(max_examples=40, deadline=None)
+@given(grids, st.tuples(st.integers(1, 2), st.integers(1, 4), st.integers(1, 4)), st.integers(0, 999))
+def test_from_pixels_masks_what_it_touches(grid, patch, seed):
+    size = [n * p for n, p in zip(grid, patch, strict=True)]
+    pixels = torch.rand(size, generator=torch.Generator().manual_seed(seed)) < 0.02
+    a, p, q = patch
+    expected = torch.zeros(grid, dtype=torch.bool)
+    for i, j, k in pixels.nonzero().tolist():
+        expected[i // a, j // p, k // q] = True
+    if expected.all() or not expected.any():
+        with pytest.raises(InputError, match="none of the"):
+            Mask.from_pixels(pixels, grid, patch)
+        return
+    assert torch.equal(Mask.from_pixels(pixels, grid, patch).to_bool()[0], expected)
+
+
+def test_from_pixels_takes_a_picture_for_all_frames_and_refuses_other_sizes():
+    picture = torch.zeros(8, 8, dtype=torch.uint8)
+    picture[5, 2] = 255
+    mask = Mask.from_pixels(picture, (3, 2, 2), (2, 4, 4))
+    assert mask.masked.tolist() == [[2, 6, 10]]
+    with pytest.raises(InputError, match="does not fit a clip of"):
+        Mask.from_pixels(picture[:7], (3, 2, 2), (2, 4, 4))
 
 
 def test_center_hides_the_central_half():

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from diffmae_video.data import denormalise, normalise
 from diffmae_video.masks import Mask
-from diffmae_video.models import DiffMAE, Inpainting
+from diffmae_video.models import Inpainting, MaskedAutoencoder
 from diffmae_video.tokens import Triple, patchify, unpatchify
 
 
@@ -96,7 +96,7 @@ def _ratio(fill: Tensor, truth: Tensor) -> float:
 
 @torch.no_grad()
 def evaluate_inpainting(
-    model: DiffMAE,
+    model: MaskedAutoencoder,
     clips: Tensor,
     mask: Mask,
     steps: Sequence[int] = (1, 10, 50),

@@ -1,10 +1,22 @@
 """The models; each file reads alone."""
 
 from diffmae_video.models.decoder import Decoder
-from diffmae_video.models.diffmae import DiffMAE, Inpainting, Output
+from diffmae_video.models.diffmae import DiffMAE
 from diffmae_video.models.encoder import Encoder
+from diffmae_video.models.mae import MAE
+from diffmae_video.models.masked import Inpainting, MaskedAutoencoder, Output
 from diffmae_video.models.pretrained import load_model
 
-MODELS = (DiffMAE, Encoder)
+MODELS = (DiffMAE, MAE, Encoder)
 
-__all__ = ["MODELS", "Decoder", "DiffMAE", "Encoder", "Inpainting", "Output", "load_model"]
+__all__ = [
+    "MAE",
+    "MODELS",
+    "Decoder",
+    "DiffMAE",
+    "Encoder",
+    "Inpainting",
+    "MaskedAutoencoder",
+    "Output",
+    "load_model",
+]

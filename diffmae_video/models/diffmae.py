@@ -15,52 +15,29 @@ to 1, the decoder is a generator that inpaints.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from diffmae_video.diffusion import NoiseSchedule, Sample, sample
+from diffmae_video.errors import InputError
 from diffmae_video.masks import Mask
-from diffmae_video.models.decoder import Decoder
+from diffmae_video.models.decoder import Decoder, KeysValues
 from diffmae_video.models.encoder import Encoder
-from diffmae_video.models.pretrained import Pretrained
-from diffmae_video.tokens import Triple, gather_tokens, grid_of, patchify, unpatchify
+from diffmae_video.models.masked import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    Inpainting,
+    MaskedAutoencoder,
+    Output,
+)
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
-
-
-class Output(NamedTuple):
-    """What a training forward returns.
-
-    Attributes:
-        loss: scalar, float32.
-        prediction: x0 of the masked patches [B, M, P], float32.
-        mask: the mask that was drawn or given.
-    """
-
-    loss: Tensor
-    prediction: Tensor
-    mask: Mask
+PREDICTIONS = ("x0", "eps")
 
 
-class Inpainting(NamedTuple):
-    """What ``inpaint`` returns.
-
-    Attributes:
-        clip: the clip with its masked patches filled in; visible pixels are the input's own bits.
-        steps: every step's x0 prediction, pasted into the clip, [S, B, 3, T, H, W]; or None.
-        timesteps: the S timesteps, T first.
-    """
-
-    clip: Tensor
-    steps: Tensor | None
-    timesteps: list[int]
-
-
-class DiffMAE(nn.Module, Pretrained):
+class DiffMAE(MaskedAutoencoder):
     """The masked autoencoder that denoises.
 
     Args:
@@ -69,10 +46,18 @@ class DiffMAE(nn.Module, Pretrained):
         patch: (frames, height, width) of a patch.
         encoder: further arguments of :class:`~diffmae_video.models.encoder.Encoder`.
         decoder: arguments of :class:`~diffmae_video.models.decoder.Decoder`: kind, width, depth,
-            heads, mlp_ratio.
+            heads, mlp_ratio, positions.
         schedule: arguments of :class:`~diffmae_video.diffusion.NoiseSchedule`.
-        mask: ``kind`` and ``ratio`` of the masks that ``forward`` draws when it is given none.
-        mean, std: of the normalisation that clips have gone through, on pixels in [0, 1].
+        mask, mean, std, normalize_target: see
+            :class:`~diffmae_video.models.masked.MaskedAutoencoder`. With ``normalize_target`` the
+            noise is on the normalised patches too.
+        prediction: ``x0``, or ``eps`` for ablations: the decoder then predicts the noise.
+        decode_fraction: share of the masked patches, drawn uniformly for each clip, that a training
+            forward decodes; for the ``cross`` decoder, whose tokens need no other one (our choice).
+
+    Raises:
+        InputError: an unknown name, sizes that do not fit together, or a fraction outside (0, 1]
+            or below 1 with a decoder that is not ``cross``.
     """
 
     def __init__(
@@ -84,11 +69,15 @@ class DiffMAE(nn.Module, Pretrained):
         decoder: dict[str, Any] | None = None,
         schedule: dict[str, Any] | None = None,
         mask: dict[str, Any] | None = None,
+        prediction: str = "x0",
+        normalize_target: bool = False,
+        decode_fraction: float = 1.0,
         mean: Sequence[float] = IMAGENET_MEAN,
         std: Sequence[float] = IMAGENET_STD,
     ) -> None:
-        super().__init__()
-        self.encoder = Encoder(image_size, num_frames, patch, **(encoder or {}))
+        super().__init__(
+            Encoder(image_size, num_frames, patch, **(encoder or {})), mask, mean, std, normalize_target
+        )
         self.decoder = Decoder(
             grid=self.encoder.grid,
             patch=self.encoder.patch,
@@ -96,18 +85,17 @@ class DiffMAE(nn.Module, Pretrained):
             encoder_depth=self.encoder.depth,
             **{"kind": "cross_self", **(decoder or {})},
         )
+        if prediction not in PREDICTIONS:
+            raise InputError(f"unknown prediction {prediction!r}; there are {', '.join(PREDICTIONS)}")
+        if not 0 < decode_fraction <= 1:
+            raise InputError(f"decode_fraction is a share in (0, 1], got {decode_fraction}")
+        if decode_fraction < 1 and self.decoder.kind != "cross":
+            raise InputError(
+                f"decode_fraction {decode_fraction} needs the cross decoder: the noised tokens of "
+                f"{self.decoder.kind} attend to each other"
+            )
         self.schedule = NoiseSchedule(**(schedule or {}))
-        self.mask = mask or {"kind": "random", "ratio": 0.9}
-        self.mean, self.std = tuple(mean), tuple(std)
-
-    @property
-    def patch(self) -> Triple:
-        return self.encoder.patch
-
-    def draw_mask(self, clip: Tensor, generator: torch.Generator | None = None) -> Mask:
-        """A mask of the model's own kind and ratio for a clip, on its device."""
-        grid = grid_of((clip.shape[2], clip.shape[3], clip.shape[4]), self.patch)
-        return Mask.draw(batch=len(clip), grid=grid, generator=generator, device=clip.device, **self.mask)
+        self.prediction, self.decode_fraction = prediction, decode_fraction
 
     def forward(
         self,
@@ -126,12 +114,18 @@ class DiffMAE(nn.Module, Pretrained):
             noise: [B, M, P]; drawn when None.
             generator: for what is drawn; on the clip's device.
 
+        Returns:
+            The loss and the prediction of x0, or of the noise where the model predicts that.
+
         Raises:
             InputError: the clip does not divide into patches, or the mask does not fit it.
         """
         if mask is None:
             mask = self.draw_mask(clip, generator)
-        x0 = gather_tokens(patchify(clip, self.patch), mask.masked).float()  # [B, M, P]
+        wanted, decoded = mask, None
+        if self.training and self.decode_fraction < 1:
+            wanted, decoded, noise = self._subset(mask, noise, generator)
+        x0 = self.target(clip, wanted.masked)  # [B, M, P]
         if t is None:
             t = torch.randint(
                 1, self.schedule.timesteps + 1, (len(clip),), generator=generator, device=clip.device
@@ -139,12 +133,10 @@ class DiffMAE(nn.Module, Pretrained):
         if noise is None:
             noise = torch.randn(x0.shape, generator=generator, device=clip.device)
         xt = self.schedule.add_noise(x0, t, noise)  # [B, M, P]
-        prediction = self.denoise(xt, t, self.encode_latents(clip, mask), mask)  # [B, M, P]
-        return Output(F.mse_loss(prediction, x0), prediction, mask)
-
-    def encode(self, clip: Tensor, mask: Mask | None = None) -> Tensor:
-        """Patch tokens after the final norm: [B, N, D], with a mask [B, V, D]; no class token."""
-        return self.encoder(clip, mask)
+        context = self.decoder.context(self.encode_latents(clip, mask))
+        prediction = self.decoder(xt, t, context, wanted)  # [B, M, P]
+        loss = F.mse_loss(prediction, x0 if self.prediction == "x0" else noise.float())
+        return Output(loss, prediction, mask, decoded)
 
     def encode_latents(self, clip: Tensor, mask: Mask) -> list[Tensor]:
         """What the decoder reads of the visible patches: tapped encoder blocks, deepest first."""
@@ -152,7 +144,7 @@ class DiffMAE(nn.Module, Pretrained):
 
     def denoise(self, xt: Tensor, t: Tensor, latents: Sequence[Tensor], mask: Mask) -> Tensor:
         """The decoder alone: noised patches [B, M, P] at t int64 [B] -> x0 [B, M, P], float32."""
-        return self.decoder(xt, t, self.decoder.context(latents), mask)
+        return self._predict_x0(xt, t, self.decoder.context(latents), mask)
 
     @torch.no_grad()
     def inpaint(
@@ -165,6 +157,7 @@ class DiffMAE(nn.Module, Pretrained):
         return_steps: bool = False,
         spacing: str = "angle",
         eta: float = 0.0,
+        num_samples: int = 1,
     ) -> Inpainting:
         """Fills the masked patches of a clip by running the reverse process.
 
@@ -176,19 +169,31 @@ class DiffMAE(nn.Module, Pretrained):
             sampler, steps, spacing, eta: see :func:`diffmae_video.diffusion.sample`.
             seed: of all noise.
             return_steps: keep every step's x0 prediction.
+            num_samples: samples of each clip; more than 1 make the result's batch B * num_samples,
+                the samples of a clip side by side.
 
         Raises:
-            InputError: an unknown sampler, steps outside 1..T, or a mask that does not fit.
+            InputError: an unknown sampler, steps outside 1..T, a mask that does not fit, or a model
+                that predicts normalised patches.
         """
+        if self.normalize_target:
+            raise InputError("this model predicts patches normalised one by one, which cannot be rendered")
         training = self.training
         self.eval()
         try:
             context = self.decoder.context(self.encode_latents(clip, mask))
-            patches = patchify(clip, self.patch)  # [B, N, P]
+            if num_samples > 1:
+                context = _repeat(context, num_samples)
+                clip = clip.repeat_interleave(num_samples, dim=0)
+                mask = Mask(
+                    mask.visible.repeat_interleave(num_samples, dim=0),
+                    mask.masked.repeat_interleave(num_samples, dim=0),
+                    mask.grid,
+                )
             generator = torch.Generator(clip.device).manual_seed(seed)
-            shape = (*mask.masked.shape, patches.shape[-1])
+            shape = (*mask.masked.shape, self.decoder.head.out_features)
             result = sample(
-                lambda xt, t: self.decoder(xt, t, context, mask),
+                lambda xt, t: self._predict_x0(xt, t, context, mask),
                 torch.randn(shape, generator=generator, device=clip.device),
                 self.schedule,
                 sampler,
@@ -200,14 +205,50 @@ class DiffMAE(nn.Module, Pretrained):
             )
         finally:
             self.train(training)
-
-        def paste(fill: Tensor) -> Tensor:
-            index = mask.masked[..., None].expand_as(fill)
-            return unpatchify(patches.scatter(1, index, fill.to(patches.dtype)), mask.grid, self.patch)
-
         timesteps = self.schedule.sampling_timesteps(steps, spacing)
         if isinstance(result, Sample):
-            return Inpainting(
-                paste(result.sample), torch.stack([paste(x0) for x0 in result.steps]), timesteps
+            pictures = torch.stack([self.paste(clip, mask, x0) for x0 in result.steps])
+            return Inpainting(self.paste(clip, mask, result.sample), pictures, timesteps)
+        return Inpainting(self.paste(clip, mask, result), None, timesteps)
+
+    def _predict_x0(
+        self, xt: Tensor, t: Tensor, context: list[Tensor] | list[KeysValues], mask: Mask
+    ) -> Tensor:
+        prediction = self.decoder(xt, t, context, mask)
+        if self.prediction == "x0":
+            return prediction
+        # 1 / sqrt(abar_T) is 2e5: what it makes of an error is cut to the range that pixels have.
+        signal, sigma = self.schedule.signal_and_noise(t)
+        x0 = (xt.float() - sigma[:, None, None] * prediction) / signal[:, None, None]
+        low, high = (
+            torch.tensor(
+                [(level - m) / s for m, s in zip(self.mean, self.std, strict=True)], device=xt.device
             )
-        return Inpainting(paste(result), None, timesteps)
+            for level in (0.0, 1.0)
+        )
+        channels = x0.unflatten(-1, (-1, 3))
+        return channels.clamp(low, high).flatten(-2)
+
+    def _subset(
+        self, mask: Mask, noise: Tensor | None, generator: torch.Generator | None
+    ) -> tuple[Mask, Tensor, Tensor | None]:
+        """A uniform draw of the masked tokens for each clip, with its share of the noise."""
+        batch, count = mask.masked.shape
+        kept = max(1, round(count * self.decode_fraction))
+        device = mask.masked.device
+        order = torch.rand(batch, count, generator=generator, device=device).argsort(dim=1)[:, :kept]
+        order = order.sort(dim=1).values
+        decoded = mask.masked.gather(1, order)
+        if noise is not None:
+            noise = noise.gather(1, order[..., None].expand(-1, -1, noise.shape[-1]))
+        return Mask(mask.visible, decoded, mask.grid), decoded, noise
+
+
+def _repeat(context: list[Any], count: int) -> list[Any]:
+    """Each clip's part of the decoder's context, ``count`` times."""
+    return [
+        tuple(x.repeat_interleave(count, 0) for x in entry)
+        if isinstance(entry, tuple)
+        else entry.repeat_interleave(count, 0)
+        for entry in context
+    ]

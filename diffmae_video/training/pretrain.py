@@ -15,7 +15,6 @@ from diffmae_video.data import normalise
 from diffmae_video.data.clips import ClipDataset, random_state
 from diffmae_video.errors import InputError
 from diffmae_video.files import write_text
-from diffmae_video.models.pretrained import Pretrained
 from diffmae_video.training.engine import (
     build_engine,
     consolidated_weights,
@@ -146,5 +145,4 @@ def pretrain(cfg: CfgNode, output: str | Path) -> None:
         gc.enable()
     weights = consolidated_weights(engine)
     if process.is_main:
-        assert isinstance(model, Pretrained)
         model.save_pretrained(output, state_dict=weights)
