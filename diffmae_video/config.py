@@ -96,8 +96,10 @@ def load_config(path: str | Path, overrides: Sequence[Any] = ()) -> CfgNode:
         raise InputError(f"{path}: no such config file")
     cfg = default_config()
     try:
-        loaded = CfgNode.load_yaml_with_base(str(path)) or {}
-    except (yaml.YAMLError, TypeError, AttributeError, AssertionError, OSError) as error:
+        # fvcore cannot read a file that holds nothing, and all defaults are a config
+        is_empty = yaml.safe_load(path.read_text(encoding="utf-8")) is None
+        loaded = {} if is_empty else CfgNode.load_yaml_with_base(str(path))
+    except (yaml.YAMLError, TypeError, AttributeError, AssertionError, OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not a YAML config ({' '.join(str(error).split())})") from error
     if not isinstance(loaded, dict):
         raise InputError(f"{path}: not a YAML config: expected sections, got {type(loaded).__name__}")

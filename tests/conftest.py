@@ -9,6 +9,8 @@ import torch
 from diffmae_video.models import DiffMAE
 
 ROOT = Path(__file__).resolve().parent.parent
+torch.set_num_threads(1)  # tiny tensors: a second thread costs more than it brings
+
 SHIPPED = ("bikes.mp4", "bigbuckbunny.mp4", "carphone_pristine.mp4")
 
 

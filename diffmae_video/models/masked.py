@@ -48,7 +48,7 @@ class Inpainting(NamedTuple):
 
 
 class MaskedAutoencoder(nn.Module, Pretrained):
-    """An encoder of visible patches, and what surrounds it.
+    """An encoder of visible patches, and what surrounds it; a subclass adds the decoder.
 
     Args:
         encoder: what sees the visible patches.
@@ -57,6 +57,8 @@ class MaskedAutoencoder(nn.Module, Pretrained):
         normalize_target: predict patches normalised by their own mean and variance (MAE); such a
             model cannot render.
     """
+
+    decoder: Any
 
     def __init__(
         self,

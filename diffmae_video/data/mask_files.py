@@ -1,0 +1,43 @@
+"""Masks that a user drew: a picture for all frames, or a film with one picture for each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from diffmae_video.data.manifest import VIDEO_ENDINGS
+from diffmae_video.data.readers import open_video
+from diffmae_video.errors import InputError
+
+BRIGHT = 127  # of 255: brighter is masked
+
+
+def read_mask(path: str | Path, num_frames: int, height: int, width: int, backend: str = "decord") -> Tensor:
+    """Reads a mask as bool [T, H, W], True where it is bright (or, with transparency, opaque).
+
+    It is resized to the clip's size by nearest neighbour. A picture stands for all frames; of a film
+    that is too short the last frame is repeated. Give the result to ``Mask.from_pixels``.
+
+    Raises:
+        InputError: the file is missing or neither a picture nor a video.
+    """
+    path = Path(path)
+    if path.suffix.lower() in VIDEO_ENDINGS:
+        with open_video(path, backend) as video:
+            indices = [min(i, video.num_frames - 1) for i in range(num_frames)]
+            bright = video.frames(indices).max(axis=3) > BRIGHT
+    else:
+        try:
+            with Image.open(path) as picture:
+                has_alpha = "A" in picture.getbands() or "transparency" in picture.info
+                levels = picture.convert("RGBA").getchannel("A") if has_alpha else picture.convert("L")
+                bright = np.repeat(np.asarray(levels)[None] > BRIGHT, num_frames, axis=0)
+        except (UnidentifiedImageError, OSError) as error:
+            raise InputError(f"{path}: cannot read it as a mask picture ({error})") from error
+    mask = torch.from_numpy(bright)[None].to(torch.uint8)
+    return F.interpolate(mask, size=(height, width), mode="nearest")[0].bool()

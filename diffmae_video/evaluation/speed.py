@@ -1,0 +1,234 @@
+"""How fast training and sampling are, beside the machine's own limit and a peer, in one run.
+
+FLOPs are counted by formula, two for each multiply-accumulate, attention included; a training step
+is three forwards, and what recomputation would add is left out.
+"""
+
+from __future__ import annotations
+
+import resource
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from fvcore.common.config import CfgNode
+from torch import Tensor, nn
+
+from diffmae_video.build import build_model
+from diffmae_video.data import normalise
+from diffmae_video.errors import InputError, require
+from diffmae_video.evaluation.inpainting import evaluate_inpainting
+from diffmae_video.masks import Mask
+from diffmae_video.models import MAE, DiffMAE, MaskedAutoencoder
+from diffmae_video.training.optim import build_optimizer
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+RUNS = 5
+
+
+def block_macs(tokens: int, width: int, depth: int, mlp_ratio: float = 4.0) -> int:
+    """Multiply-accumulates of pre-norm ViT blocks: projections, attention and MLP."""
+    return int(depth * (tokens * width**2 * (4 + 2 * mlp_ratio) + 2 * tokens**2 * width))
+
+
+def forward_macs(model: MaskedAutoencoder, mask: Mask) -> int:
+    """Multiply-accumulates of a training forward of one clip."""
+    visible, masked = mask.visible.shape[1], mask.masked.shape[1]
+    encoder, values = model.encoder, model.decoder.head.out_features
+    latents = visible + (encoder.cls_token is not None)
+    width, depth = model.decoder.head.in_features, len(model.decoder.blocks)
+    total = visible * values * encoder.width + block_macs(latents, encoder.width, encoder.depth)
+    total += masked * width * values  # the head
+    if isinstance(model, MAE):
+        return total + latents * encoder.width * width + block_macs(latents + masked, width, depth)
+    assert isinstance(model, DiffMAE)
+    total += masked * width * values + 2 * width**2  # noised patches and the timestep
+    if model.decoder.kind == "joint":
+        return total + latents * encoder.width * width + block_macs(latents + masked, width, depth)
+    cross = 2 * masked * width**2 + 2 * latents * encoder.width * width + 2 * masked * latents * width
+    mlp = 8 * masked * width**2
+    own = 4 * masked * width**2 + 2 * masked**2 * width if model.decoder.kind == "cross_self" else 0
+    return total + depth * (cross + mlp + own)
+
+
+def _synchronize(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _seconds(run: Callable[[], Any], device: torch.device, repeats: int = 1) -> float:
+    _synchronize(device)
+    start = time.perf_counter()
+    for _ in range(repeats):
+        run()
+    _synchronize(device)
+    return (time.perf_counter() - start) / repeats
+
+
+def matmul_flops(shapes: list[tuple[int, int, int]], dtype: torch.dtype, device: torch.device) -> float:
+    """FLOP/s of the fastest of some matrix products [m, k] x [k, n] with bias, as a linear layer."""
+    best = 0.0
+    for m, k, n in shapes:
+        x = torch.randn(m, k, device=device, dtype=dtype)
+        w, b = torch.randn(n, k, device=device, dtype=dtype), torch.randn(n, device=device, dtype=dtype)
+        product = lambda x=x, w=w, b=b: nn.functional.linear(x, w, b)  # noqa: E731
+        product()
+        repeats = max(1, int(2e11 if device.type == "cpu" else 2e13) // (2 * m * k * n))
+        best = max(best, 2 * m * k * n / _seconds(product, device, repeats))
+    return best
+
+
+def train_speed(cfg: CfgNode, compiled: bool = False) -> dict[str, Any]:
+    """Forward, backward and AdamW of a config's model, interleaved with its peers, median of 5.
+
+    The peers are a matrix product of the same threads and dtype, and Hugging Face's
+    ``VideoMAEForPreTraining`` with its own default decoder.
+
+    Raises:
+        InputError: a precision other than fp32 and bf16.
+        MissingExtraError: transformers is not installed.
+    """
+    if cfg.TRAIN.PRECISION not in DTYPES:
+        raise InputError(f"TRAIN.PRECISION {cfg.TRAIN.PRECISION}: the benchmark takes {', '.join(DTYPES)}")
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    dtype, batch = DTYPES[cfg.TRAIN.PRECISION], cfg.TRAIN.BATCH_SIZE
+    torch.manual_seed(cfg.TRAIN.SEED)
+    model = build_model(cfg).to(device, dtype).train()
+    clip = torch.randn(batch, 3, cfg.DATA.NUM_FRAMES, *cfg.DATA.SIZE, device=device)
+    mask = model.draw_mask(clip)
+    flops = 6 * batch * forward_macs(model, mask)
+    ours = _training_step(model, cfg, lambda: model(clip, mask).loss)
+    if compiled:
+        model.compile()
+    ours()
+    _synchronize(device)
+    peak = _peak_mb(device)
+    ours()
+    theirs, their_flops = _hugging_face(cfg, clip, dtype, device)
+    theirs()
+    theirs()
+    rows, width = batch * mask.visible.shape[1], model.encoder.width
+    masked, narrow = batch * mask.masked.shape[1], model.decoder.head.in_features
+    shapes = [(4096, 4096, 4096), (rows, width, 4 * width), (rows, 4 * width, width)]
+    shapes += [(masked, narrow, 4 * narrow), (masked, 4 * narrow, narrow)]
+    repeats = 1 if device.type == "cpu" else 20
+    runs: dict[str, list[float]] = {"ours": [], "hf": [], "matmul": []}
+    for _ in range(RUNS):
+        runs["matmul"].append(matmul_flops(shapes, dtype, device) / 1e9)
+        runs["ours"].append(flops / _seconds(ours, device, repeats) / 1e9)
+        runs["hf"].append(their_flops / _seconds(theirs, device, repeats) / 1e9)
+    gflops, hf, matmul = (statistics.median(runs[name]) for name in ("ours", "hf", "matmul"))
+    return {
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "threads": torch.get_num_threads(),
+        "precision": cfg.TRAIN.PRECISION,
+        "decoder": cfg.MODEL.DECODER.KIND if cfg.MODEL.OBJECTIVE == "diffmae" else "mae",
+        "compiled": compiled,
+        "utilisation": round(
+            statistics.median(a / b for a, b in zip(runs["ours"], runs["matmul"], strict=True)), 3
+        ),
+        "gflops": round(gflops, 1),
+        "gflops_spread": [round(min(runs["ours"]), 1), round(max(runs["ours"]), 1)],
+        "matmul_gflops": round(matmul, 1),
+        "hf_gflops": round(hf, 1),
+        "ratio_to_hf": round(
+            statistics.median(a / b for a, b in zip(runs["ours"], runs["hf"], strict=True)), 3
+        ),
+        "clips_per_s": round(1e9 * gflops / flops * batch, 3),
+        "peak_mb": round(peak),
+    }
+
+
+def _training_step(model: nn.Module, cfg: CfgNode, loss: Callable[[], Tensor]) -> Callable[[], None]:
+    optimizer = build_optimizer(model, cfg.TRAIN.WEIGHT_DECAY, tuple(cfg.TRAIN.BETAS))
+
+    def step() -> None:
+        loss().backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+    return step
+
+
+def _hugging_face(
+    cfg: CfgNode, clip: Tensor, dtype: torch.dtype, device: torch.device
+) -> tuple[Callable[[], None], int]:
+    """A training step of the peer on the same clips, with tubes of the same ratio, and its FLOPs."""
+    transformers = require("transformers", "bench")
+    config = transformers.VideoMAEConfig(
+        image_size=cfg.DATA.SIZE[0],
+        num_frames=cfg.DATA.NUM_FRAMES,
+        patch_size=cfg.MODEL.PATCH[1],
+        tubelet_size=cfg.MODEL.PATCH[0],
+    )
+    model = transformers.VideoMAEForPreTraining(config).to(device, dtype).train()
+    side = cfg.DATA.SIZE[0] // cfg.MODEL.PATCH[1]
+    grid = (cfg.DATA.NUM_FRAMES // cfg.MODEL.PATCH[0], side, side)
+    masks = Mask.tube(len(clip), grid, cfg.MASK.RATIO)
+    hidden, pixels = masks.to_bool().flatten(1).to(device), clip.transpose(1, 2).to(dtype)
+    visible, masked = masks.visible.shape[1], masks.masked.shape[1]
+    values, width, narrow = (
+        3 * config.tubelet_size * config.patch_size**2,
+        config.hidden_size,
+        config.decoder_hidden_size,
+    )
+    macs = (visible + masked) * values * width  # it embeds masked patches too
+    macs += block_macs(visible, width, config.num_hidden_layers)
+    macs += visible * width * narrow + masked * narrow * values
+    macs += block_macs(visible + masked, narrow, config.decoder_num_hidden_layers)
+    step = _training_step(model, cfg, lambda: model(pixels, bool_masked_pos=hidden).loss)
+    return step, 6 * len(clip) * macs
+
+
+def _peak_mb(device: torch.device) -> float:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # KiB on Linux
+
+
+@torch.no_grad()
+def sample_speed(model: DiffMAE, clips: Tensor, ratio: float) -> dict[str, Any]:
+    """Seconds per clip of each sampler with its quality, and what one step costs over the decoder.
+
+    Args:
+        clips: uint8 [B, T, H, W, 3], held out.
+        ratio: of the random mask.
+    """
+    device = next(model.parameters()).device
+    clips = clips.to(device)
+    mask = Mask.random(len(clips), model.encoder.grid, ratio, torch.Generator().manual_seed(0)).to(device)
+    clip = normalise(clips, model.mean, model.std)
+    context = model.decoder.context(model.encode_latents(clip, mask))
+    noise = torch.randn(*mask.masked.shape, model.decoder.head.out_features, device=device)
+    t = torch.full((len(clip),), 500, device=device)
+    decoder = lambda: model.decoder(noise, t, context, mask)  # noqa: E731
+
+    def inpaint(sampler: str, steps: int) -> Callable[[], Any]:
+        return lambda: model.inpaint(clip, mask, sampler, steps)
+
+    decoder()
+    ratios, encoder = [], []
+    for _ in range(RUNS):
+        forward = _seconds(decoder, device, 40)
+        few, many = _seconds(inpaint("ddim", 1), device), _seconds(inpaint("ddim", 41), device)
+        ratios.append((many - few) / 40 / forward)
+        encoder.append((few - forward) / len(clip))
+    samplers: dict[str, dict[str, float]] = {}
+    for sampler, steps in (("ddpm", 1000), ("ddim", 50), ("dpm++", 10)):
+        seconds = _seconds(inpaint(sampler, steps), device)
+        metrics, _ = evaluate_inpainting(model, clips, mask, (steps,), sampler)
+        samplers[f"{sampler}-{steps}"] = {
+            "seconds_per_clip": round(seconds / len(clip), 4),
+            "psnr": round(metrics["sample_psnr"], 2),
+            "std_ratio": round(metrics["sample_std_ratio"], 3),
+        }
+    return {
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "decoder": model.decoder.kind,
+        "clips": len(clips),
+        "step_over_decoder": round(statistics.median(ratios), 3),
+        "encoder_seconds_per_clip": round(statistics.median(encoder), 4),
+        **samplers,
+    }

@@ -1,0 +1,42 @@
+"""Masks from pictures and films."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from diffmae_video import InputError, Mask
+from diffmae_video.data.mask_files import read_mask
+from diffmae_video.rendering.video import write_video
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "1", "P", "RGBA"])
+def test_a_picture_masks_all_frames_alike(tmp_path, mode):
+    drawn = np.zeros((20, 30), np.uint8)
+    drawn[5:12, 10:30] = 255
+    picture = Image.fromarray(drawn).convert("RGB" if mode == "RGBA" else mode)
+    if mode == "RGBA":  # painted where it is opaque, in any colour
+        picture.putalpha(Image.fromarray(drawn))
+    picture.save(tmp_path / "mask.png")
+    mask = read_mask(tmp_path / "mask.png", 3, 20, 30)
+    assert torch.equal(mask, torch.from_numpy(drawn > 0).expand(3, -1, -1))
+    large = read_mask(tmp_path / "mask.png", 2, 40, 60)
+    assert torch.equal(large[:, ::2, ::2], mask[:2])
+    assert Mask.from_pixels(large, (1, 5, 6), (2, 8, 10)).grid == (1, 5, 6)
+
+
+def test_a_film_masks_each_frame_by_itself(tmp_path):
+    frames = np.zeros((4, 32, 32, 3), np.uint8)
+    for t in range(4):
+        frames[t, :, 8 * t : 8 * t + 8] = 255
+    write_video(tmp_path / "mask.mp4", frames, 5)
+    mask = read_mask(tmp_path / "mask.mp4", 6, 32, 32)
+    assert torch.equal(mask[:4], torch.from_numpy(frames[..., 0] > 0))
+    assert torch.equal(mask[4:], mask[3:4].expand(2, -1, -1))
+
+
+def test_what_is_no_mask_is_named(tmp_path):
+    (tmp_path / "mask.png").write_text("text")
+    for name in ("mask.png", "none.png", "none.mp4"):
+        with pytest.raises(InputError, match=name):
+            read_mask(tmp_path / name, 2, 8, 8)

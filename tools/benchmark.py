@@ -1,0 +1,63 @@
+"""Measures speed as a ratio to a peer or to the machine's own limit, in one run.
+
+    python tools/benchmark.py train                                  ViT-B, 16 x 224 x 224, 90 %
+    python tools/benchmark.py train TRAIN.PRECISION bf16 MODEL.DECODER.KIND cross_self
+    python tools/benchmark.py train --compile
+    python tools/benchmark.py sample                                 the demo's model: make demo
+    python tools/benchmark.py sample --checkpoint DIR DATA.VAL list.csv
+
+The last line of the output is one JSON object.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from diffmae_video import InputError, load_config, load_model
+from diffmae_video.cli import run_tool, tool_parser
+
+ROOT = Path(__file__).resolve().parent.parent
+DEMO = Path("outputs/demo")
+
+
+def main() -> None:
+    parser = tool_parser(__doc__)
+    parser.add_argument("what", choices=("train", "sample"))
+    parser.add_argument("--compile", action="store_true", help="train: torch.compile the model")
+    parser.add_argument("--checkpoint", metavar="DIR", type=Path, help="sample: a run's folder")
+    parser.add_argument("options", nargs="*", metavar="KEY VALUE", help="options that differ from the config")
+    args = parser.parse_args()
+
+    from diffmae_video.evaluation.speed import sample_speed, train_speed
+
+    if args.what == "train":
+        cfg = load_config(ROOT / "configs/bench/train.yaml", args.options)
+        result = train_speed(cfg, args.compile)
+    else:
+        import torch
+
+        from diffmae_video.data import read_list, uniform_clips
+        from diffmae_video.models import DiffMAE
+
+        folder = args.checkpoint or DEMO / "checkpoint"
+        if not folder.is_dir():
+            raise InputError(f"{folder}: no such folder; run `make demo` or give --checkpoint")
+        cfg = load_config(folder / "config.yaml", args.options)
+        model = load_model(folder)
+        if not isinstance(model, DiffMAE):
+            raise InputError(
+                f"{folder}: sampling is measured on a DiffMAE, and this is a {type(model).__name__}"
+            )
+        entries = read_list(cfg.DATA.VAL or DEMO / "lists/unseen_video.csv")[:4]
+        clips = [
+            uniform_clips(e, 4, cfg.DATA.NUM_FRAMES, cfg.DATA.STRIDE, cfg.DATA.SIZE, cfg.DATA.BACKEND)
+            for e in entries
+        ]
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        result = sample_speed(model.to(device), torch.cat(clips), cfg.MASK.RATIO)
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    run_tool(main)
