@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import sys
 from collections.abc import Callable
 
@@ -16,12 +17,20 @@ def tool_parser(description: str) -> argparse.ArgumentParser:
     )
 
 
+def describe(error: Exception) -> str:
+    """An error as one line, with the remedy where it is a full disk."""
+    line = " ".join(str(error).split())
+    if isinstance(error, OSError) and (error.errno == errno.ENOSPC or "No space left" in line):
+        return f"{line}: the disk is full; free some space or choose another --output, and run it again"
+    return line
+
+
 def run_tool(main: Callable[[], int | None]) -> None:
     """Runs a tool's main and exits: 0, or the code that it returns, or 2 with one clear line."""
     try:
         code = main() or 0
     except (InputError, OSError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"error: {describe(error)}", file=sys.stderr)
         code = 2
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)

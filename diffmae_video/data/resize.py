@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 from diffmae_video.data.readers import VideoError
@@ -50,4 +51,6 @@ def resize_video(
                 raise VideoError(f"{source}: holds no frame")
             writer.mux(out.encode(None))
     except av.FFmpegError as error:
+        if error.errno in (errno.ENOSPC, errno.EACCES, errno.EROFS):
+            raise OSError(error.errno, error.strerror, str(target)) from error
         raise VideoError(f"{source}: cannot be converted ({error.strerror or error})") from error

@@ -20,8 +20,9 @@ from diffmae_video.build import build_model
 from diffmae_video.data import normalise
 from diffmae_video.errors import InputError, require
 from diffmae_video.evaluation.inpainting import evaluate_inpainting
+from diffmae_video.flops import training_cost
 from diffmae_video.masks import Mask
-from diffmae_video.models import MAE, DiffMAE, MaskedAutoencoder
+from diffmae_video.models import DiffMAE
 from diffmae_video.training.optim import build_optimizer
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -31,26 +32,6 @@ RUNS = 5
 def block_macs(tokens: int, width: int, depth: int, mlp_ratio: float = 4.0) -> int:
     """Multiply-accumulates of pre-norm ViT blocks: projections, attention and MLP."""
     return int(depth * (tokens * width**2 * (4 + 2 * mlp_ratio) + 2 * tokens**2 * width))
-
-
-def forward_macs(model: MaskedAutoencoder, mask: Mask) -> int:
-    """Multiply-accumulates of a training forward of one clip."""
-    visible, masked = mask.visible.shape[1], mask.masked.shape[1]
-    encoder, values = model.encoder, model.decoder.head.out_features
-    latents = visible + (encoder.cls_token is not None)
-    width, depth = model.decoder.head.in_features, len(model.decoder.blocks)
-    total = visible * values * encoder.width + block_macs(latents, encoder.width, encoder.depth)
-    total += masked * width * values  # the head
-    if isinstance(model, MAE):
-        return total + latents * encoder.width * width + block_macs(latents + masked, width, depth)
-    assert isinstance(model, DiffMAE)
-    total += masked * width * values + 2 * width**2  # noised patches and the timestep
-    if model.decoder.kind == "joint":
-        return total + latents * encoder.width * width + block_macs(latents + masked, width, depth)
-    cross = 2 * masked * width**2 + 2 * latents * encoder.width * width + 2 * masked * latents * width
-    mlp = 8 * masked * width**2
-    own = 4 * masked * width**2 + 2 * masked**2 * width if model.decoder.kind == "cross_self" else 0
-    return total + depth * (cross + mlp + own)
 
 
 def _synchronize(device: torch.device) -> None:
@@ -98,7 +79,7 @@ def train_speed(cfg: CfgNode, compiled: bool = False) -> dict[str, Any]:
     model = build_model(cfg).to(device, dtype).train()
     clip = torch.randn(batch, 3, cfg.DATA.NUM_FRAMES, *cfg.DATA.SIZE, device=device)
     mask = model.draw_mask(clip)
-    flops = 6 * batch * forward_macs(model, mask)
+    flops = 6 * batch * training_cost(cfg).macs
     ours = _training_step(model, cfg, lambda: model(clip, mask).loss)
     if compiled:
         model.compile()

@@ -56,7 +56,7 @@ class Encoder(nn.Module, Pretrained):
         self.patch_embed = nn.Linear(3 * patch[0] * patch[1] * patch[2], width)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, width)) if class_token else None
         self.positions = Positions(positions, self.grid, width)
-        rates = torch.linspace(0, drop_path, depth).tolist()
+        rates = [drop_path * i / max(1, depth - 1) for i in range(depth)]
         self.blocks = nn.ModuleList(vit_block(width, heads, mlp_ratio, eps, rate) for rate in rates)
         self.norm = nn.LayerNorm(width, eps=eps) if final_norm else nn.Identity()
         self.initialize_weights()

@@ -43,7 +43,12 @@ class Pretrained(PyTorchModelHubMixin):
         folder = Path(save_directory)
         weights = self.state_dict() if state_dict is None else state_dict
         with atomic_path(folder / WEIGHTS) as aside:
-            save_file({k: v.detach().contiguous().cpu() for k, v in weights.items()}, aside, {"format": "pt"})
+            try:
+                save_file(
+                    {k: v.detach().contiguous().cpu() for k, v in weights.items()}, aside, {"format": "pt"}
+                )
+            except SafetensorError as error:  # how it reports a full disk
+                raise OSError(f"{folder / WEIGHTS}: cannot be written ({error})") from error
         config = {"model": type(self).__name__, **self._hub_mixin_config}
         write_text(folder / CONFIG, json.dumps(config, indent=2) + "\n")
 

@@ -41,8 +41,10 @@ def start_process() -> Process:
     Raises:
         InputError: DeepSpeed, or on a CPU the compiler that it needs, is missing.
     """
-    require("deepspeed", "train")
     cuda = torch.cuda.is_available()
+    os.environ.setdefault("DS_ACCELERATOR", "cuda" if cuda else "cpu")  # or DeepSpeed warns of its guess
+    with quiet():
+        require("deepspeed", "train")
     if not cuda:
         _check_compiler()
     # Plain `python`: without these DeepSpeed asks for mpi4py.
@@ -58,7 +60,6 @@ def start_process() -> Process:
     name = hashlib.sha1(f"{sys.prefix}-{torch.__version__}".encode()).hexdigest()[:12]
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
     os.environ.setdefault("TORCH_EXTENSIONS_DIR", str(cache / "diffmae-video" / f"torch-extensions-{name}"))
-    os.environ.setdefault("DS_ACCELERATOR", "cuda" if cuda else "cpu")
     logging.getLogger("torch.distributed").setLevel(logging.ERROR)
     with quiet():
         import deepspeed

@@ -54,7 +54,10 @@ class StepLog:
                 if isinstance(value, Tensor):
                     row[key] = float(value)
             self.file.write(json.dumps(row) + "\n")
-        self.file.flush()
+        try:
+            self.file.flush()
+        except OSError as error:  # Python's own message does not name the file
+            raise OSError(error.errno, error.strerror, self.file.name) from error
         if self.rows:
             mean = sum(row["loss"] for row in self.rows) / len(self.rows)
             self.bar.set_postfix(loss=f"{mean:.4f}", lr=f"{self.rows[-1]['lr']:.1e}")

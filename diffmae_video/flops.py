@@ -1,0 +1,159 @@
+"""What a model costs: its parameters, and the multiply-accumulates of a forward.
+
+Numbers are in fvcore's sense, one multiply-accumulate counting 1 (others count 2). Only products of
+matrices count; norms, activations and sums do not. Nothing is computed: the model is traced on the
+meta device, where tensors have shapes and no values, so that ViT-H takes under a second.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from fvcore.common.config import CfgNode
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves
+
+from diffmae_video.build import build_model, mask_arguments
+from diffmae_video.masks import Mask
+from diffmae_video.models import DiffMAE, MaskedAutoencoder
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one training clip costs.
+
+    Attributes:
+        parameters: of the encoder and the decoder.
+        encoder_macs, decoder_macs: multiply-accumulates of one forward; a training step is about
+            three forwards.
+    """
+
+    parameters: int
+    encoder_macs: int
+    decoder_macs: int
+
+    @property
+    def macs(self) -> int:
+        return self.encoder_macs + self.decoder_macs
+
+    def __str__(self) -> str:
+        """The line that recipes state, after ``# Cost: ``."""
+        return (
+            f"{self.parameters / 1e6:.1f} M parameters, "
+            f"{self.macs / 1e9:.1f} GFLOPs (multiply-accumulates) per clip forward"
+        )
+
+
+def training_cost(cfg: CfgNode) -> Cost:
+    """The cost of one training forward of a config's model, for one clip at the config's mask.
+
+    Raises:
+        InputError: the config makes no model, or its mask does not fit the clips.
+    """
+    model = meta_model(cfg).eval()
+    mask = Mask.draw(batch=1, grid=model.encoder.grid, **mask_arguments(cfg)).to("meta")
+    if isinstance(model, DiffMAE):  # in training it decodes a share of the masked patches
+        decoded = max(1, round(mask.masked.shape[1] * model.decode_fraction))
+        mask = Mask(mask.visible, mask.masked[:, :decoded], mask.grid)
+    clip = torch.empty(1, 3, cfg.DATA.NUM_FRAMES, *cfg.DATA.SIZE, device="meta")
+    macs = macs_by_module(model, clip, mask)
+    return Cost(sum(p.numel() for p in model.parameters()), macs["encoder"], macs["decoder"])
+
+
+def meta_model(cfg: CfgNode) -> MaskedAutoencoder:
+    """The model of a config on the meta device: every shape, and no memory for weights.
+
+    Raises:
+        InputError: the config makes no model.
+    """
+    with _WeightsOnMeta():
+        return build_model(cfg).to("meta")
+
+
+def count_macs(model: nn.Module, *inputs: Any) -> int:
+    """The multiply-accumulates of ``model(*inputs)``; see :func:`macs_by_module`."""
+    return macs_by_module(model, *inputs)[""]
+
+
+def macs_by_module(model: nn.Module, *inputs: Any) -> dict[str, int]:
+    """The multiply-accumulates of ``model(*inputs)`` by module name; "" is the whole model.
+
+    What a module's children cost is in its own number, wherever they are called from.
+
+    Args:
+        model: in the mode, training or not, that is to be counted.
+        inputs: tensors of the model's device, and what else it takes.
+
+    Raises:
+        NotImplementedError: the model has a product of matrices that no handle counts.
+    """
+    with warnings.catch_warnings():  # fvcore.nn compiles losses at import, by a deprecated function
+        warnings.simplefilter("ignore", FutureWarning)
+        from fvcore.nn import FlopCountAnalysis, jit_handles
+
+    handles: dict[str, Callable[..., Any]] = {
+        "aten::linear": jit_handles.linear_flop_jit,
+        "aten::addmm": jit_handles.addmm_flop_jit,
+        "aten::mm": jit_handles.matmul_flop_jit,
+        "aten::matmul": jit_handles.matmul_flop_jit,
+        "aten::bmm": jit_handles.bmm_flop_jit,
+        "aten::einsum": jit_handles.einsum_flop_jit,
+        "aten::_convolution": jit_handles.conv_flop_jit,
+        "aten::scaled_dot_product_attention": attention_macs,  # fvcore has none, and counts 0
+    }
+    tensors = tuple(x for x in inputs if isinstance(x, Tensor))
+    analysis = FlopCountAnalysis(_TensorsOnly(model, inputs), tensors)
+    analysis.clear_op_handles().set_op_handle(**handles)
+    analysis.ancestor_mode("owner").tracer_warnings("none")
+    analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
+    with torch.no_grad():
+        counts = analysis.by_module()
+    missed = [op for op in analysis.unsupported_ops() if any(word in op for word in PRODUCTS)]
+    if missed:
+        raise NotImplementedError(f"no handle counts {', '.join(missed)}")
+    prefix = "model."
+    by_name = {name.removeprefix(prefix): int(n) for name, n in counts.items() if name.startswith(prefix)}
+    return {"": int(counts[""]), **by_name}
+
+
+# Parts of names of operators that multiply matrices.
+PRODUCTS = ("mm", "matmul", "dot", "attention", "conv", "einsum", "lstm", "gru", "rnn")
+
+
+def attention_macs(inputs: Sequence[Any], outputs: Sequence[Any]) -> int:
+    """fvcore's handle of ``aten::scaled_dot_product_attention``: q @ k^T and attention @ v.
+
+    Shapes: q [..., L, E], k [..., S, E], v [..., S, Ev]. What an attention mask hides is counted.
+    """
+    q, k, v = (value.type().sizes() for value in inputs[:3])
+    return math.prod(q[:-1]) * k[-2] * (q[-1] + v[-1])
+
+
+class _TensorsOnly(nn.Module):
+    """A model as the tracer wants it: tensors in, tensors out, all other inputs bound."""
+
+    def __init__(self, model: nn.Module, inputs: Sequence[Any]) -> None:
+        super().__init__()
+        self.model, self.inputs = model, inputs
+
+    def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
+        traced = iter(tensors)
+        output = self.model(*(next(traced) if isinstance(x, Tensor) else x for x in self.inputs))
+        return tuple(x for x in tree_leaves(output) if isinstance(x, Tensor))
+
+
+class _WeightsOnMeta(TorchFunctionMode):
+    """``torch.empty``, which makes weights, gives tensors of the meta device.
+
+    ``with torch.device("meta")`` would do it to every tensor, and constructors read some.
+    """
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        return func(*args, **({**kwargs, "device": "meta"} if func is torch.empty else kwargs))
