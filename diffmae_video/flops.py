@@ -91,7 +91,7 @@ def macs_by_module(model: nn.Module, *inputs: Any) -> dict[str, int]:
         inputs: tensors of the model's device, and what else it takes.
 
     Raises:
-        NotImplementedError: the model has a product of matrices that no handle counts.
+        InputError: the model has a product of matrices that no handle counts.
     """
     with warnings.catch_warnings():  # fvcore.nn compiles losses at import, by a deprecated function
         warnings.simplefilter("ignore", FutureWarning)
@@ -116,7 +116,7 @@ def macs_by_module(model: nn.Module, *inputs: Any) -> dict[str, int]:
         counts = analysis.by_module()
     missed = [op for op in analysis.unsupported_ops() if any(word in op for word in PRODUCTS)]
     if missed:
-        raise NotImplementedError(f"no handle counts {', '.join(missed)}")
+        raise InputError(f"no handle counts {', '.join(missed)}")
     prefix = "model."
     by_name = {name.removeprefix(prefix): int(n) for name, n in counts.items() if name.startswith(prefix)}
     return {"": int(counts[""]), **by_name}

@@ -19,6 +19,7 @@ from diffmae_video.masks import Mask
 from diffmae_video.models import Inpainting, load_model
 
 CLIPS = 8  # of each held-out set
+SHOWN = 2  # of them, in the examples
 STEPS = (1, 10, 50)
 LATER, UNSEEN = "same videos, later", "unseen video"
 MASK_RATIO = 0.75
@@ -43,6 +44,12 @@ class Example(NamedTuple):
     mask: Mask
     results: dict[int, Inpainting]
     model: Any
+
+
+def _select(result: Inpainting, index: Tensor) -> Inpainting:
+    """Some clips of a batch."""
+    steps = None if result.steps is None else result.steps[:, index]
+    return Inpainting(result.clip[index], steps, result.timesteps)
 
 
 def split_videos(
@@ -115,7 +122,13 @@ def evaluate_demo(
         for kind, mask in masks.items():
             metrics, results = evaluate_inpainting(model, clips, mask, STEPS)
             by_part.setdefault(part, metrics)  # the random mask's
-            examples.append(Example(part, kind, names, clips, mask, results, model))
+            # Every step of every clip is a gigabyte: only what is shown is kept.
+            shown = torch.linspace(0, len(clips) - 1, min(SHOWN, len(clips))).round().long()
+            kept = {n: _select(result, shown) for n, result in results.items()}
+            part_mask = Mask(mask.visible[shown], mask.masked[shown], mask.grid)
+            examples.append(
+                Example(part, kind, [names[i] for i in shown], clips[shown], part_mask, kept, model)
+            )
             bar.update()
     bar.close()
     total = sum(m["clips"] for m in by_part.values())
