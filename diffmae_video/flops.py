@@ -20,6 +20,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 from diffmae_video.build import build_model, mask_arguments
+from diffmae_video.errors import InputError
 from diffmae_video.masks import Mask
 from diffmae_video.models import DiffMAE, MaskedAutoencoder
 

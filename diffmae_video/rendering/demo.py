@@ -16,7 +16,6 @@ from diffmae_video.files import atomic_path, write_text
 from diffmae_video.rendering.video import panels, write_video
 from diffmae_video.tokens import patchify, unpatchify
 
-SHOWN = 2  # clips of each set and mask
 PANEL_HEIGHT = 128
 FPS = 6.0  # slower than life: a clip is a third of a second
 ROWS = (
@@ -111,10 +110,7 @@ def render_demo(
     sections = []
     for number, example in enumerate(examples):
         figures = []
-        shown = (
-            torch.linspace(0, len(example.names) - 1, min(SHOWN, len(example.names))).round().long().tolist()
-        )
-        for index in shown:
+        for index in range(len(example.names)):
             name = f"example-{number}-{index}"  # the user's file names stay out of links
             frames = panels(*example_panels(example, index), height=PANEL_HEIGHT)
             for ending in ("mp4", "gif"):
