@@ -6,6 +6,7 @@ from diffmae_video.models.encoder import Encoder
 from diffmae_video.models.mae import MAE
 from diffmae_video.models.masked import Inpainting, MaskedAutoencoder, Output
 from diffmae_video.models.pretrained import load_model
+from diffmae_video.models.weights import load_encoder
 
 MODELS = (DiffMAE, MAE, Encoder)
 
@@ -18,5 +19,6 @@ __all__ = [
     "Inpainting",
     "MaskedAutoencoder",
     "Output",
+    "load_encoder",
     "load_model",
 ]

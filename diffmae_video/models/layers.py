@@ -31,7 +31,10 @@ def resample_positions(table: Tensor, old: Triple, new: Triple) -> Tensor:
     width = table.shape[-1]
     dtype, table = table.dtype, table.float().view(old[0], old[1] * old[2], width)
     if old[1:] != new[1:]:
-        table = resample_abs_pos_embed(table, list(new[1:]), list(old[1:]), num_prefix_tokens=0)
+        # timm takes one table, and would take a batch's tokens apart: time goes beside the features
+        beside = table.transpose(0, 1).reshape(1, -1, old[0] * width)  # [1, h*w, t*D]
+        beside = resample_abs_pos_embed(beside, list(new[1:]), list(old[1:]), num_prefix_tokens=0)
+        table = beside.view(-1, old[0], width).transpose(0, 1)
     if old[0] != new[0]:
         over_time = table.permute(1, 2, 0)  # [h*w, D, t]
         table = F.interpolate(over_time, size=new[0], mode="linear").permute(2, 0, 1)

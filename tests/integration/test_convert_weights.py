@@ -1,0 +1,164 @@
+"""tools/convert_weights.py as a user calls it: weights go round, and mistakes are one clear line."""
+
+import runpy
+import subprocess
+import sys
+
+import pytest
+import timm
+import torch
+
+from diffmae_video import load_encoder
+from diffmae_video.models import Encoder
+from tests.conftest import ROOT, tiny_diffmae
+
+TOOL = ROOT / "tools/convert_weights.py"
+
+
+@pytest.fixture
+def convert(monkeypatch, capsys):
+    """Runs the tool in this process, since a new one takes seconds to import torch."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", [str(TOOL), *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            runpy.run_path(str(TOOL), run_name="__main__")
+        output = capsys.readouterr()
+        return stop.value.code, output.out, output.err
+
+    return run
+
+
+def save(folder, **kwargs):
+    encoder = Encoder(
+        (32, 32), 4, (2, 8, 8), 64, 2, 4, class_token=kwargs.pop("class_token", False), **kwargs
+    )
+    encoder.save_pretrained(folder)
+    return encoder.eval()
+
+
+def test_a_video_model_goes_to_timm_and_back(tmp_path, convert):
+    model = tiny_diffmae("cross")
+    model.save_pretrained(tmp_path / "diffmae")
+    code, out, _ = convert("--input", tmp_path / "diffmae", "--output", tmp_path / "timm", "--to", "timm")
+    assert code == 0
+    assert (
+        out
+        == f"{tmp_path / 'timm'}: timm, clips 1 x 32 x 32, patches 1 x 8 x 8, width 32, 3 blocks, 2 heads\n"
+    )
+    image = torch.randn(2, 3, 32, 32)
+    expected = model.encode(image[:, :, None].expand(-1, -1, 2, -1, -1))  # a still clip of one patch
+    vit = timm.create_model(f"local-dir:{tmp_path / 'timm'}", pretrained=True).eval()
+    torch.testing.assert_close(vit.forward_features(image), expected, rtol=1e-5, atol=1e-5)
+
+    back = (
+        "--input",
+        tmp_path / "timm",
+        "--output",
+        tmp_path / "back",
+        "--to",
+        "diffmae",
+        "--num-frames",
+        "4",
+    )
+    assert convert(*back)[0] == 0
+    still = image[:, :, None].expand(-1, -1, 4, -1, -1)
+    tokens = load_encoder(tmp_path / "back").embed(still).unflatten(1, (2, 16))
+    images = load_encoder(tmp_path / "timm").embed(image[:, :, None])
+    torch.testing.assert_close(tokens, images[:, None].expand_as(tokens), rtol=0, atol=1e-6)
+
+
+def test_to_hugging_face_and_back(tmp_path, convert):
+    transformers = pytest.importorskip("transformers")
+    encoder = save(tmp_path / "ours", positions="sinusoid")
+    assert convert("--input", tmp_path / "ours", "--output", tmp_path / "hf", "--to", "hf-videomae")[0] == 0
+    assert convert("--input", tmp_path / "hf", "--output", tmp_path / "back", "--to", "diffmae")[0] == 0
+    clip = torch.randn(1, 3, 4, 32, 32)
+    model = transformers.VideoMAEModel.from_pretrained(tmp_path / "hf").eval()
+    with torch.no_grad():
+        expected = encoder(clip)
+        theirs = model(clip.transpose(1, 2)).last_hidden_state
+        ours = load_encoder(tmp_path / "back")(clip)
+    torch.testing.assert_close(theirs, expected, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(ours, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_heads_sizes_and_source_can_be_given(tmp_path, convert):
+    encoder = save(tmp_path / "ours", positions="learned", class_token=True)
+    torch.save({"model": encoder.state_dict()}, tmp_path / "w.pth")
+    options = ["--num-heads", "4", "--image-size", "32", "16", "--num-frames", "8", "--source", "diffmae"]
+    files = ["--input", tmp_path / "w.pth", "--output", tmp_path / "out", "--to", "diffmae"]
+    assert convert(*files, *options, "--eps", "1e-5")[0] == 0
+    again = load_encoder(tmp_path / "out")
+    assert (again.grid, again.blocks[0].attn.num_heads, again.norm.eps) == ((4, 4, 2), 4, 1e-5)
+    for module in encoder.modules():
+        if isinstance(module, torch.nn.LayerNorm):
+            module.eps = 1e-5
+    clip = torch.randn(1, 3, 8, 32, 16)
+    torch.testing.assert_close(again(clip), encoder(clip), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--input", "none", "--output", "out", "--to", "timm"], "none: no such file or folder"),
+        (["--input", "text.pth", "--output", "out", "--to", "timm"], "text.pth: not a whole checkpoint"),
+        (["--input", "w.pth", "--output", "out", "--to", "timm"], "w.pth: not the weights of"),
+        (
+            ["--input", "ours", "--output", "out", "--to", "hf-videomae"],
+            "cannot hold this encoder: this encoder has a",
+        ),
+        (["--input", "ours", "--output", "ours", "--to", "diffmae"], "would replace the input"),
+        (
+            ["--input", "ours", "--output", "ours/model.safetensors", "--to", "timm"],
+            "would replace the input",
+        ),
+        (
+            ["--input", "ours/model.safetensors", "--output", "ours", "--to", "timm"],
+            "would replace the input",
+        ),
+        (["--input", "ours", "--output", "out.pth", "--to", "diffmae"], "give a folder"),
+        (["--input", "ours", "--output", "text.pth/out", "--to", "diffmae"], "text.pth"),
+        (
+            ["--input", "ours", "--output", "out", "--to", "timm", "--num-frames", "4"],
+            "timm's ViT is a model of images",
+        ),
+        (["--input", "ours", "--output", "out", "--to", "diffmae", "--source", "dino"], "of dino"),
+        (
+            ["--input", "ours", "--output", "out", "--to", "diffmae", "--image-size", "1", "2", "3"],
+            "--image-size takes",
+        ),
+        (
+            ["--input", "ours", "--output", "out", "--to", "diffmae", "--image-size", "30"],
+            "height 30 is not a multiple",
+        ),
+    ],
+)
+def test_mistakes_are_one_line(tmp_path, monkeypatch, convert, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    save("ours", class_token=True)
+    (tmp_path / "text.pth").write_text("no weights")
+    torch.save({"model": {"conv1.weight": torch.zeros(1)}}, "w.pth")
+    before = (tmp_path / "ours/model.safetensors").read_bytes()
+    code, out, err = convert(*arguments)
+    assert (code, out) == (2, "")
+    assert err.startswith("error: ")
+    assert message in err
+    assert err.count("\n") == 1
+    assert (tmp_path / "ours/model.safetensors").read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["ours", "text.pth", "w.pth"]
+
+
+@pytest.mark.parametrize("wrong", [["--to", "onnx"], ["--into", "timm"], []])
+def test_a_wrong_flag_is_a_usage_error(convert, wrong):
+    code, _, err = convert("--input", "a", "--output", "b", *wrong)
+    assert code == 2
+    assert err.splitlines()[-1].startswith("convert_weights.py: error: ")
+
+
+def test_help_shows_examples(tmp_path):
+    done = subprocess.run(
+        [sys.executable, str(TOOL), "--help"], cwd=tmp_path, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0
+    assert "python tools/convert_weights.py --input" in done.stdout
