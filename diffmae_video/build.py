@@ -9,6 +9,7 @@ from torch.utils.data import DataLoader
 
 from diffmae_video.data import ClipDataset, TrainingClips, read_list, training_loader
 from diffmae_video.errors import InputError
+from diffmae_video.masks import Mask
 from diffmae_video.models import MAE, DiffMAE, MaskedAutoencoder
 from diffmae_video.models.encoder import ENCODER_SIZES
 from diffmae_video.tokens import grid_of
@@ -82,7 +83,8 @@ def build_dataset(cfg: CfgNode) -> ClipDataset:
     if not cfg.DATA.TRAIN:
         raise InputError("DATA.TRAIN: give a list or a folder of videos, say DATA.TRAIN videos/")
     patch = (cfg.MODEL.PATCH[0], cfg.MODEL.PATCH[1], cfg.MODEL.PATCH[2])
-    grid_of((cfg.DATA.NUM_FRAMES, *cfg.DATA.SIZE), patch)
+    grid = grid_of((cfg.DATA.NUM_FRAMES, *cfg.DATA.SIZE), patch)
+    Mask.draw(batch=1, grid=grid, **mask_arguments(cfg))  # what cannot be drawn is told now, not by a worker
     return ClipDataset(
         entries=read_list(cfg.DATA.TRAIN),
         num_frames=cfg.DATA.NUM_FRAMES,

@@ -19,7 +19,10 @@ def tool_parser(description: str) -> argparse.ArgumentParser:
 
 def describe(error: Exception) -> str:
     """An error as one line, with the remedy where it is a full disk."""
-    line = " ".join(str(error).split())
+    text = str(error)
+    if "Original Traceback" in text:  # a DataLoader's worker puts its whole traceback into the message
+        text = text.strip().splitlines()[-1].partition(": ")[2]
+    line = " ".join(text.split())
     if isinstance(error, OSError) and (error.errno == errno.ENOSPC or "No space left" in line):
         return f"{line}: the disk is full; free some space or choose another --output, and run it again"
     return line

@@ -8,6 +8,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import torch
+import torch.distributed as dist
 from torch import Tensor
 from tqdm import tqdm
 
@@ -15,8 +17,8 @@ from tqdm import tqdm
 class StepLog:
     """Writes metrics.jsonl, one line a step, and shows a bar with rate and ETA.
 
-    Values may be tensors on the device: they are read in one copy every ``every`` steps, so that a
-    step does not wait for the device.
+    The loss is a tensor on the device. It is read, and averaged over the processes, in one copy every
+    ``every`` steps, so that a step does not wait for the device; all processes must keep a log.
 
     Args:
         path: the file; its lines are appended to.
@@ -40,19 +42,23 @@ class StepLog:
         )
         self.clips_per_step = clips_per_step
 
-    def step(self, **values: Any) -> None:
+    def step(self, loss: Tensor, **values: Any) -> None:
         """Records one step."""
-        self.rows.append(values)
+        self.rows.append({**values, "loss": loss})
         self.bar.update(self.clips_per_step)
         if len(self.rows) >= self.every:
             self.flush()
 
-    def flush(self) -> None:
-        """Reads the kept tensors and writes their lines."""
+    def flush(self, averaged: bool = True) -> None:
+        """Reads the kept losses, averages them over the processes, and writes their lines."""
+        if self.rows:
+            losses = torch.stack([row["loss"] for row in self.rows])
+            if averaged and dist.is_initialized() and dist.get_world_size() > 1:
+                dist.all_reduce(losses)
+                losses /= dist.get_world_size()
+            for row, loss in zip(self.rows, losses.tolist(), strict=True):
+                row["loss"] = loss
         for row in self.rows:
-            for key, value in row.items():
-                if isinstance(value, Tensor):
-                    row[key] = float(value)
             self.file.write(json.dumps(row) + "\n")
         try:
             self.file.flush()
@@ -69,6 +75,6 @@ class StepLog:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.flush()
+        self.flush(averaged=error is None)  # after an error the other processes may not be there
         self.bar.close()
         self.file.close()

@@ -24,6 +24,7 @@ from diffmae_video.training.engine import (
 from diffmae_video.training.log import StepLog
 from diffmae_video.training.optim import WarmupCosine, build_optimizer
 
+METRICS = "metrics.jsonl"
 COLLECT_EVERY = 200  # steps between garbage collections, which would otherwise stall ranks at random
 
 
@@ -72,10 +73,12 @@ def pretrain(cfg: CfgNode, output: str | Path) -> None:
     and config.json of the last step's weights.
 
     Raises:
-        InputError: the config, the list or the machine does not allow the run.
+        InputError: the config, the list or the machine does not allow the run, or the folder holds one.
     """
     process = start_process()
     output = Path(output)
+    if process.is_main and (output / METRICS).exists():
+        raise InputError(f"{output}: holds a run already; give another --output, or delete it")
     torch.manual_seed(cfg.TRAIN.SEED)
     torch.set_float32_matmul_precision("high")
     model = build_model(cfg)
@@ -107,7 +110,7 @@ def pretrain(cfg: CfgNode, output: str | Path) -> None:
     engine.train()
     gc.disable()
     try:
-        path = output / "metrics.jsonl" if process.is_main else Path("/dev/null")
+        path = output / METRICS if process.is_main else Path("/dev/null")
         with StepLog(path, plan.steps, cfg.TRAIN.LOG_EVERY, plan.clips, quiet=not process.is_main) as log:
             for step in range(plan.steps):
                 started, waited = time.perf_counter(), 0.0

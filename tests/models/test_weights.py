@@ -574,6 +574,8 @@ def test_a_pooling_model_of_hf_at_another_size_keeps_its_trained_positions(tmp_p
 def test_one_table_over_time_and_space_is_read_as_the_sizes_say(tmp_path):
     path = save(tmp_path / "w.pt", mae_st_weights(Reference(separable=False), separable=False))  # 2 x 4 x 4
     assert load_encoder(path, 32, 4, HEADS).grid == (2, 4, 4)
+    assert load_encoder(path, (16, 64), 4, HEADS).positions.kind == "joint"
+    assert load_encoder(path, (16, 64), 4, HEADS).grid == (2, 2, 8)
     assert load_encoder(path, 32, 8, HEADS).grid == (4, 4, 4)
     assert load_encoder(path, 64, 4, HEADS).grid == (2, 8, 8)
     for sizes in ({"num_frames": 4}, {"image_size": 32}):
