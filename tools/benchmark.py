@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("--compile", action="store_true", help="train: torch.compile the model")
     parser.add_argument("--checkpoint", metavar="DIR", type=Path, help="sample: a run's folder")
     parser.add_argument("options", nargs="*", metavar="KEY VALUE", help="options that differ from the config")
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()
 
     from diffmae_video.evaluation.speed import sample_speed, train_speed
 

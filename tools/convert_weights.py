@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument("--num-frames", type=int, metavar="N", help="frames of a clip; 1 for images")
     parser.add_argument("--num-heads", type=int, metavar="N", help="where width / 64 is wrong")
     parser.add_argument("--eps", type=float, help="of the layer norms, where the default is wrong")
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()
     size = args.image_size
     if size is not None and len(size) > 2:
         raise InputError(f"--image-size takes one number, or height and width, and not {len(size)}")

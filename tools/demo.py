@@ -45,7 +45,7 @@ def main() -> None:
     parser.add_argument("--config", metavar="FILE", default=ROOT / "configs/demo/pretrain.yaml")
     parser.add_argument("--output", metavar="DIR", default=Path("outputs/demo"), type=Path)
     parser.add_argument("options", nargs="*", metavar="KEY VALUE", help="options that differ from the config")
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()
     lists = args.output / "lists"
     cfg = load_config(args.config, [*args.options, "DATA.TRAIN", lists / "train.csv"])
 

@@ -23,7 +23,7 @@ def main() -> None:
     )
     parser.add_argument("--local_rank", help="set by the deepspeed launcher; LOCAL_RANK is read instead")
     parser.add_argument("options", nargs="*", metavar="KEY VALUE", help="options that differ from the config")
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()
     cfg = load_config(args.config, args.options)
 
     from diffmae_video.training.pretrain import pretrain

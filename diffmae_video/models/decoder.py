@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from timm.layers import Mlp
-from timm.models.vision_transformer import Attention
 from torch import Tensor, nn
 
 from diffmae_video.errors import InputError
@@ -19,6 +18,7 @@ from diffmae_video.masks import Mask
 from diffmae_video.models.layers import (
     CrossAttention,
     Positions,
+    SelfAttention,
     TimestepEmbedding,
     initialize_linear,
     vit_block,
@@ -50,7 +50,7 @@ class CrossBlock(nn.Module):
         self.norm1 = nn.LayerNorm(width, eps=1e-6)
         self.cross = CrossAttention(width, context_width, heads)
         self.norm2 = nn.LayerNorm(width, eps=1e-6) if self_attention else None
-        self.attn = Attention(width, heads, qkv_bias=True) if self_attention else None
+        self.attn = SelfAttention(width, heads, qkv_bias=True) if self_attention else None
         self.norm3 = nn.LayerNorm(width, eps=1e-6)
         self.mlp = Mlp(width, int(width * mlp_ratio))
 
