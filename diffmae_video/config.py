@@ -6,6 +6,7 @@ A recipe is a YAML file that names what differs; ``_BASE_`` in it names a file t
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -109,8 +110,36 @@ def load_config(path: str | Path, overrides: Sequence[Any] = ()) -> CfgNode:
         raise InputError(f"options come in pairs KEY VALUE; {overrides[-1]!r} has no partner")
     for key, value in zip(overrides[::2], overrides[1::2], strict=True):
         _set(cfg, str(key), value, "command line")
+    _check_ranges(cfg)
     cfg.freeze()
     return cfg
+
+
+AT_LEAST_1 = (
+    *("MODEL.PATCH", "MODEL.DECODER.WIDTH", "MODEL.DECODER.DEPTH", "DIFFUSION.TIMESTEPS"),
+    *("DATA.NUM_FRAMES", "DATA.STRIDE", "DATA.SIZE", "DATA.REPEATS"),
+    *("TRAIN.BATCH_SIZE", "TRAIN.ACCUMULATION", "TRAIN.LOG_EVERY"),
+)
+AT_LEAST_0 = (
+    *("MODEL.ENCODER.WIDTH", "MODEL.ENCODER.DEPTH", "MODEL.ENCODER.HEADS", "MODEL.DECODER.HEADS"),
+    *("DATA.WORKERS", "TRAIN.EPOCHS", "TRAIN.MAX_STEPS", "TRAIN.WARMUP_EPOCHS", "TRAIN.WARMUP_STEPS"),
+    *("TRAIN.BASE_LR", "TRAIN.WEIGHT_DECAY", "TRAIN.CLIP_GRAD", "TRAIN.SEED"),
+)
+
+
+def _check_ranges(cfg: CfgNode) -> None:
+    """Refuses numbers that would end a run later, or make it meaningless in silence."""
+    for key, value in _flatten(cfg):
+        values = value if isinstance(value, list) else [value]
+        if key in AT_LEAST_1 and min(values) < 1:
+            raise InputError(f"{key}: must be 1 or more, got {value}")
+        if key in AT_LEAST_0 and min(values) < 0:
+            raise InputError(f"{key}: must be 0 or more, got {value}")
+    if min(cfg.DATA.STD) <= 0:
+        raise InputError(f"DATA.STD: must be above 0, got {cfg.DATA.STD}")
+    low, high = cfg.DATA.CROP_SCALE
+    if not 0 < low <= high <= 1:
+        raise InputError(f"DATA.CROP_SCALE: shares of the frame, 0 < low <= high <= 1, got {[low, high]}")
 
 
 def _flatten(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -132,7 +161,7 @@ def _set(cfg: CfgNode, key: str, value: Any, source: str) -> None:
         raise InputError(f"{source}: unknown config key {key}{hint}")
     try:
         node[names[-1]] = _coerce(value, node[names[-1]])
-    except (ValueError, TypeError, yaml.YAMLError) as error:
+    except (ValueError, TypeError, OverflowError, yaml.YAMLError) as error:
         kind = type(node[names[-1]]).__name__
         raise InputError(f"{source}: {key} takes a value of type {kind}, got {value!r}") from error
 
@@ -154,6 +183,8 @@ def _coerce(value: Any, default: Any) -> Any:
         return value
     if isinstance(value, bool) or value is None:
         raise ValueError("takes a number")
+    if not math.isfinite(float(value)):
+        raise ValueError("takes a finite number")
     if isinstance(default, float):
         return float(value)
     if float(value) != int(float(value)):

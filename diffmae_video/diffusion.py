@@ -44,7 +44,7 @@ class NoiseSchedule:
     def __init__(self, kind: str = "linear", rho: float = 0.8, timesteps: int = 1000) -> None:
         if timesteps < 1:
             raise InputError(f"a schedule needs at least one timestep, got {timesteps}")
-        if not rho > 0:
+        if not 0 < rho < math.inf:
             raise InputError(f"rho is an exponent above 0, got {rho}")
         if kind == "linear":
             betas = torch.linspace(1e-4, 0.02, timesteps, dtype=torch.float64)
@@ -60,7 +60,13 @@ class NoiseSchedule:
         self._on_device: dict[torch.device, tuple[Tensor, Tensor]] = {}
 
     def signal_and_noise(self, t: Tensor) -> tuple[Tensor, Tensor]:
-        """``sqrt(abar_t)`` and ``sqrt(1 - abar_t)`` for t, int64 in 1..T; float32, of t's shape."""
+        """``sqrt(abar_t)`` and ``sqrt(1 - abar_t)`` for t, int64 in 1..T; float32, of t's shape.
+
+        Raises:
+            InputError: a timestep outside 1..T (on a CPU; a check on a GPU would make it wait).
+        """
+        if t.device.type == "cpu" and bool(((t < 1) | (t > self.timesteps)).any()):  # no sync on a GPU
+            raise InputError(f"timesteps go from 1 to {self.timesteps}, got {t.tolist()}")
         if t.device not in self._on_device:  # one copy per device: no host sync in a step
             tables = self.alphas_cumprod.sqrt(), (1 - self.alphas_cumprod).sqrt()
             self._on_device[t.device] = (tables[0].float().to(t.device), tables[1].float().to(t.device))
@@ -209,7 +215,8 @@ def _dpm_solver(
         algorithm_type="dpmsolver++",
         final_sigmas_type="zero",
     )
-    solver.alphas_cumprod = schedule.alphas_cumprod  # diffusers multiplies up betas in float32
+    # diffusers multiplies up betas in float32, and squares 1 / sqrt(abar) in it, which must not overflow
+    solver.alphas_cumprod = schedule.alphas_cumprod.clamp_min(1e-30)
     solver.set_timesteps(timesteps=[t - 1 for t in timesteps], device=x.device)  # it counts from 0
     for t in timesteps:
         x = solver.step(predict(x, t), t - 1, x).prev_sample

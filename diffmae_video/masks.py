@@ -32,6 +32,10 @@ class Mask:
     masked: Tensor
     grid: Triple
 
+    def __post_init__(self) -> None:
+        t, h, w = self.grid
+        object.__setattr__(self, "grid", (t, h, w))  # a list is as good
+
     # --- kinds -------------------------------------------------------------------------------
 
     @classmethod

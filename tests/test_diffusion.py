@@ -142,6 +142,21 @@ def test_few_steps_match_the_design_table():
         assert std / STD == pytest.approx(expected, abs=0.01)
 
 
+def test_very_much_noise_stays_finite():
+    pytest.importorskip("diffusers")
+    for kind in ("linear", "cosine"):
+        schedule = NoiseSchedule(kind, 0.4)  # abar_T is below what float32 can hold the inverse of
+        noise = torch.randn(40, 1000, generator=torch.Generator().manual_seed(0))
+        x = sample(gaussian_posterior(schedule), noise, schedule, "dpm++", 20)
+        assert float(x.std()) == pytest.approx(STD, rel=0.06)
+
+
+def test_timesteps_are_counted_from_1():
+    for wrong in (0, 1001):
+        with pytest.raises(InputError, match="from 1 to 1000"):
+            NoiseSchedule().signal_and_noise(torch.tensor([5, wrong]))
+
+
 def test_eta_1_is_ddpm():
     schedule = NoiseSchedule()
     noise = torch.randn(4, 8, generator=torch.Generator().manual_seed(1))

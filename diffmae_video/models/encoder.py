@@ -78,6 +78,8 @@ class Encoder(nn.Module, Pretrained):
         if mask is not None:
             if mask.grid != grid:
                 raise InputError(f"the mask is for a grid of {mask.grid} patches and the clip has {grid}")
+            if mask.batch != len(clip):
+                raise InputError(f"a mask of {mask.batch} clips does not fit a batch of {len(clip)}")
             visible = mask.visible
             patches = gather_tokens(patches, visible)  # [B, V, P]
         tokens = self.patch_embed(patches.to(self.patch_embed.weight.dtype))  # [B, V, D]

@@ -95,6 +95,9 @@ def load_encoder(
         InputError: the file is broken, needs more than tensors, or is of no known layout; keys are
             missing or unknown (all are listed); sizes do not divide into patches.
     """
+    for name, number in (("num_frames", num_frames), ("num_heads", num_heads), ("eps", eps)):
+        if number is not None and not 0 < number < math.inf:
+            raise InputError(f"{name} must be above 0, got {number}")
     path = Path(path)
     size = (image_size, image_size) if isinstance(image_size, int) else image_size
     if size is not None:

@@ -196,6 +196,8 @@ def test_what_does_not_fit_is_refused():
     model = tiny_diffmae()
     with pytest.raises(InputError, match="grid of"):
         model(torch.randn(1, 3, 4, 32, 32), Mask.random(1, (2, 4, 2), 0.5))
+    with pytest.raises(InputError, match="a mask of 1 clips does not fit a batch of 2"):
+        model.inpaint(torch.randn(2, 3, 4, 32, 32), Mask.random(1, [2, 4, 4], 0.5))
     with pytest.raises(InputError, match="not a multiple"):
         model(torch.randn(1, 3, 4, 32, 36))
     with pytest.raises(InputError, match="does not divide by 5 heads"):
