@@ -6,13 +6,22 @@ import argparse
 import errno
 import sys
 from collections.abc import Callable
+from typing import NoReturn
 
 from diffmae_video.errors import InputError
 
 
-def tool_parser(description: str) -> argparse.ArgumentParser:
+class ToolParser(argparse.ArgumentParser):
+    """A parser that answers a wrong flag in one line, without the usage before it."""
+
+    def error(self, message: str) -> NoReturn:
+        print(f"error: {message}; see {self.prog} --help", file=sys.stderr)
+        sys.exit(2)
+
+
+def tool_parser(description: str | None) -> argparse.ArgumentParser:
     """A parser whose help shows the tool's docstring, with its examples, as it stands."""
-    return argparse.ArgumentParser(
+    return ToolParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
 
