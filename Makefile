@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PY := .venv/bin/python
 
-.PHONY: setup demo test lint format bench clean
+.PHONY: setup demo recognition test lint format bench clean
 
 setup: .venv/installed
 
@@ -11,11 +11,16 @@ setup: .venv/installed
 	$(PYTHON) -m venv .venv
 	$(PY) -m pip install -q torch torchvision
 	$(PY) -m pip install -q -e '.[all]'
-	$(PY) -c 'from diffmae_video.training.engine import start_process; start_process()'
+	$(PY) -c 'from diffmae_video.training.process import start_process; start_process()'
 	touch $@
 
 demo: setup
 	$(PY) tools/demo.py
+
+# SEEDS=1 QUICK=1 for a short one; PICTURES=folder with train/ and test/, of CIFAR-10's size
+SEEDS ?= 3
+recognition: setup
+	$(PY) tools/recognition.py --seeds $(SEEDS) $(if $(QUICK),--quick) $(if $(PICTURES),--pictures $(PICTURES))
 
 test: setup
 	$(PY) -m pytest
@@ -32,6 +37,7 @@ format: setup
 bench: setup
 	$(PY) tools/benchmark.py train
 	$(PY) tools/benchmark.py sample
+	$(PY) tools/benchmark.py data
 
 clean:
 	rm -rf .venv outputs

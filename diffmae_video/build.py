@@ -2,19 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 from fvcore.common.config import CfgNode
 from torch.utils.data import DataLoader
 
-from diffmae_video.data import ClipDataset, TrainingClips, read_list, training_loader
+from diffmae_video.data import (
+    ClipDataset,
+    Entry,
+    LabelledDataset,
+    Sampling,
+    TrainingClips,
+    ViewDataset,
+    label_targets,
+    read_list,
+    training_loader,
+)
+from diffmae_video.data.augment import ClipAugmentation
+from diffmae_video.decoding import BACKENDS
 from diffmae_video.errors import InputError
 from diffmae_video.masks import Mask
-from diffmae_video.models import MAE, DiffMAE, MaskedAutoencoder
+from diffmae_video.models import MAE, Classifier, DiffMAE, Encoder, MaskedAutoencoder, load_encoder
 from diffmae_video.models.encoder import ENCODER_SIZES
+from diffmae_video.models.weight_files import read_config
 from diffmae_video.tokens import grid_of
 
 OBJECTIVES = ("diffmae", "mae")
+POLICIES = ("fail", "wrong", "skip")  # of an evaluation, for videos that cannot be read
 
 
 def build_model(cfg: CfgNode) -> MaskedAutoencoder:
@@ -27,23 +44,10 @@ def build_model(cfg: CfgNode) -> MaskedAutoencoder:
         raise InputError(
             f"MODEL.OBJECTIVE: unknown objective {cfg.MODEL.OBJECTIVE!r}; there are {', '.join(OBJECTIVES)}"
         )
-    encoder, decoder = cfg.MODEL.ENCODER, cfg.MODEL.DECODER
-    if encoder.SIZE not in ENCODER_SIZES:
-        raise InputError(
-            f"MODEL.ENCODER.SIZE: unknown size {encoder.SIZE!r}; there are {', '.join(ENCODER_SIZES)}"
-        )
-    width, depth, heads = ENCODER_SIZES[encoder.SIZE]
+    decoder = cfg.MODEL.DECODER
     shared: dict[str, Any] = {
-        "image_size": list(cfg.DATA.SIZE),
-        "num_frames": cfg.DATA.NUM_FRAMES,
-        "patch": list(cfg.MODEL.PATCH),
-        "encoder": {
-            "width": encoder.WIDTH or width,
-            "depth": encoder.DEPTH or depth,
-            "heads": encoder.HEADS or (max(1, encoder.WIDTH // 64) if encoder.WIDTH else heads),
-            "class_token": encoder.CLASS_TOKEN,
-            "positions": encoder.POSITIONS,
-        },
+        **_clip_arguments(cfg),
+        "encoder": _encoder_arguments(cfg),
         "decoder": {
             "width": decoder.WIDTH,
             "depth": decoder.DEPTH,
@@ -69,6 +73,63 @@ def build_model(cfg: CfgNode) -> MaskedAutoencoder:
     )
 
 
+def build_classifier(cfg: CfgNode, classes: Sequence[str]) -> Classifier:
+    """The classifier of a config: on the encoder of FINETUNE.INIT, or from scratch, with a fresh head.
+
+    Raises:
+        InputError: FINETUNE.INIT cannot be read, expects pixels normalised otherwise, or does not fit.
+    """
+    finetune, data = cfg.FINETUNE, cfg.DATA
+    if finetune.INIT:
+        encoder = load_encoder(finetune.INIT, data.SIZE, data.NUM_FRAMES)
+        own = read_config(Path(finetune.INIT))
+        for name in ("mean", "std"):
+            if name in own and not np.allclose(own[name], data[name.upper()]):
+                raise InputError(
+                    f"{finetune.INIT}: was trained on pixels normalised with {name} {own[name]}; set "
+                    f"DATA.{name.upper()} to that"
+                )
+    else:
+        encoder = Encoder(**_clip_arguments(cfg), **_encoder_arguments(cfg))
+    model = Classifier.on(
+        encoder,
+        classes,
+        drop_path=finetune.DROP_PATH,
+        pool=finetune.POOL,
+        dropout=finetune.DROPOUT,
+        multi_label=finetune.MULTI_LABEL,
+        mean=list(data.MEAN),
+        std=list(data.STD),
+    )
+    if finetune.FREEZE >= 0:
+        model.freeze(finetune.FREEZE)
+    return model
+
+
+def _clip_arguments(cfg: CfgNode) -> dict[str, Any]:
+    return {
+        "image_size": list(cfg.DATA.SIZE),
+        "num_frames": cfg.DATA.NUM_FRAMES,
+        "patch": list(cfg.MODEL.PATCH),
+    }
+
+
+def _encoder_arguments(cfg: CfgNode) -> dict[str, Any]:
+    encoder = cfg.MODEL.ENCODER
+    if encoder.SIZE not in ENCODER_SIZES:
+        raise InputError(
+            f"MODEL.ENCODER.SIZE: unknown size {encoder.SIZE!r}; there are {', '.join(ENCODER_SIZES)}"
+        )
+    width, depth, heads = ENCODER_SIZES[encoder.SIZE]
+    return {
+        "width": encoder.WIDTH or width,
+        "depth": encoder.DEPTH or depth,
+        "heads": encoder.HEADS or (max(1, encoder.WIDTH // 64) if encoder.WIDTH else heads),
+        "class_token": encoder.CLASS_TOKEN,
+        "positions": encoder.POSITIONS,
+    }
+
+
 def mask_arguments(cfg: CfgNode) -> dict[str, Any]:
     """Arguments of ``Mask.draw`` but for batch and grid."""
     return {"kind": cfg.MASK.KIND, "ratio": cfg.MASK.RATIO}
@@ -80,13 +141,12 @@ def build_dataset(cfg: CfgNode) -> ClipDataset:
     Raises:
         InputError: no list is given, it cannot be read, or sizes do not fit the patch.
     """
-    if not cfg.DATA.TRAIN:
-        raise InputError("DATA.TRAIN: give a list or a folder of videos, say DATA.TRAIN videos/")
+    entries = training_entries(cfg)
     patch = (cfg.MODEL.PATCH[0], cfg.MODEL.PATCH[1], cfg.MODEL.PATCH[2])
     grid = grid_of((cfg.DATA.NUM_FRAMES, *cfg.DATA.SIZE), patch)
     Mask.draw(batch=1, grid=grid, **mask_arguments(cfg))  # what cannot be drawn is told now, not by a worker
     return ClipDataset(
-        entries=read_list(cfg.DATA.TRAIN),
+        entries=entries,
         num_frames=cfg.DATA.NUM_FRAMES,
         stride=cfg.DATA.STRIDE,
         size=cfg.DATA.SIZE,
@@ -98,7 +158,90 @@ def build_dataset(cfg: CfgNode) -> ClipDataset:
         flip=cfg.DATA.FLIP,
         seed=cfg.TRAIN.SEED,
         backend=cfg.DATA.BACKEND,
+        fps=cfg.DATA.FPS,
+        short_side=cfg.DATA.SHORT_SIDE,
+        timeout=cfg.DATA.TIMEOUT,
+        crop_on_device=cfg.DATA.CROP_ON_DEVICE,
     )
+
+
+def training_entries(cfg: CfgNode) -> list[Entry]:
+    """What DATA.TRAIN lists.
+
+    Raises:
+        InputError: no list is given, it cannot be read, or there is no such reader.
+    """
+    if not cfg.DATA.TRAIN:
+        raise InputError("DATA.TRAIN: give a list or a folder of videos, say DATA.TRAIN videos/")
+    if cfg.DATA.BACKEND not in BACKENDS:
+        raise InputError(
+            f"DATA.BACKEND: unknown reader {cfg.DATA.BACKEND!r}; there are {', '.join(BACKENDS)}"
+        )
+    return read_list(cfg.DATA.TRAIN, cfg.DATA.ROOT, images=cfg.DATA.NUM_FRAMES == 1)
+
+
+def labelled_dataset(cfg: CfgNode, entries: Sequence[Entry], classes: Sequence[str]) -> LabelledDataset:
+    """The training clips of labelled entries, augmented as FINETUNE says.
+
+    Raises:
+        InputError: an entry has no label, or one that is not among the classes.
+    """
+    data, finetune = cfg.DATA, cfg.FINETUNE
+    augment = ClipAugmentation(
+        data.SIZE, data.CROP_SCALE, data.FLIP, tuple(finetune.RAND_AUGMENT), finetune.ERASE
+    )
+    return LabelledDataset(
+        entries,
+        label_targets(entries, classes, finetune.MULTI_LABEL),
+        Sampling(data.NUM_FRAMES, data.STRIDE, data.FPS),
+        augment,
+        data.REPEATS,
+        cfg.TRAIN.SEED,
+        data.BACKEND,
+        data.SHORT_SIDE,
+        data.TIMEOUT,
+    )
+
+
+def view_dataset(
+    cfg: CfgNode, entries: Sequence[Entry], temporal: int, spatial: int = 1, policy: str = "fail"
+) -> ViewDataset:
+    """Evenly spread views of entries, as the config samples and decodes them.
+
+    Args:
+        temporal, spatial, policy: see :class:`~diffmae_video.data.views.ViewDataset`.
+    """
+    data = cfg.DATA
+    sampling = Sampling(data.NUM_FRAMES, data.STRIDE, data.FPS)
+    return ViewDataset(
+        entries,
+        sampling,
+        data.SIZE,
+        temporal,
+        spatial,
+        policy,
+        backend=data.BACKEND,
+        short_side=data.SHORT_SIDE,
+        timeout=data.TIMEOUT,
+    )
+
+
+def evaluation_dataset(
+    cfg: CfgNode, entries: Sequence[Entry], views: Sequence[int] = (), policy: str = ""
+) -> ViewDataset:
+    """The views of entries that an evaluation looks at.
+
+    Args:
+        views, policy: in place of EVALUATION's.
+
+    Raises:
+        InputError: an unknown policy.
+    """
+    temporal, spatial = views or cfg.EVALUATION.VIEWS
+    policy = policy or cfg.EVALUATION.POLICY
+    if policy not in POLICIES:
+        raise InputError(f"EVALUATION.POLICY: unknown policy {policy!r}; there are {', '.join(POLICIES)}")
+    return view_dataset(cfg, entries, temporal, spatial, "fail" if policy == "fail" else "skip")
 
 
 def build_loader(cfg: CfgNode, rank: int = 0, world: int = 1, start: int = 0) -> DataLoader[TrainingClips]:

@@ -26,6 +26,21 @@ def tool_parser(description: str | None) -> argparse.ArgumentParser:
     )
 
 
+def training_parser(description: str | None) -> argparse.ArgumentParser:
+    """The parser of a tool that runs a recipe."""
+    parser = tool_parser(description)
+    parser.add_argument("--config", required=True, metavar="FILE", help="a recipe, see configs/")
+    parser.add_argument(
+        "--output", metavar="DIR", help="the run's folder (default: runs/<name of the config>)"
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="go on from the newest whole checkpoint of the folder, if any"
+    )
+    parser.add_argument("--local_rank", help="set by the deepspeed launcher; LOCAL_RANK is read instead")
+    parser.add_argument("options", nargs="*", metavar="KEY VALUE", help="options that differ from the config")
+    return parser
+
+
 def describe(error: Exception) -> str:
     """An error as one line, with the remedy where it is a full disk."""
     text = str(error)
@@ -39,6 +54,8 @@ def describe(error: Exception) -> str:
 
 def run_tool(main: Callable[[], int | None]) -> None:
     """Runs a tool's main and exits: 0, or the code that it returns, or 2 with one clear line."""
+    for stream in (sys.stdout, sys.stderr):  # a file's name need not be valid Unicode
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
         code = main() or 0
     except (InputError, OSError) as error:

@@ -73,7 +73,7 @@ def meta_model(cfg: CfgNode) -> MaskedAutoencoder:
     Raises:
         InputError: the config makes no model.
     """
-    with _WeightsOnMeta():
+    with WeightsOnMeta():
         return build_model(cfg).to("meta")
 
 
@@ -149,7 +149,7 @@ class _TensorsOnly(nn.Module):
         return tuple(x for x in tree_leaves(output) if isinstance(x, Tensor))
 
 
-class _WeightsOnMeta(TorchFunctionMode):
+class WeightsOnMeta(TorchFunctionMode):
     """``torch.empty``, which makes weights, gives tensors of the meta device.
 
     ``with torch.device("meta")`` would do it to every tensor, and constructors read some.

@@ -29,6 +29,7 @@ def test_base_file_overrides_and_kinds(tmp_path):
     assert cfg.DATA.VAL == "7"
     assert cfg.MASK.RATIO == 0.5
     assert load_config(path).DATA.SIZE == [96, 96]
+    assert load_config(path, ["EVALUATION.VIEWS", "5,3"]).EVALUATION.VIEWS == [5, 3]
 
 
 @pytest.mark.parametrize(

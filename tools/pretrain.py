@@ -3,8 +3,13 @@
     python tools/pretrain.py --config configs/k400/pretrain_vit_b.yaml DATA.TRAIN lists/train.csv
     deepspeed --num_gpus 8 tools/pretrain.py --config configs/k400/pretrain_vit_b.yaml --output runs/b
     torchrun --nproc_per_node 8 tools/pretrain.py --config FILE TRAIN.BATCH_SIZE 16
+    python tools/pretrain.py --config FILE --output runs/b --resume     # goes on, or starts
+    WORLD_SIZE=8 python tools/pretrain.py --config FILE --dry-run DATA.TRAIN lists/train.csv
 
 Every option of diffmae_video/config.py can be set as KEY VALUE after the flags.
+
+SIGTERM and SIGUSR1 end a run after the step that it is in: it saves and exits with code 75, and
+--resume goes on. Code 1: it cannot go on by itself (a process died, or steps are not finite).
 """
 
 from __future__ import annotations
@@ -12,23 +17,23 @@ from __future__ import annotations
 from pathlib import Path
 
 from diffmae_video import load_config
-from diffmae_video.cli import run_tool, tool_parser
+from diffmae_video.cli import run_tool, training_parser
 
 
 def main() -> None:
-    parser = tool_parser(__doc__)
-    parser.add_argument("--config", required=True, metavar="FILE", help="a recipe, see configs/")
+    parser = training_parser(__doc__)
     parser.add_argument(
-        "--output", metavar="DIR", help="the run's folder (default: runs/<name of the config>)"
+        "--dry-run", action="store_true", help="print model, cost, memory, steps and rate, and exit"
     )
-    parser.add_argument("--local_rank", help="set by the deepspeed launcher; LOCAL_RANK is read instead")
-    parser.add_argument("options", nargs="*", metavar="KEY VALUE", help="options that differ from the config")
     args = parser.parse_intermixed_args()
     cfg = load_config(args.config, args.options)
 
-    from diffmae_video.training.pretrain import pretrain
+    from diffmae_video.training.pretrain import describe_run, pretrain
 
-    pretrain(cfg, args.output or Path("runs") / Path(args.config).stem)
+    if args.dry_run:
+        print(describe_run(cfg))
+        return
+    pretrain(cfg, args.output or Path("runs") / Path(args.config).stem, args.resume)
 
 
 if __name__ == "__main__":

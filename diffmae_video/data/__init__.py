@@ -1,19 +1,35 @@
 """Videos in, clips out; knows nothing of models."""
 
-from diffmae_video.data.clips import ClipDataset, TrainingClips, uniform_clips
+from diffmae_video.data.clips import ClipDataset, TrainingClips, clips_on
+from diffmae_video.data.faults import Fault, FaultLog
+from diffmae_video.data.labelled import LabelledClips, LabelledDataset
+from diffmae_video.data.labels import class_indices, class_names, label_targets
 from diffmae_video.data.loader import training_loader
 from diffmae_video.data.manifest import Entry, find_videos, read_list, write_list
-from diffmae_video.data.readers import VideoError, VideoReader, open_video
+from diffmae_video.data.sampling import Sampling
 from diffmae_video.data.transforms import denormalise, normalise
+from diffmae_video.data.views import ViewDataset, Views, uniform_clips
+from diffmae_video.decoding import VideoError, VideoReader, open_video
 
 __all__ = [
     "ClipDataset",
     "Entry",
+    "Fault",
+    "FaultLog",
+    "LabelledClips",
+    "LabelledDataset",
+    "Sampling",
     "TrainingClips",
     "VideoError",
     "VideoReader",
+    "ViewDataset",
+    "Views",
+    "class_indices",
+    "class_names",
+    "clips_on",
     "denormalise",
     "find_videos",
+    "label_targets",
     "normalise",
     "open_video",
     "read_list",

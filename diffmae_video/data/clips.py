@@ -1,89 +1,78 @@
-"""Clips of videos: several from one open and one sorted read."""
+"""What pre-training reads: random clips with their masks and timesteps."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
+from diffmae_video.data.faults import Fault
 from diffmae_video.data.manifest import Entry
-from diffmae_video.data.readers import VideoError, VideoReader, open_video
-from diffmae_video.data.transforms import center_crop, random_resized_crop
+from diffmae_video.data.random_clips import Decoded, RandomClips
+from diffmae_video.data.sampling import Sampling
+from diffmae_video.data.transforms import Crop, draw_crop, resized_crop
 from diffmae_video.masks import Mask
 from diffmae_video.tokens import Triple
 
-ATTEMPTS = 10  # videos tried for one place of a batch
 
+class RawClip(NamedTuple):
+    """A clip as decoded, and what is still to be done to it.
 
-def random_state(*key: int) -> torch.Generator:
-    """A generator that depends on a key of whole numbers alone."""
-    seed = int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> np.uint64(1))
-    return torch.Generator().manual_seed(seed)
-
-
-def frame_range(video: VideoReader, entry: Entry) -> tuple[int, int]:
-    """The first frame of an entry and the one after its last.
-
-    Raises:
-        VideoError: the entry lies outside the video.
+    Attributes:
+        frames: uint8 [T, H, W, 3].
+        crop: the part that is resized.
+        flip: whether it is mirrored then.
     """
-    first = round(entry.start * video.fps)
-    last = video.num_frames if entry.end is None else min(video.num_frames, round(entry.end * video.fps))
-    if not first < last:
-        raise VideoError(
-            f"{entry.path}: nothing from {entry.start} s to {entry.end} s; it has {video.num_frames} frames"
-        )
-    return first, last
+
+    frames: Tensor
+    crop: Crop
+    flip: bool
+
+    def finished(self, size: Sequence[int], device: torch.device) -> Tensor:
+        """Cropped, resized and mirrored on a device: uint8 [T, h, w, 3]."""
+        clip = resized_crop(self.frames.to(device, non_blocking=True), self.crop, size)
+        return clip.flip(2) if self.flip else clip
 
 
-def clip_indices(first: int, last: int, start: int, num_frames: int, stride: int) -> list[int]:
-    """Frame indices of a clip that starts at ``start``; a short video's last frame is repeated."""
-    return [min(start + i * stride, last - 1) for i in range(num_frames)]
-
-
-def read_clips(video: VideoReader, indices: Sequence[Sequence[int]]) -> list[np.ndarray]:
-    """Several clips in one sorted read: a list of uint8 [T, H, W, 3]."""
-    wanted = sorted({i for clip in indices for i in clip})
-    frames = video.frames(wanted)
-    place = {index: i for i, index in enumerate(wanted)}
-    return [frames[[place[i] for i in clip]] for clip in indices]
+def clips_on(clips: Tensor | list[RawClip], size: Sequence[int], device: torch.device) -> Tensor:
+    """The clips of a batch on the training device, cropped there if the loader left that: uint8."""
+    if isinstance(clips, Tensor):
+        return clips.to(device, non_blocking=True)
+    return torch.stack([RawClip(*clip).finished(size, device) for clip in clips])
 
 
 class TrainingClips(NamedTuple):
     """What a training step takes; a video gives R clips.
 
     Attributes:
-        clips: uint8 [R, T, H, W, 3].
+        clips: uint8 [R, T, H, W, 3], or R :class:`RawClip` that the training device will crop.
         mask: of R clips.
         t: int64 [R], timesteps in 1..T.
+        faults: the videos that could not be read on the way, and were replaced.
     """
 
-    clips: Tensor
+    clips: Tensor | list[RawClip]
     mask: Mask
     t: Tensor
+    faults: tuple[Fault, ...] = ()
 
 
-class ClipDataset(Dataset[TrainingClips]):
+class ClipDataset(RandomClips[TrainingClips]):
     """Random clips with their masks and timesteps, for pre-training.
 
-    Items are asked for by (epoch, index), and all that is random in one depends on (seed, epoch,
-    index, repeat, attempt) alone: the same on any number of workers and ranks.
-
     Args:
-        entries: the videos.
-        num_frames, stride: of a clip, in frames.
+        entries, repeats, backend, short_side, timeout: see
+            :class:`~diffmae_video.data.random_clips.RandomClips`.
+        num_frames, stride, fps: of a clip, see :class:`~diffmae_video.data.sampling.Sampling`.
         size: (height, width) in pixels.
-        repeats: clips per video that is opened (repeated sampling; MAE-ST).
         patch: (frames, height, width) of a patch.
         mask: ``kind`` and ``ratio``.
         timesteps: T of the schedule.
         crop_scale: bounds of the random crop's share of the frame.
         flip: mirror half of the clips.
-        backend: see :func:`~diffmae_video.data.readers.open_video`.
+        crop_on_device: leave crop, resize and flip to :func:`clips_on`.
     """
 
     def __init__(
@@ -100,63 +89,38 @@ class ClipDataset(Dataset[TrainingClips]):
         flip: bool = True,
         seed: int = 0,
         backend: str = "decord",
+        fps: float = 0.0,
+        short_side: int = 0,
+        timeout: float = 60.0,
+        crop_on_device: bool = False,
     ) -> None:
-        self.entries = list(entries)
-        self.num_frames, self.stride, self.size, self.repeats = num_frames, stride, tuple(size), repeats
-        self.patch, self.mask, self.timesteps = patch, mask, timesteps
-        self.crop_scale, self.flip, self.seed, self.backend = crop_scale, flip, seed, backend
+        sampling = Sampling(num_frames, stride, fps)
+        super().__init__(entries, sampling, repeats, seed, backend, short_side, timeout)
+        self.size, self.mask, self.timesteps = tuple(size), mask, timesteps
+        self.crop_scale, self.flip, self.crop_on_device = crop_scale, flip, crop_on_device
         self.grid: Triple = (num_frames // patch[0], self.size[0] // patch[1], self.size[1] // patch[2])
 
-    def __len__(self) -> int:
-        return len(self.entries)
-
-    def __getitem__(self, key: tuple[int, int]) -> TrainingClips:
-        """The clips of (epoch, index).
-
-        Raises:
-            VideoError: ten videos in a row could not be read.
-        """
-        epoch, index = key
-        for attempt in range(ATTEMPTS):
-            # What replaces a broken video depends on the key alone.
-            other = random_state(self.seed, epoch, index, attempt)
-            chosen = index if not attempt else int(torch.randint(len(self), (), generator=other))
-            try:
-                return self._read(self.entries[chosen], (self.seed, epoch, index, attempt))
-            except VideoError as caught:
-                error = caught
-        raise VideoError(f"{ATTEMPTS} videos in a row could not be read; the last one: {error}")
-
-    def _read(self, entry: Entry, key: tuple[int, ...]) -> TrainingClips:
-        states = [random_state(*key, repeat) for repeat in range(self.repeats)]
-        with open_video(entry.path, self.backend) as video:
-            first, last = frame_range(video, entry)
-            room = max(1, last - first - (self.num_frames - 1) * self.stride)
-            starts = [first + int(torch.randint(room, (), generator=state)) for state in states]
-            decoded = read_clips(
-                video, [clip_indices(first, last, s, self.num_frames, self.stride) for s in starts]
-            )
+    def sample(self, decoded: Decoded, faults: tuple[Fault, ...]) -> TrainingClips:
         clips, masks, ts = [], [], []
-        for frames, state in zip(decoded, states, strict=True):
-            clip = random_resized_crop(frames, self.size, state, self.crop_scale)
-            flipped = bool(torch.rand((), generator=state) < 0.5) and self.flip
-            clips.append(clip.flip(2) if flipped else clip)
+        for frames, state in zip(decoded.clips, decoded.states, strict=True):
+            crop = draw_crop((frames.shape[1], frames.shape[2]), self.size, state, self.crop_scale)
+            flip = bool(torch.rand((), generator=state) < 0.5) and self.flip
+            clips.append(RawClip(torch.from_numpy(frames), crop, flip))
             masks.append(Mask.draw(batch=1, grid=self.grid, generator=state, **self.mask))  # type: ignore[arg-type]
             ts.append(torch.randint(1, self.timesteps + 1, (1,), generator=state))
-        return TrainingClips(torch.stack(clips), Mask.cat(masks), torch.cat(ts))
+        if self.crop_on_device:
+            return TrainingClips(clips, Mask.cat(masks), torch.cat(ts), faults)
+        finished = [clip.finished(self.size, torch.device("cpu")) for clip in clips]
+        return TrainingClips(torch.stack(finished), Mask.cat(masks), torch.cat(ts), faults)
 
-
-def uniform_clips(
-    entry: Entry, count: int, num_frames: int, stride: int, size: Sequence[int], backend: str = "decord"
-) -> Tensor:
-    """Clips spread evenly over an entry, centre-cropped, for evaluation: uint8 [count, T, H, W, 3].
-
-    Raises:
-        VideoError: the video cannot be read.
-    """
-    with open_video(entry.path, backend) as video:
-        first, last = frame_range(video, entry)
-        room = max(0, last - first - (num_frames - 1) * stride - 1)
-        starts = [first + round(s) for s in np.linspace(0, room, count)]
-        decoded = read_clips(video, [clip_indices(first, last, s, num_frames, stride) for s in starts])
-    return torch.stack([center_crop(frames, size) for frames in decoded])
+    @staticmethod
+    def collate(samples: Sequence[TrainingClips]) -> TrainingClips:
+        clips = [s.clips for s in samples]
+        whole = [c for c in clips if isinstance(c, Tensor)]
+        raw = [clip for c in clips if not isinstance(c, Tensor) for clip in c]
+        return TrainingClips(
+            torch.cat(whole) if whole else raw,
+            Mask.cat([s.mask for s in samples]),
+            torch.cat([s.t for s in samples]),
+            tuple(fault for s in samples for fault in s.faults),
+        )

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import torch
 from torch.utils.data import DataLoader, Sampler
 
-from diffmae_video.data.clips import ClipDataset, TrainingClips, random_state
-from diffmae_video.masks import Mask
+from diffmae_video.data.random_clips import RandomClips, Sample, random_state
 
 
 class EpochSampler(Sampler[tuple[int, int]]):
@@ -38,22 +37,18 @@ class EpochSampler(Sampler[tuple[int, int]]):
             place += self.world
 
 
-def collate(samples: Sequence[TrainingClips]) -> TrainingClips:
-    """Joins videos of R clips each into one batch."""
-    return TrainingClips(
-        torch.cat([s.clips for s in samples]),
-        Mask.cat([s.mask for s in samples]),
-        torch.cat([s.t for s in samples]),
-    )
-
-
 def _one_thread(_: int) -> None:
     torch.set_num_threads(1)  # a worker is one core
 
 
 def training_loader(
-    dataset: ClipDataset, batch_size: int, workers: int, rank: int = 0, world: int = 1, start: int = 0
-) -> DataLoader[TrainingClips]:
+    dataset: RandomClips[Sample],
+    batch_size: int,
+    workers: int,
+    rank: int = 0,
+    world: int = 1,
+    start: int = 0,
+) -> DataLoader[Sample]:
     """An endless loader of batches.
 
     Args:
@@ -66,7 +61,7 @@ def training_loader(
         batch_size=batch_size,
         sampler=EpochSampler(len(dataset), dataset.seed, rank, world, start),
         num_workers=workers,
-        collate_fn=collate,
+        collate_fn=dataset.collate,
         worker_init_fn=_one_thread,
         pin_memory=torch.cuda.is_available(),
         persistent_workers=workers > 0,

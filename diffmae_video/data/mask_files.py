@@ -11,7 +11,7 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from diffmae_video.data.manifest import VIDEO_ENDINGS
-from diffmae_video.data.readers import open_video
+from diffmae_video.decoding import open_video
 from diffmae_video.errors import InputError
 
 BRIGHT = 127  # of 255: brighter is masked

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -11,35 +12,50 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def resized_crop(
-    frames: np.ndarray, top: int, left: int, height: int, width: int, size: Sequence[int]
-) -> Tensor:
+class Crop(NamedTuple):
+    """A part of a frame: its corner and its size in pixels."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+
+def resized_crop(frames: np.ndarray | Tensor, crop: Crop, size: Sequence[int]) -> Tensor:
     """Crops uint8 frames [T, H, W, 3] and resizes them to ``size`` -> uint8 [T, h, w, 3].
 
-    Bilinear with antialiasing, as torchvision and PIL do it.
+    Bilinear with antialiasing, as torchvision and PIL do it; on the device of the frames.
     """
+    frames = torch.as_tensor(frames)
     # A permuted view is channels-last: torch has a uint8 kernel for it, and nothing is copied.
-    view = torch.from_numpy(frames)[:, top : top + height, left : left + width].permute(0, 3, 1, 2)
-    if (height, width) != tuple(size):
-        view = F.interpolate(view, size=tuple(size), mode="bilinear", antialias=True)
+    view = frames[:, crop.top : crop.top + crop.height, crop.left : crop.left + crop.width].permute(
+        0, 3, 1, 2
+    )
+    if view.shape[2:] != tuple(size):
+        if view.is_cuda:  # CUDA has the kernel for floats only
+            view = F.interpolate(view.float(), size=tuple(size), mode="bilinear", antialias=True)
+            view = view.round_().clamp_(0, 255).to(torch.uint8)
+        else:
+            view = F.interpolate(view, size=tuple(size), mode="bilinear", antialias=True)
     return view.permute(0, 2, 3, 1).contiguous()
 
 
-def random_resized_crop(
-    frames: np.ndarray,
+def draw_crop(
+    frame: tuple[int, int],
     size: Sequence[int],
     generator: torch.Generator,
     scale: Sequence[float] = (0.5, 1.0),
     ratio: Sequence[float] = (3 / 4, 4 / 3),
-) -> Tensor:
-    """torchvision's ``RandomResizedCrop`` with one draw for all frames: uint8 [T, h, w, 3].
+) -> Crop:
+    """The crop of torchvision's ``RandomResizedCrop``, one draw for all frames of a clip.
 
     Args:
-        frames: uint8 [T, H, W, 3].
+        frame: (height, width) in pixels.
+        size: (height, width) that it will be resized to.
         scale: bounds of the crop's share of the frame's area.
         ratio: bounds of the crop's aspect, drawn uniformly in the logarithm.
     """
-    full_height, full_width = frames.shape[1:3]
+    full_height, full_width = frame
 
     def uniform(low: float, high: float) -> float:
         return low + (high - low) * float(torch.rand((), generator=generator))
@@ -52,16 +68,38 @@ def random_resized_crop(
             top, left = (
                 int(uniform(0, a - b + 1 - 1e-6)) for a, b in ((full_height, height), (full_width, width))
             )
-            return resized_crop(frames, top, left, height, width, size)
-    return center_crop(frames, size)
+            return Crop(top, left, height, width)
+    return largest_crops(frame, size, 1)[0]
+
+
+def largest_crops(frame: tuple[int, int], size: Sequence[int], count: int) -> list[Crop]:
+    """The largest crops of the wanted aspect, from one end of the frame to the other.
+
+    One crop is the central one; three are the field's left, centre and right (or top to bottom).
+    """
+    factor = min(frame[0] / size[0], frame[1] / size[1])
+    height, width = max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
+    places = [i / (count - 1) for i in range(count)] if count > 1 else [0.5]
+    return [Crop(int((frame[0] - height) * at), int((frame[1] - width) * at), height, width) for at in places]
+
+
+def random_resized_crop(
+    frames: np.ndarray, size: Sequence[int], generator: torch.Generator, scale: Sequence[float] = (0.5, 1.0)
+) -> Tensor:
+    """:func:`draw_crop`, resized: uint8 [T, H, W, 3] -> uint8 [T, h, w, 3]."""
+    crop = draw_crop((frames.shape[1], frames.shape[2]), size, generator, scale)
+    return resized_crop(frames, crop, size)
 
 
 def center_crop(frames: np.ndarray, size: Sequence[int]) -> Tensor:
     """The largest central crop of the wanted aspect, resized to ``size``: uint8 [T, h, w, 3]."""
-    full_height, full_width = frames.shape[1:3]
-    factor = min(full_height / size[0], full_width / size[1])
-    height, width = max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
-    return resized_crop(frames, (full_height - height) // 2, (full_width - width) // 2, height, width, size)
+    return spatial_crops(frames, size, 1)[0]
+
+
+def spatial_crops(frames: np.ndarray, size: Sequence[int], count: int) -> Tensor:
+    """:func:`largest_crops`, resized: uint8 [T, H, W, 3] -> uint8 [count, T, h, w, 3]."""
+    crops = largest_crops((frames.shape[1], frames.shape[2]), size, count)
+    return torch.stack([resized_crop(frames, crop, size) for crop in crops])
 
 
 def normalise(clips: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:

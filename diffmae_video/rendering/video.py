@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -23,11 +23,11 @@ def to_frames(clip: Tensor) -> np.ndarray:
     return frames
 
 
-def write_video(path: str | Path, frames: np.ndarray, fps: float, crf: int = 12) -> None:
-    """Writes uint8 frames [T, H, W, 3] by the file's ending.
+def write_video(path: str | Path, frames: Iterable[np.ndarray], fps: float, crf: int = 12) -> None:
+    """Writes uint8 frames [H, W, 3], an array of them or one after another, by the file's ending.
 
-    ``.mp4`` is H.264 in yuv420p (an odd side is padded by its last row or column), ``.gif`` loops
-    for ever, ``.png`` takes one frame.
+    ``.mp4`` is H.264 in yuv420p (an odd side is padded by its last row or column) and keeps one frame in
+    memory, ``.gif`` loops for ever, ``.png`` takes one frame.
 
     Raises:
         InputError: an unknown ending, or several frames for a PNG.
@@ -50,6 +50,7 @@ def write_video(path: str | Path, frames: np.ndarray, fps: float, crf: int = 12)
                 aside, "GIF", save_all=True, append_images=pictures[1:], duration=round(1000 / fps), loop=0
             )
     elif ending == ".png":
+        frames = list(frames)
         if len(frames) != 1:
             raise InputError(f"{path}: a PNG holds one frame and there are {len(frames)}; use .mp4 or .gif")
         with atomic_path(path) as aside:
@@ -60,13 +61,18 @@ def write_video(path: str | Path, frames: np.ndarray, fps: float, crf: int = 12)
         )
 
 
-def _encode(av, container, frames: np.ndarray, fps: float, crf: int) -> None:  # type: ignore[no-untyped-def]
-    height, width = frames.shape[1:3]
-    frames = np.pad(frames, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+def _encode(av, container, frames: Iterable[np.ndarray], fps: float, crf: int) -> None:  # type: ignore[no-untyped-def]
     options = {"crf": str(crf), "preset": "medium"}
     stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001), options=options)
-    stream.height, stream.width, stream.pix_fmt = frames.shape[1], frames.shape[2], "yuv420p"
+    stream.pix_fmt = "yuv420p"
+    # Said, since players take large frames for BT.709's
+    stream.codec_context.colorspace = av.video.reformatter.Colorspace.ITU601
+    stream.codec_context.color_range = av.video.reformatter.ColorRange.MPEG
     for frame in frames:
+        height, width = frame.shape[:2]
+        frame = np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+        if not stream.codec_context.is_open:
+            stream.height, stream.width = frame.shape[:2]
         container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")))
     container.mux(stream.encode(None))
 

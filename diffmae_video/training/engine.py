@@ -1,116 +1,30 @@
-"""DeepSpeed: starting processes, building the engine, gathering the weights."""
+"""DeepSpeed: the engine of a config, one step of it, and its model as a whole."""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
+import functools
+import json
 import logging
-import os
-import shutil
-import socket
-import sys
-from dataclasses import dataclass
+import math
+from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.distributed as dist
+from fvcore.common.config import CfgNode
 from torch import Tensor, nn
+from torch.distributed import distributed_c10d
+from torch.utils.checkpoint import checkpoint
 
-from diffmae_video.errors import InputError, require
+from diffmae_video.errors import InputError
+from diffmae_video.training.process import Process, quiet
+from diffmae_video.training.state import WEIGHT, loss_scale, model_weights, start_state
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
-
-
-@dataclass(frozen=True)
-class Process:
-    """This process among those of the run."""
-
-    rank: int
-    world: int
-    device: torch.device
-
-    @property
-    def is_main(self) -> bool:
-        return self.rank == 0
-
-
-def start_process() -> Process:
-    """Joins the run that a launcher (deepspeed, torchrun, Slurm's srun) started, or starts one of one.
-
-    Raises:
-        InputError: DeepSpeed, or on a CPU the compiler that it needs, is missing.
-    """
-    cuda = torch.cuda.is_available()
-    os.environ.setdefault("DS_ACCELERATOR", "cuda" if cuda else "cpu")  # or DeepSpeed warns of its guess
-    with quiet():
-        require("deepspeed", "train")
-    if not cuda:
-        _check_compiler()
-    # Plain `python`: without these DeepSpeed asks for mpi4py.
-    os.environ.setdefault("RANK", "0")
-    os.environ.setdefault("WORLD_SIZE", "1")
-    os.environ.setdefault("LOCAL_RANK", "0")
-    os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
-    if "MASTER_PORT" not in os.environ:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            os.environ["MASTER_PORT"] = str(probe.getsockname()[1])
-    # One folder for each environment, so that its compiled extension is never another's.
-    name = hashlib.sha1(f"{sys.prefix}-{torch.__version__}".encode()).hexdigest()[:12]
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-    os.environ.setdefault("TORCH_EXTENSIONS_DIR", str(cache / "diffmae-video" / f"torch-extensions-{name}"))
-    logging.getLogger("torch.distributed").setLevel(logging.ERROR)
-    with quiet():
-        import deepspeed
-
-        deepspeed.utils.logger.setLevel(logging.WARNING)
-        if not dist.is_initialized():
-            deepspeed.init_distributed("nccl" if cuda else "gloo", verbose=False)
-    local = int(os.environ["LOCAL_RANK"])
-    if cuda:
-        torch.cuda.set_device(local)
-    device = torch.device("cuda", local) if cuda else torch.device("cpu")
-    return Process(dist.get_rank(), dist.get_world_size(), device)
-
-
-def _check_compiler() -> None:
-    for program, remedy in (("g++", "install it (Debian: apt install g++)"), ("ninja", "pip install ninja")):
-        beside = Path(sys.executable).parent / program
-        if shutil.which(program) is None and not beside.exists():
-            raise InputError(
-                f"DeepSpeed compiles a small C++ extension on a CPU and needs {program}: {remedy}"
-            )
-    # DeepSpeed looks ninja up on PATH, where an environment that is not activated is not
-    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-
-
-@contextlib.contextmanager
-def quiet():  # type: ignore[no-untyped-def]
-    """Holds back what compilers and DeepSpeed print to stdout and stderr, unless they fail."""
-    import tempfile
-
-    sys.stdout.flush()
-    sys.stderr.flush()
-    kept = os.dup(1), os.dup(2)
-    with tempfile.TemporaryFile("w+") as log:
-        os.dup2(log.fileno(), 1)
-        os.dup2(log.fileno(), 2)
-        try:
-            yield
-        except BaseException:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            log.seek(0)
-            os.write(kept[1], log.read().encode())
-            raise
-        finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os.dup2(kept[0], 1)
-            os.dup2(kept[1], 2)
-            os.close(kept[0])
-            os.close(kept[1])
+NOT_OURS = ("optimizer", "scheduler")  # sections of DeepSpeed's file that TRAIN has in its place
 
 
 def resolve_precision(precision: str, device: torch.device) -> str:
@@ -133,57 +47,150 @@ def resolve_precision(precision: str, device: torch.device) -> str:
     return "bf16" if capability.get("avx512_bf16") or capability.get("amx_bf16") else "fp32"
 
 
+def deepspeed_config(cfg: CfgNode, precision: str, world: int) -> dict[str, Any]:
+    """DeepSpeed's configuration: the file DEEPSPEED.CONFIG, its ``"auto"`` filled from the other options.
+
+    Raises:
+        InputError: the file cannot be read, or says another thing than the other options.
+    """
+    train = cfg.TRAIN
+    if not 0 <= cfg.DEEPSPEED.ZERO_STAGE <= 3:
+        raise InputError(f"DEEPSPEED.ZERO_STAGE: 0 to 3, got {cfg.DEEPSPEED.ZERO_STAGE}")
+    micro_batch = train.BATCH_SIZE * cfg.DATA.REPEATS
+    ours = {
+        "train_batch_size": micro_batch * train.ACCUMULATION * world,
+        "train_micro_batch_size_per_gpu": micro_batch,
+        "gradient_accumulation_steps": train.ACCUMULATION,
+        "gradient_clipping": train.CLIP_GRAD,
+        # DeepSpeed looks for gradients that are not finite in bf16 too, but at stages 1 and 2 only if told
+        "bf16": {"enabled": precision == "bf16", "check_grad_overflow": True},
+        "fp16": {"enabled": precision == "fp16"},
+        "zero_optimization": {"stage": cfg.DEEPSPEED.ZERO_STAGE},
+        "zero_force_ds_cpu_optimizer": False,  # or offload refuses our AdamW
+    }
+    path = cfg.DEEPSPEED.CONFIG
+    try:
+        theirs = json.loads(Path(path).read_text(encoding="utf-8")) if path else {}
+    except (OSError, ValueError) as error:
+        raise InputError(f"DEEPSPEED.CONFIG: {path} is not a JSON file that can be read ({error})") from error
+    if not isinstance(theirs, dict):
+        raise InputError(f"DEEPSPEED.CONFIG: {path} holds no sections")
+    for section in NOT_OURS:
+        if section in theirs:
+            raise InputError(f"{path}: takes no {section}; it is set by TRAIN in the recipe")
+    return {"steps_per_print": 10**12, **_fill(ours, theirs, path)}
+
+
+def _fill(ours: dict[str, Any], theirs: dict[str, Any], path: str, prefix: str = "") -> dict[str, Any]:
+    merged = dict(ours)
+    for key, value in theirs.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, dict):
+            mine = ours.get(key, {})
+            if not isinstance(mine, dict):
+                raise InputError(f"{path}: {name} is a number and not a section")
+            merged[key] = _fill(mine, value, path, f"{name}.")
+        elif key not in ours:
+            if value == "auto":
+                raise InputError(f'{path}: {name} is "auto", and no option fills it; give a value')
+            merged[key] = value
+        elif value not in ("auto", ours[key]):
+            raise InputError(
+                f"{path}: {name} is {json.dumps(value)}, and the recipe's options make it "
+                f'{json.dumps(ours[key])}; change one of them, or write "auto"'
+            )
+    return merged
+
+
 def build_engine(
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    process: Process,
-    micro_batch: int,
-    accumulation: int,
-    precision: str,
-    zero_stage: int,
-    clip_grad: float,
+    cfg: CfgNode, model: nn.Module, optimizer: torch.optim.Optimizer, process: Process, precision: str
 ) -> Any:
-    """Wraps a model and its optimizer in a DeepSpeed engine.
+    """Wraps a model and its optimizer in a DeepSpeed engine, with the optimizer's state of step 0.
 
     Args:
-        micro_batch: samples per process and forward.
-        accumulation: forwards per optimizer step.
         precision: ``fp32``, ``bf16`` or ``fp16``.
-        zero_stage: 0 to 3.
-        clip_grad: largest norm of the gradient; 0 for none.
+
+    Raises:
+        InputError: see :func:`deepspeed_config`.
     """
-    if not 0 <= zero_stage <= 3:
-        raise InputError(f"DEEPSPEED.ZERO_STAGE: 0 to 3, got {zero_stage}")
+    config = deepspeed_config(cfg, precision, process.world)
+    if cfg.TRAIN.ACTIVATION_CHECKPOINTING:
+        checkpoint_activations(model)
     with quiet():
         import deepspeed
 
-        engine, *_ = deepspeed.initialize(
-            model=model.to(process.device),
-            optimizer=optimizer,
-            config={
-                "train_micro_batch_size_per_gpu": micro_batch,
-                "gradient_accumulation_steps": accumulation,
-                "gradient_clipping": clip_grad,
-                "bf16": {"enabled": precision == "bf16"},
-                "fp16": {"enabled": precision == "fp16"},
-                "zero_optimization": {"stage": zero_stage},
-                "steps_per_print": 10**12,
-            },
-        )
+        engine, *_ = deepspeed.initialize(model=model.to(process.device), optimizer=optimizer, config=config)
+        logging.getLogger("DeepSpeed").setLevel(logging.ERROR)  # we tell of skipped steps ourselves
+        if cfg.TRAIN.COMPILE:
+            torch._logging.set_logs(dynamo=logging.ERROR)  # or it tells at length of each graph's end
+            engine.compile()
+    if process.world == 1 and cfg.DEEPSPEED.ZERO_STAGE == 0:
+        engine.enable_backward_allreduce = False  # it copies all gradients twice to no end
+    # DeepSpeed's groups would wait half an hour. Before torch 2.14 the function was a private one.
+    set_timeout = getattr(dist, "set_timeout", distributed_c10d._set_pg_timeout)
+    for group in distributed_c10d._world.pg_map:
+        set_timeout(timedelta(minutes=cfg.TRAIN.PATIENCE), group)
+    start_state(engine, ema=cfg.TRAIN.EMA > 0)
     return engine
 
 
-def consolidated_weights(engine: Any) -> dict[str, Tensor]:
-    """The float32 weights of an engine's model by name, on the CPU; all processes must call it."""
-    from deepspeed.utils import safe_get_full_fp32_param
-
-    model: nn.Module = engine.module
-    weights = {name: value.detach() for name, value in model.state_dict().items()}
-    for name, parameter in model.named_parameters():
-        full = safe_get_full_fp32_param(parameter)
-        weights[name] = parameter.detach() if full is None else full.view(_shape(parameter))
-    return {name: value.float().cpu().clone() for name, value in weights.items()}
+def checkpoint_activations(model: nn.Module) -> None:
+    """Keeps only what enters each transformer block, and computes the rest again in backward."""
+    for module in model.modules():
+        for block in getattr(module, "blocks", ()):
+            block.forward = functools.partial(checkpoint, block.forward, use_reentrant=False)
 
 
-def _shape(parameter: nn.Parameter) -> torch.Size:
-    return getattr(parameter, "ds_shape", parameter.shape)
+class Step(NamedTuple):
+    """What became of a step.
+
+    Attributes:
+        applied: False if a gradient was not finite; the weights are then as before.
+        grad_norm: of the gradient before clipping, over all processes.
+    """
+
+    applied: bool
+    grad_norm: float
+
+
+def spread_non_finite(loss: Tensor) -> Tensor:
+    """A loss whose gradients are NaN if it is not finite, so that every process sees them and skips."""
+    return loss * torch.where(loss.detach().isfinite(), 1.0, torch.nan)
+
+
+def take_step(engine: Any) -> Step:
+    """``engine.step()``, after each backward; a gradient that is not finite changes nothing.
+
+    At the end of an accumulation it reads one number from the device, as DeepSpeed does itself but at
+    stage 0 in float32.
+    """
+    if not engine.is_gradient_accumulation_boundary():
+        engine.step()
+        return Step(False, math.nan)
+    plain = isinstance(engine.optimizer, torch.optim.Optimizer)  # stage 0 in float32: DeepSpeed adds nothing
+    if plain:
+        gradients = [p.grad for p in engine.module.parameters() if p.grad is not None]
+        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+        engine.optimizer.found_inf = (~norm.isfinite()).float()  # the fused AdamW then leaves all as it is
+        engine.step()
+        return Step(bool(norm.isfinite()), float(norm))
+    engine.step()
+    scale = loss_scale(engine).get("cur_scale", 1.0) if not engine.zero_optimization_stage() else 1.0
+    return Step(engine.was_step_applied(), float(engine.get_global_grad_norm()) / scale)
+
+
+@contextlib.contextmanager
+def gathered(engine: Any, key: str = WEIGHT) -> Iterator[Any]:
+    """The engine's model with whole weights, for any of its methods; all processes must enter.
+
+    Below stage 3 it is the model itself. At stage 3 DeepSpeed gathers a module's weights in its
+    ``forward`` alone and lets them go after it: the model is then a copy without that, in the
+    engine's own precision, which is dropped on leaving. With the moving average, ``EMA``, it is a copy.
+    """
+    if key == WEIGHT and engine.zero_optimization_stage() < 3:
+        yield engine.module
+        return
+    copy = type(engine.module)(**engine.module._hub_mixin_config)
+    copy.load_state_dict(model_weights(engine, key))
+    first = next(engine.module.parameters())
+    yield copy.to(first.device, first.dtype).eval()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import os
 import sys
 from pathlib import Path
 from types import TracebackType
@@ -12,6 +14,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 from tqdm import tqdm
+
+from diffmae_video.training.records import Records
 
 
 class StepLog:
@@ -23,20 +27,25 @@ class StepLog:
     Args:
         path: the file; its lines are appended to.
         total: steps of the run.
+        done: of them, in an earlier part of the run.
         every: steps between writes.
         clips_per_step: for the rate.
-        quiet: no bar at all.
+        records: gets the lines too; None, and no bar at all, on other processes than the main one.
     """
 
-    def __init__(self, path: Path, total: int, every: int, clips_per_step: int, quiet: bool = False) -> None:
+    def __init__(
+        self, path: Path, total: int, done: int, every: int, clips_per_step: int, records: Records | None
+    ) -> None:
         self.file = path.open("a", encoding="utf-8")
         self.every = every
+        self.records = records
         self.rows: list[dict[str, Any]] = []
         self.bar = tqdm(
             total=total * clips_per_step,
+            initial=done * clips_per_step,
             unit=" clips",
-            desc="pre-training",
-            disable=True if quiet else None,  # None: silent when stderr is no terminal
+            desc="training",
+            disable=True if records is None else None,  # None: silent when stderr is no terminal
             file=sys.stderr,
             dynamic_ncols=True,
         )
@@ -57,16 +66,18 @@ class StepLog:
                 dist.all_reduce(losses)
                 losses /= dist.get_world_size()
             for row, loss in zip(self.rows, losses.tolist(), strict=True):
-                row["loss"] = loss
+                row["loss"] = loss if math.isfinite(loss) else None  # JSON has no NaN
         for row in self.rows:
             self.file.write(json.dumps(row) + "\n")
         try:
             self.file.flush()
         except OSError as error:  # Python's own message does not name the file
             raise OSError(error.errno, error.strerror, self.file.name) from error
-        if self.rows:
-            mean = sum(row["loss"] for row in self.rows) / len(self.rows)
-            self.bar.set_postfix(loss=f"{mean:.4f}", lr=f"{self.rows[-1]['lr']:.1e}")
+        if self.records is not None:
+            self.records.rows(self.rows)
+        finite = [row["loss"] for row in self.rows if row["loss"] is not None]
+        if finite:
+            self.bar.set_postfix(loss=f"{sum(finite) / len(finite):.4f}", lr=f"{self.rows[-1]['lr']:.1e}")
         self.rows.clear()
 
     def __enter__(self) -> StepLog:
@@ -78,3 +89,22 @@ class StepLog:
         self.flush(averaged=error is None)  # after an error the other processes may not be there
         self.bar.close()
         self.file.close()
+        if self.records is not None:
+            self.records.close()
+
+
+def forget_after(path: Path, step: int) -> None:
+    """Cuts a file of one JSON line a step off after a step: what follows is lost work, and done again."""
+    if not path.exists():
+        return
+    with path.open("rb") as file:
+        size = 0
+        for line in file:
+            try:
+                done = json.loads(line)["step"]
+            except (ValueError, KeyError):  # torn in mid-write
+                break
+            if done > step or not line.endswith(b"\n"):
+                break
+            size += len(line)
+    os.truncate(path, size)

@@ -9,20 +9,20 @@ import torchvision.transforms.v2.functional as tv
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diffmae_video import InputError
 from diffmae_video.data import (
     ClipDataset,
     Entry,
     VideoError,
+    clips_on,
     open_video,
     read_list,
     training_loader,
     uniform_clips,
-    write_list,
 )
-from diffmae_video.data.clips import clip_indices, frame_range, read_clips
 from diffmae_video.data.loader import EpochSampler
+from diffmae_video.data.sampling import Sampling, frame_range, read_clips
 from diffmae_video.data.transforms import (
+    Crop,
     center_crop,
     denormalise,
     normalise,
@@ -59,11 +59,21 @@ def test_items_have_the_stated_shapes_and_depend_on_the_key_alone(entries):
     assert not torch.equal(item.clips[0], item.clips[1])
 
 
+def test_the_training_device_can_crop(entries):
+    here, there = dataset(entries), dataset(entries, crop_on_device=True)
+    loaded = next(iter(training_loader(there, 2, 2)))
+    expected = next(iter(training_loader(here, 2, 2)))
+    assert len(loaded.clips) == 4
+    assert {clip.frames.shape[1:] for clip in loaded.clips} == {(272, 640, 3), (144, 176, 3)}
+    assert torch.equal(clips_on(loaded.clips, (32, 32), torch.device("cpu")), expected.clips)
+    assert torch.equal(loaded.mask.masked, expected.mask.masked)
+
+
 def test_training_never_reads_outside_its_stretch(entries, monkeypatch):
     read = []
     original = read_clips
     monkeypatch.setattr(
-        "diffmae_video.data.clips.read_clips",
+        "diffmae_video.data.random_clips.read_clips",
         lambda v, i: (read.extend(itertools.chain(*i)), original(v, i))[1],
     )
     data = dataset([Entry(entries[0].path, 1.0, 2.0)], repeats=8)
@@ -103,7 +113,7 @@ def test_a_broken_video_is_replaced_by_the_same_one_each_time(entries, tmp_path)
     broken.write_text("no video")
     data = dataset([Entry(str(broken)), *entries])
     assert torch.equal(data[0, 0].clips, data[0, 0].clips)
-    with pytest.raises(VideoError, match=r"10 videos in a row.*broken\.mp4"):
+    with pytest.raises(VideoError, match=r"30 videos in a row.*broken\.mp4"):
         dataset([Entry(str(broken))])[0, 0]
 
 
@@ -116,8 +126,8 @@ def test_one_sorted_read_gives_what_single_reads_give(real_clips):
 
 
 def test_short_videos_repeat_their_last_frame():
-    assert clip_indices(0, 3, 0, 4, 2) == [0, 2, 2, 2]
-    assert clip_indices(5, 100, 6, 3, 4) == [6, 10, 14]
+    assert Sampling(4, 2).indices(None, 0, 3) == [0, 2, 2, 2]
+    assert Sampling(3, 4).indices(None, 6, 100) == [6, 10, 14]
 
 
 def test_uniform_clips_stay_inside(real_clips):
@@ -136,7 +146,7 @@ def test_crops_are_torchvisions():
     expected = tv.resized_crop(
         torch.from_numpy(frames).permute(0, 3, 1, 2), 5, 7, 30, 41, [16, 24], antialias=True
     )
-    got = resized_crop(frames, 5, 7, 30, 41, (16, 24)).permute(0, 3, 1, 2)
+    got = resized_crop(frames, Crop(5, 7, 30, 41), (16, 24)).permute(0, 3, 1, 2)
     assert (got.int() - expected.int()).abs().max() <= 1
 
 
@@ -157,38 +167,6 @@ def test_normalise_and_back():
     expected = (clips[0, 0, ..., 1].float() / 255 - 0.5) / 0.3
     torch.testing.assert_close(out[0, 1, 0], expected, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(denormalise(out, mean, std), clips.movedim(-1, 1) / 255, atol=1e-6, rtol=1e-5)
-
-
-paths = st.text(
-    st.characters(exclude_characters="\x00\r\n", exclude_categories=["Cs"]), min_size=1, max_size=20
-)
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.lists(st.tuples(paths, st.floats(0, 99), st.none() | st.floats(100, 200)), min_size=1, max_size=5))
-def test_lists_come_back(tmp_path_factory, rows):
-    path = tmp_path_factory.mktemp("lists") / "list.csv"
-    entries = [Entry(f"/videos/{name}", start, end) for name, start, end in rows]
-    write_list(path, entries)
-    assert read_list(path) == entries
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("", "line 1: expected the header path,start,end"),
-        ("path,colour\na.mp4,red\n", "line 1: expected the header"),
-        ("path\n", "the list is empty"),
-        ("path,start\na.mp4,1\nb.mp4\n", "line 3: 1 fields where the header has 2"),
-        ("path,start\na.mp4,soon\n", "line 2: start and end are seconds"),
-        ("path,start,end\na.mp4,3,2\n", "line 2: from 3.0 s to 2.0 s is no stretch"),
-    ],
-)
-def test_bad_lists_name_the_line(tmp_path, text, message):
-    path = tmp_path / "list.csv"
-    path.write_text(text)
-    with pytest.raises(InputError, match=message):
-        read_list(path)
 
 
 def test_list_paths_are_relative_to_the_list_and_folders_are_lists(tmp_path, real_clips):

@@ -9,7 +9,7 @@ import timm
 import torch
 
 from diffmae_video import load_encoder
-from diffmae_video.models import Encoder
+from diffmae_video.models import Classifier, Encoder
 from tests.conftest import ROOT, tiny_diffmae
 
 TOOL = ROOT / "tools/convert_weights.py"
@@ -149,7 +149,7 @@ def test_mistakes_are_one_line(tmp_path, monkeypatch, convert, arguments, messag
     assert sorted(path.name for path in tmp_path.iterdir()) == ["ours", "text.pth", "w.pth"]
 
 
-@pytest.mark.parametrize("wrong", [["--to", "onnx"], ["--into", "timm"], []])
+@pytest.mark.parametrize("wrong", [["--to", "tflite"], ["--into", "timm"], []])
 def test_a_wrong_flag_is_a_usage_error(convert, wrong):
     code, _, err = convert("--input", "a", "--output", "b", *wrong)
     assert code == 2
@@ -164,3 +164,27 @@ def test_help_shows_examples(tmp_path):
     )
     assert done.returncode == 0
     assert "python tools/convert_weights.py --input" in done.stdout
+
+
+def test_a_classifier_goes_with_its_head_and_card(tmp_path, convert):
+    model = Classifier(["a", "b"], (32, 32), 1, (1, 8, 8), {"width": 64, "depth": 1, "heads": 1}).eval()
+    torch.nn.init.normal_(model.head.weight)
+    model.save_pretrained(tmp_path / "run")
+    (tmp_path / "run/config.yaml").write_text("")
+    image = torch.randn(2, 3, 32, 32)
+    code, out, err = convert("--input", tmp_path / "run", "--output", tmp_path / "timm", "--to", "timm")
+    assert (code, err) == (0, "")
+    assert out.endswith("1 blocks, 1 heads, 2 classes\n")
+    theirs = timm.create_model(f"local-dir:{tmp_path / 'timm'}", pretrained=True).eval()
+    torch.testing.assert_close(theirs(image), model(image), rtol=1e-5, atol=1e-5)
+    assert "library_name: timm" in (tmp_path / "timm/README.md").read_text()
+
+    file = tmp_path / "model.pt2"
+    assert convert("--input", tmp_path / "run", "--output", file, "--to", "torch-export")[0] == 0
+    torch.testing.assert_close(torch.export.load(file).module()(image), model(image), rtol=1e-5, atol=1e-5)
+
+    code, _, err = convert(
+        "--input", tmp_path / "run", "--output", tmp_path / "x", "--to", "timm", "--image-size", "64"
+    )
+    assert code == 2
+    assert "is a classifier, which is exported as it is" in err

@@ -101,7 +101,7 @@ def test_the_figures_can_be_made_again_from_the_checkpoint(run, real_clips):
     [
         ({}, [], "no video in it"),
         ({"notes.txt": "a"}, [], "no video in it"),
-        ({"clip.mp4": "this is text"}, [], "clip.mp4: cannot be converted"),
+        ({"clip.mp4": "this is text"}, [], "clip.mp4: PyAV cannot read it"),
         ({}, ["TRAIN.MAX_STEP", "3"], "did you mean TRAIN.MAX_STEPS?"),
         ({}, ["--config", "nowhere.yaml"], "nowhere.yaml: no such config file"),
     ],

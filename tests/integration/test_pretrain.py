@@ -10,46 +10,28 @@ import torch
 from safetensors.torch import load_file
 
 from diffmae_video import load_model
+from diffmae_video.training.process import free_port
 from tests.conftest import ROOT
-
-TINY = [
-    *("DATA.SIZE", "32", "DATA.NUM_FRAMES", "4", "DATA.STRIDE", "1", "DATA.WORKERS", "1"),
-    *("MODEL.ENCODER.WIDTH", "64", "MODEL.ENCODER.DEPTH", "2", "MODEL.DECODER.WIDTH", "64"),
-    *(
-        "MODEL.DECODER.DEPTH",
-        "1",
-        "TRAIN.MAX_STEPS",
-        "4",
-        "TRAIN.WARMUP_STEPS",
-        "1",
-        "TRAIN.PRECISION",
-        "fp32",
-    ),
-]
-
-
-def pretrain(launcher, clips, output, *options):
-    config = str(ROOT / "configs/demo/pretrain.yaml")
-    command = [*launcher, str(ROOT / "tools/pretrain.py"), "--config", config, "--output", str(output)]
-    command += ["DATA.TRAIN", str(clips), *TINY, *options]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300)
-
-
-def losses(output):
-    return [json.loads(line)["loss"] for line in (output / "metrics.jsonl").read_text().splitlines()]
-
+from tests.integration.runs import command, environment, losses, rows
 
 PYTHON = [sys.executable]
 BIN = Path(sys.executable).parent
-TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29611"]
-DEEPSPEED = [sys.executable, str(BIN / "deepspeed"), "--num_gpus", "1", "--master_port", "29612"]
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port"]
+DEEPSPEED = [sys.executable, str(BIN / "deepspeed"), "--num_gpus", "1", "--master_port"]
+
+
+def pretrain(launcher, films, output, *options):
+    port = [] if launcher == PYTHON else [str(free_port())]
+    started = [*launcher, *port, *command(films, output, "TRAIN.MAX_STEPS", 4, *options)]
+    return subprocess.run(started, capture_output=True, text=True, timeout=300, env=environment())
 
 
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory, clips_dir):
-    """One process on batches of two videos."""
+def alone(tmp_path_factory, films):
+    """One process on batches of four videos, validated on them."""
     output = tmp_path_factory.mktemp("alone")
-    done = pretrain(PYTHON, clips_dir, output, "TRAIN.BATCH_SIZE", "2")
+    options = ("TRAIN.BATCH_SIZE", 4, "DATA.VAL", films, "VALIDATION.EVERY_STEPS", 2, "VALIDATION.CLIPS", 6)
+    done = pretrain(PYTHON, films, output, *options, "TRAIN.EMA", 0.9)
     assert done.returncode == 0, done.stderr
     return output, done
 
@@ -58,60 +40,85 @@ def alone(tmp_path_factory, clips_dir):
 def test_a_run_leaves_a_whole_folder(alone):
     output, done = alone
     assert sorted(p.name for p in output.iterdir()) == [
-        "config.json", "config.yaml", "metrics.jsonl", "model.safetensors",
+        "checkpoints", "config.json", "config.yaml", "ema.safetensors", "environment.json", "metrics.jsonl",
+        "model.safetensors", "tensorboard", "validation.jsonl",
     ]  # fmt: skip
-    assert "learning rate" in done.stdout
-    assert "4 steps of 2 videos = 8 clips" in done.stdout
+    assert (
+        "4 steps of 4 videos = 8 clips, learning rate 0.002 = 0.064 x 8 clips / 256 (by videos" in done.stdout
+    )
+    assert done.stderr == ""
     model = load_model(output)
     assert model.encoder.positions.kind == "sharp"
     assert all(v.dtype == torch.float32 for v in load_file(output / "model.safetensors").values())
-    assert len(losses(output)) == 4
+    assert load_file(output / "ema.safetensors").keys() == model.state_dict().keys()
+    assert [row["step"] for row in rows(output)] == [1, 2, 3, 4]
+    assert rows(output)[0].keys() >= {
+        "lr",
+        "loss",
+        "grad_norm",
+        "data_ms",
+        "step_ms",
+        "clips_per_s",
+        "memory_mb",
+    }
+    validations = rows(output, "validation.jsonl")
+    assert [row["step"] for row in validations] == [2, 4]
+    last = json.loads((output / "checkpoints/step_00000004/state.json").read_text())
+    best = min(validations, key=lambda row: row["loss"])
+    assert (last["best_step"], last["best_cost"]) == (best["step"], best["loss"])
+    assert (last["step"], last["samples"], last["epoch"], last["adam_steps"]) == (4, 16, 2, 4)
     again = pretrain(PYTHON, "nowhere", output)
     assert again.returncode == 2
-    assert "holds a run already" in again.stderr
+    assert "holds a run already; go on with --resume" in again.stderr
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stage", ["0", "1", "2", "3"])
-def test_zero_stages_give_the_same_run(tmp_path, clips_dir, alone, stage):
+@pytest.mark.parametrize("stage", [1, 3])
+def test_zero_stages_and_processes_give_the_same_run(tmp_path, films, alone, stage):
+    """At an equal batch a step's clips, masks, timesteps and noise are the same; so are validations."""
     output, _ = alone
-    options = ["TRAIN.BATCH_SIZE", "2", "DEEPSPEED.ZERO_STAGE", stage]
-    done = pretrain(PYTHON, clips_dir, tmp_path, *options)
+    options = ("TRAIN.BATCH_SIZE", 2, "DATA.VAL", films, "VALIDATION.EVERY_STEPS", 2, "VALIDATION.CLIPS", 6)
+    done = pretrain(TORCHRUN, films, tmp_path, *options, "DEEPSPEED.ZERO_STAGE", stage)
     assert done.returncode == 0, done.stderr
+    assert "fp32 on 2 x cpu; 4 steps of 4 videos = 8 clips" in done.stdout
     assert losses(tmp_path) == pytest.approx(losses(output), rel=1e-4)
+    measured = [[row["loss"] for row in rows(x, "validation.jsonl")] for x in (tmp_path, output)]
+    assert measured[0] == pytest.approx(measured[1], rel=1e-4)
     ours, theirs = load_file(tmp_path / "model.safetensors"), load_file(output / "model.safetensors")
     assert ours.keys() == theirs.keys()
     for name, value in ours.items():
-        torch.testing.assert_close(value, theirs[name], atol=2e-4, rtol=1e-3)
+        if not name.endswith("kv.bias"):  # its gradient is rounding, see test_optim
+            torch.testing.assert_close(value, theirs[name], atol=2e-4, rtol=1e-3)
 
 
 @pytest.mark.slow
-def test_accumulation_reads_the_same_clips(tmp_path, clips_dir, alone):
-    done = pretrain(PYTHON, clips_dir, tmp_path, "TRAIN.BATCH_SIZE", "1", "TRAIN.ACCUMULATION", "2")
-    assert done.returncode == 0, done.stderr
-    # The noise is drawn for each forward, so the losses are of other noise on the same clips.
-    assert losses(tmp_path) == pytest.approx(losses(alone[0]), rel=0.2)
-
-
-@pytest.mark.slow
-def test_two_processes_share_the_batch(tmp_path, clips_dir, alone):
-    done = pretrain(TORCHRUN, clips_dir, tmp_path, "TRAIN.BATCH_SIZE", "1")
-    assert done.returncode == 0, done.stderr
-    assert "fp32 on 2 x cpu; 4 steps of 2 videos = 8 clips" in done.stdout
-    load_model(tmp_path)
-    assert losses(tmp_path) == pytest.approx(losses(alone[0]), rel=0.35)
-
-
-@pytest.mark.slow
-def test_the_deepspeed_launcher_starts_it(tmp_path, clips_dir, alone):
-    done = pretrain(DEEPSPEED, clips_dir, tmp_path, "TRAIN.BATCH_SIZE", "2")
+@pytest.mark.parametrize(("batch", "accumulation", "stage"), [(1, 4, 0), (2, 2, 2)])
+def test_accumulation_gives_the_same_run(tmp_path, films, alone, batch, accumulation, stage):
+    options = ("TRAIN.BATCH_SIZE", batch, "TRAIN.ACCUMULATION", accumulation, "DEEPSPEED.ZERO_STAGE", stage)
+    done = pretrain(PYTHON, films, tmp_path, *options)
     assert done.returncode == 0, done.stderr
     assert losses(tmp_path) == pytest.approx(losses(alone[0]), rel=1e-4)
 
 
 @pytest.mark.slow
-def test_mae_trains_in_the_same_loop(tmp_path, clips_dir):
-    done = pretrain(PYTHON, clips_dir, tmp_path, "MODEL.OBJECTIVE", "mae", "MODEL.NORM_TARGET", "true")
+def test_the_deepspeed_launcher_starts_it(tmp_path, films, alone):
+    offload = ("DEEPSPEED.CONFIG", ROOT / "configs/deepspeed/zero2_offload.json", "DEEPSPEED.ZERO_STAGE", 2)
+    done = pretrain(DEEPSPEED, films, tmp_path, "TRAIN.BATCH_SIZE", 4, *offload)
+    assert done.returncode == 0, done.stderr
+    assert losses(tmp_path) == pytest.approx(losses(alone[0]), rel=1e-4)
+
+
+@pytest.mark.slow
+def test_compiled_and_checkpointed_it_is_the_same_run(tmp_path, films, alone):
+    options = ("TRAIN.COMPILE", "true", "TRAIN.ACTIVATION_CHECKPOINTING", "true", "TRAIN.BATCH_SIZE", 4)
+    done = pretrain(PYTHON, films, tmp_path, *options, "DEEPSPEED.ZERO_STAGE", 3)
+    assert done.returncode == 0, done.stderr
+    assert losses(tmp_path) == pytest.approx(losses(alone[0]), rel=1e-4)
+
+
+@pytest.mark.slow
+def test_mae_trains_in_the_same_loop(tmp_path, films):
+    done = pretrain(PYTHON, films, tmp_path, "MODEL.OBJECTIVE", "mae", "MODEL.NORM_TARGET", "true")
     assert done.returncode == 0, done.stderr
     assert load_model(tmp_path).normalize_target
 
@@ -126,20 +133,35 @@ def test_mae_trains_in_the_same_loop(tmp_path, clips_dir):
         (["MASK.RATIO", "1.0"], "leaves nothing visible"),
         (["MASK.KIND", "stripes"], "unknown mask 'stripes'"),
         (["DEEPSPEED.ZERO_STAGE", "4"], "0 to 3"),
+        (
+            ["DEEPSPEED.CONFIG", ROOT / "configs/deepspeed/zero2.json"],
+            "zero_optimization.stage is 2, and the",
+        ),
         (["NO.KEY", "1"], "unknown config key NO.KEY"),
         (["--nonsense"], "unrecognized arguments"),
     ],
 )
 @pytest.mark.skipif(torch.cuda.is_available(), reason="fp16 is refused on a CPU only")
-def test_mistakes_are_one_line_and_exit_code_2(tmp_path, clips_dir, options, message):
-    done = pretrain(PYTHON, clips_dir, tmp_path, *options)
+def test_mistakes_are_one_line_and_exit_code_2(tmp_path, films, options, message):
+    done = pretrain(PYTHON, films, tmp_path, *options)
     assert done.returncode == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
 
 
-@pytest.mark.parametrize("tool", ["pretrain", "demo", "benchmark", "convert_weights"])
+def test_a_dry_run_prints_what_it_would_do(tmp_path, films):
+    done = pretrain(PYTHON, films, tmp_path / "none", "--dry-run", "TRAIN.BATCH_SIZE", 4)
+    assert done.returncode == 0, done.stderr
+    assert "0.2 M parameters" in done.stdout
+    assert "4 steps of 4 videos = 8 clips, learning rate 0.002" in done.stdout
+    assert "GiB" in done.stdout
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize(
+    "tool", ["pretrain", "check_resume", "demo", "benchmark", "convert_weights", "evaluate"]
+)
 def test_help_has_examples(tool):
     done = subprocess.run(
         [sys.executable, str(ROOT / "tools" / f"{tool}.py"), "--help"],

@@ -11,7 +11,7 @@ from torch import nn
 
 from diffmae_video import InputError, load_encoder, load_model
 from diffmae_video.models import Encoder
-from diffmae_video.models.convert import save_encoder, timm_weights
+from diffmae_video.models.convert import save_as, timm_weights
 from tests.conftest import tiny_diffmae
 
 transformers = pytest.importorskip("transformers")
@@ -44,7 +44,7 @@ def test_to_timm(tmp_path, positions, class_token, final_norm):
     with torch.no_grad():
         expected = encoder(image)
 
-    save_encoder(encoder, tmp_path / "folder", "timm")
+    save_as(encoder, tmp_path / "folder", "timm")
     model = timm.create_model(f"local-dir:{tmp_path / 'folder'}", pretrained=True).eval()
     close(model.forward_features(image)[:, int(class_token) :], expected)
     assert model(image).shape == (2, 48)
@@ -55,7 +55,7 @@ def test_to_timm(tmp_path, positions, class_token, final_norm):
         global_pool=pool, fc_norm=False, final_norm=final_norm,
     ).eval()  # fmt: skip
     for name in ("w.safetensors", "w.pth"):
-        save_encoder(encoder, tmp_path / name, "timm")
+        save_as(encoder, tmp_path / name, "timm")
         load = load_file if name == "w.safetensors" else torch.load
         model.load_state_dict(load(tmp_path / name))  # strict
         close(model.forward_features(image)[:, int(class_token) :], expected)
@@ -119,7 +119,7 @@ def hf_features(model, clip):
 def test_to_hf_videomae(tmp_path, final_norm, patch):
     sizes = {"image_size": (32, 48 if patch[2] == 16 else 32), "num_frames": 4, "patch": patch}
     encoder = randomize(Encoder(**sizes, **SMALL, positions="sinusoid", final_norm=final_norm, eps=1e-3))
-    save_encoder(encoder, tmp_path / "hf", "hf-videomae")
+    save_as(encoder, tmp_path / "hf", "hf-videomae")
     model, report = transformers.VideoMAEModel.from_pretrained(tmp_path / "hf", output_loading_info=True)
     assert not any(report.values()), report
     clip = torch.randn(2, 3, 4, *sizes["image_size"])
@@ -176,14 +176,14 @@ def test_from_hf_videomae(tmp_path, head, pooling):
 )
 def test_hf_videomae_cannot_hold_other_positions_or_a_class_token(tmp_path, kwargs, message):
     with pytest.raises(InputError, match=f"{message}.*convert it to timm or diffmae"):
-        save_encoder(Encoder(**VIDEO, **SMALL, **kwargs), tmp_path / "hf", "hf-videomae")
+        save_as(Encoder(**VIDEO, **SMALL, **kwargs), tmp_path / "hf", "hf-videomae")
     assert not (tmp_path / "hf").exists()
 
 
 def test_to_this_project(tmp_path):
     diffmae = randomize(tiny_diffmae(encoder={"class_token": True, "positions": "sharp", "eps": 1e-3}))
     diffmae.save_pretrained(tmp_path / "diffmae")
-    save_encoder(load_encoder(tmp_path / "diffmae"), tmp_path / "encoder", "diffmae")
+    save_as(load_encoder(tmp_path / "diffmae"), tmp_path / "encoder", "diffmae")
     encoder = load_model(tmp_path / "encoder")
     assert isinstance(encoder, Encoder)
     clip = torch.randn(1, 3, 4, 32, 32)
@@ -202,14 +202,14 @@ def test_timm_takes_images_only():
 )
 def test_a_wrong_target_is_named(tmp_path, path, to):
     with pytest.raises(InputError, match=r"give a folder|unknown format 'onnx'"):
-        save_encoder(Encoder(**VIDEO, **SMALL, positions="sinusoid"), tmp_path / path, to)
+        save_as(Encoder(**VIDEO, **SMALL, positions="sinusoid"), tmp_path / path, to)
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("to", ["timm", "hf-videomae"])
 def test_a_failed_save_keeps_what_was_there(tmp_path, monkeypatch, to):
     kwargs = IMAGE if to == "timm" else VIDEO
-    save_encoder(Encoder(**kwargs, **SMALL, positions="sinusoid"), tmp_path / "w", to)
+    save_as(Encoder(**kwargs, **SMALL, positions="sinusoid"), tmp_path / "w", to)
     before = (tmp_path / "w/model.safetensors").read_bytes()
 
     def full_disk(_tensors, path, _metadata):
@@ -218,6 +218,6 @@ def test_a_failed_save_keeps_what_was_there(tmp_path, monkeypatch, to):
 
     monkeypatch.setattr("diffmae_video.models.convert.save_file", full_disk)
     with pytest.raises(OSError, match="No space left"):
-        save_encoder(Encoder(**kwargs, **SMALL, positions="sinusoid"), tmp_path / "w", to)
+        save_as(Encoder(**kwargs, **SMALL, positions="sinusoid"), tmp_path / "w", to)
     assert (tmp_path / "w/model.safetensors").read_bytes() == before
     assert len(list((tmp_path / "w").iterdir())) == 2

@@ -8,8 +8,8 @@ from diffmae_video.models.layers import CrossAttention, SelfAttention, is_explic
 
 
 def test_where_attention_is_written_out():
-    assert is_explicit_faster(torch.zeros(1, dtype=torch.bfloat16), 512)
-    assert not is_explicit_faster(torch.zeros(1, dtype=torch.bfloat16), 513)
+    assert is_explicit_faster(torch.zeros(1, dtype=torch.bfloat16), 1536)
+    assert not is_explicit_faster(torch.zeros(1, dtype=torch.bfloat16), 1537)
     assert not is_explicit_faster(torch.zeros(1), 10)
 
 

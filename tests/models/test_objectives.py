@@ -1,13 +1,16 @@
 """Every variant: shapes and gradients, what may not render, and that each one learns."""
 
 import itertools
+import random
 
 import pytest
 import torch
 
 from diffmae_video import InputError, Mask, load_model
+from diffmae_video.data import normalise, open_video
 from diffmae_video.models import MAE
 from diffmae_video.models.decoder import DECODERS
+from diffmae_video.models.masked import IMAGENET_MEAN, IMAGENET_STD
 from diffmae_video.tokens import patchify
 from tests.conftest import tiny_diffmae
 
@@ -171,15 +174,30 @@ def test_the_mean_over_subsets_is_the_full_loss_and_gradient():
 # --- learning --------------------------------------------------------------------------------
 
 
-def moving_bars(count, shape, seed):
-    """Clips of bars that move: normalised, smooth, all different."""
+@pytest.fixture(scope="module")
+def films(real_clips):
+    """Decoded real clips with a short side of 48, normalised: each float [3, T, H, W]."""
+    decoded = []
+    for path in real_clips.values():
+        with open_video(path, "pyav", 48) as video:
+            decoded.append(torch.from_numpy(video.frames(range(video.num_frames))))
+    return [normalise(frames, IMAGENET_MEAN, IMAGENET_STD) for frames in decoded]
+
+
+def random_crops(films, count, shape, seed, held_out=False):
+    """Clips [count, 3, T, H, W] at random places of the films; held out is their last fifth."""
     frames, _, (height, width) = SHAPES[shape]
-    draw = torch.Generator().manual_seed(seed)
-    phase, speed, slope = (torch.rand(count, 1, 1, 1, 1, generator=draw) * 6 for _ in range(3))
-    t = torch.arange(frames).view(1, 1, -1, 1, 1)
-    y, x = torch.arange(height).view(1, 1, 1, -1, 1), torch.arange(width).view(1, 1, 1, 1, -1)
-    colour = torch.randn(count, 3, 1, 1, 1, generator=draw)
-    return colour * torch.sin(x / 6 + slope * y / 24 + phase + speed * t / 16) + colour.flip(1) / 2
+    draw = random.Random(seed)
+    crops = []
+    for _ in range(count):
+        film = draw.choice(films)
+        cut = int(0.8 * film.shape[1])
+        film = film[:, cut:] if held_out else film[:, :cut]
+        t, y, x = (
+            draw.randrange(a - b + 1) for a, b in zip(film.shape[1:], (frames, height, width), strict=True)
+        )
+        crops.append(film[:, t : t + frames, y : y + height, x : x + width])
+    return torch.stack(crops)
 
 
 @pytest.mark.slow
@@ -187,7 +205,7 @@ def moving_bars(count, shape, seed):
 @pytest.mark.parametrize(
     ("kind", "objective"), [v for v in VARIANTS if v[1] in ("x0", "pixels")] + [("cross", "eps")]
 )
-def test_200_steps_beat_the_visible_mean(kind, objective, shape):
+def test_200_steps_on_clips_beat_the_visible_mean(films, kind, objective, shape):
     # Noise has no structure: a token narrower than a patch cannot hold it.
     wide = {"decoder": {"width": 192 if shape == "image" else 384}} if objective == "eps" else {}
     model = build(kind, objective, shape, **wide).train()
@@ -195,11 +213,11 @@ def test_200_steps_beat_the_visible_mean(kind, objective, shape):
     for step in range(200):
         for group in optimizer.param_groups:
             group["lr"] = 3e-3 * min(1, (step + 1) / 20) * (1 - step / 200)
-        model(moving_bars(16, shape, step)).loss.backward()
+        model(random_crops(films, 16, shape, step)).loss.backward()
         optimizer.step()
         optimizer.zero_grad()
     model.eval()
-    held_out = moving_bars(64, shape, 10_000)
+    held_out = random_crops(films, 64, shape, 10_000, held_out=True)
     draw = torch.Generator().manual_seed(0)
     mask = Mask.random(64, model.encoder.grid, 0.75, draw)
     target = model.target(held_out, mask.masked)
@@ -217,4 +235,4 @@ def test_200_steps_beat_the_visible_mean(kind, objective, shape):
         trivial = min(((implied - noise) ** 2).mean(), (noise**2).mean())
     with torch.no_grad():
         loss = model(held_out, mask, t, noise).loss
-    assert loss < 0.9 * trivial
+    assert loss < 0.95 * trivial

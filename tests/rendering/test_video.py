@@ -1,5 +1,6 @@
 """Written clips, read back."""
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -27,6 +28,22 @@ def test_mp4_comes_back(tmp_path, size):
         assert (video.num_frames, video.fps) == (6, 6.0)
         back = video.frames(range(6))[:, : size[0], : size[1]]
     assert np.abs(back.astype(int) - frames).mean() < 4
+
+
+def test_frames_may_come_one_after_another(tmp_path):
+    frames = moving()
+    write_video(tmp_path / "a.mp4", frames, 6.0)
+    write_video(tmp_path / "b.mp4", iter(frames), 6.0)
+    assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
+
+
+def test_colours_are_said(tmp_path):
+    """A player takes a large picture whose file does not say it for BT.709's, and shows other greens."""
+    write_video(tmp_path / "a.mp4", moving(), 6.0)
+    with av.open(str(tmp_path / "a.mp4")) as container:
+        context = container.streams.video[0].codec_context
+        assert context.colorspace == av.video.reformatter.Colorspace.ITU601
+        assert context.color_range == av.video.reformatter.ColorRange.MPEG
 
 
 def test_gif_and_png_come_back(tmp_path):

@@ -4,11 +4,14 @@ import math
 
 import pytest
 import torch
+from timm.models.vision_transformer import vit_tiny_patch16_224
+from timm.optim import param_groups_layer_decay
 
 from diffmae_video import InputError, load_config
+from diffmae_video.models.encoder import Encoder
 from diffmae_video.training.engine import resolve_precision
 from diffmae_video.training.optim import WarmupCosine, build_optimizer, parameter_groups
-from diffmae_video.training.pretrain import Plan
+from diffmae_video.training.plan import Plan
 from tests.conftest import tiny_diffmae
 
 
@@ -23,6 +26,26 @@ def test_matrices_decay_and_nothing_else_does():
         if name.endswith("bias") or "norm" in name or "positions" in name or "cls_token" in name
     }
     assert len(decayed["params"]) + len(free["params"]) == len(names)
+
+
+def test_layers_decay_as_in_timm_but_for_the_norm():
+    encoder = Encoder((32, 32), 4, (2, 8, 8), 32, depth=3, heads=2, class_token=True, positions="joint")
+    peer = vit_tiny_patch16_224(depth=3, num_classes=0)
+
+    def scales(model, groups):
+        names = {id(p): name for name, p in model.named_parameters()}
+        return {names[id(p)]: (g["lr_scale"], g["weight_decay"]) for g in groups for p in g["params"]}
+
+    ours = scales(encoder, parameter_groups(encoder, 0.05, layer_decay=0.5))
+    theirs = scales(peer, param_groups_layer_decay(peer, 0.05, ("pos_embed", "cls_token"), layer_decay=0.5))
+    renamed = {"positions.joint": "pos_embed", "patch_embed.weight": "patch_embed.proj.weight"}
+    renamed["patch_embed.bias"] = "patch_embed.proj.bias"
+    last = {name: value for name, value in ours.items() if name.startswith("norm.")}
+    assert last == {"norm.weight": (1.0, 0.0), "norm.bias": (1.0, 0.0)}
+    # timm's last layer is then the last block, one step further up
+    assert {renamed.get(k, k): (2 * s, w) for k, (s, w) in ours.items() if k not in last} == {
+        k: v for k, v in theirs.items() if not k.startswith("norm.")
+    }
 
 
 def test_fused_adamw_is_adamw():

@@ -1,0 +1,248 @@
+"""A reader that cannot hang or crash a run: the decoder lives in a process of its own.
+
+A thread cannot be stopped when a C library holds the GIL for ever, and a DataLoader's worker may not
+have children by multiprocessing; a plain program can be killed, and started anew.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import glob
+import json
+import mmap
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from typing_extensions import Self
+
+import diffmae_video
+from diffmae_video.decoding.reader import VideoError, VideoReader
+from diffmae_video.errors import InputError
+
+ROOT = Path(diffmae_video.__file__).resolve().parent.parent
+# Without the current folder, whose files could hide Python's own modules.
+PROGRAM = "import sys; del sys.path[0]; from diffmae_video.decoding.server import main; main()"
+
+
+class DecodingProcess:
+    """A decoding process, started when it is first asked and again after it hung or crashed.
+
+    Args:
+        timeout: seconds for an answer; a process that does not give one is killed.
+    """
+
+    def __init__(self, timeout: float) -> None:
+        self.timeout = timeout
+        self.process: subprocess.Popen[bytes] | None = None
+        self.memory: mmap.mmap | None = None
+        self.owner = 0
+        self.opened: VideoReader | None = None
+        self.lock = threading.Lock()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        descriptor = _anonymous_file()
+        # an empty part of it would be the current folder
+        paths = [str(ROOT), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+        try:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", PROGRAM, str(descriptor)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,  # decoders write a line there for each damaged frame
+                bufsize=0,
+                pass_fds=[descriptor],
+                env=environment,
+            )
+        except OSError:
+            os.close(descriptor)
+            raise
+        self.descriptor, self.owner, self.memory = descriptor, os.getpid(), None
+        return self.process
+
+    def ask(self, name: str, limit: float | None = None, **request: Any) -> dict[str, Any]:
+        """Sends a request and waits for its reply.
+
+        Args:
+            name: the file's, for messages.
+            limit: seconds, in place of the process's own.
+
+        Raises:
+            VideoError: the file cannot be read, or the decoder hung or crashed over it.
+            InputError: what is wrong is not the file: an unknown reader, or one that is not installed.
+        """
+        with self.lock:
+            reply = self._ask(name, self.timeout if limit is None else limit, request)
+        if "error" not in reply:
+            return reply
+        raise VideoError(reply["error"]) if reply["is_of_file"] else InputError(reply["error"])
+
+    def _ask(self, name: str, limit: float, request: dict[str, Any]) -> dict[str, Any]:
+        process = self.process
+        if process is None or self.owner != os.getpid():  # a fork's copy belongs to the parent
+            process = self._start()
+        elif process.poll() is not None:  # it ended between two requests, which is not this file's fault
+            self.stop()
+            process = self._start()
+        try:
+            _write(process, json.dumps(request).encode() + b"\n")
+            line = self._line(process, time.monotonic() + limit)
+        except BrokenPipeError:
+            line = b""
+        except BaseException:  # Ctrl-C in between: the reply would be taken for the next one's
+            self.stop()
+            raise
+        if line is None:
+            self.stop()
+            raise VideoError(f"{name}: the decoder gave no answer within {limit:g} s and was ended")
+        if not line:
+            code = process.wait()
+            self.stop()
+            how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+            raise VideoError(f"{name}: the decoder crashed over it ({how})")
+        reply: dict[str, Any] = json.loads(line)
+        return reply
+
+    @staticmethod
+    def _line(process: subprocess.Popen[bytes], deadline: float) -> bytes | None:
+        """A line of the process: None when it is late, empty when the process has ended."""
+        assert process.stdout is not None
+        received = b""
+        with selectors.DefaultSelector() as selector:
+            selector.register(process.stdout, selectors.EVENT_READ)
+            while not received.endswith(b"\n"):
+                if not selector.select(max(0.0, deadline - time.monotonic())):
+                    return None
+                part = os.read(process.stdout.fileno(), 1 << 16)
+                if not part:
+                    return b""
+                received += part
+        return received
+
+    def array(self, name: str, **request: Any) -> np.ndarray:
+        """Asks for an array; it is a view of the shared memory, valid until the next request."""
+        reply = self.ask(name, **request)
+        count = int(np.prod(reply["shape"]))
+        size = count * np.dtype(reply["dtype"]).itemsize
+        if self.memory is None or len(self.memory) < size:
+            self.memory = mmap.mmap(self.descriptor, os.fstat(self.descriptor).st_size)
+        return np.frombuffer(self.memory, reply["dtype"], count).reshape(reply["shape"])
+
+    def open(self, path: str | Path, backend: str = "decord", short_side: int | None = None) -> VideoReader:
+        """Opens a video as :func:`~diffmae_video.decoding.readers.open_video` does, one at a time.
+
+        Raises:
+            VideoError: as there, and where the decoder hangs or crashes.
+        """
+        return _GuardedReader(self, str(path), backend, short_side)
+
+    def check(self, path: str | Path, timeout: float) -> int:
+        """Decodes every frame within ``timeout`` seconds and returns their number.
+
+        Raises:
+            VideoError: what is wrong with the file.
+        """
+        return int(self.ask(str(path), timeout, do="check", path=str(path))["num_frames"])
+
+    def resize(self, source: str | Path, target: str | Path, short_side: int, gop: int, crf: int) -> None:
+        """Writes a small copy, see :func:`~diffmae_video.decoding.resize.resize_video`.
+
+        Raises:
+            VideoError: the source cannot be read.
+            OSError: the target cannot be written.
+        """
+        about = {"short_side": short_side, "gop": gop, "crf": crf}
+        try:
+            reply = self.ask(str(source), do="resize", source=str(source), target=str(target), **about)
+        except VideoError:
+            target = Path(target)  # what a process that was ended has left
+            for aside in target.parent.glob(f".{glob.escape(target.stem[:64])}-????????{target.suffix}"):
+                aside.unlink(missing_ok=True)
+            raise
+        if "errno" in reply:
+            raise OSError(reply["errno"], reply["message"], str(target))
+
+    def stop(self) -> None:
+        """Ends the process, whatever it is at; the next request starts another."""
+        process, self.process, self.memory = self.process, None, None
+        if process is None or self.owner != os.getpid():
+            return
+        process.kill()
+        process.wait()
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                with contextlib.suppress(OSError):
+                    pipe.close()
+        os.close(self.descriptor)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def __del__(self) -> None:
+        if self.process is not None:
+            self.stop()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"timeout": self.timeout}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["timeout"])  # type: ignore[misc]
+
+
+class _GuardedReader(VideoReader):
+    """An open video in a decoding process; its frames are views, valid until the next request."""
+
+    def __init__(self, process: DecodingProcess, path: str, backend: str, short_side: int | None) -> None:
+        self.process, self.path = process, path
+        about = process.ask(path, do="open", path=path, backend=backend, short_side=short_side)
+        self.num_frames, self.fps = about["num_frames"], about["fps"]
+        self.height, self.width = about["height"], about["width"]
+        process.opened = self
+
+    def _request(self, **request: Any) -> np.ndarray:
+        if self.process.opened is not self:
+            raise RuntimeError(f"{self.path}: is closed; a decoding process has one open video at a time")
+        return self.process.array(self.path, **request)
+
+    @functools.cached_property
+    def times(self) -> np.ndarray:
+        return self._request(do="times").copy()
+
+    def decode(self, indices: Sequence[int]) -> np.ndarray:
+        return self._request(do="frames", indices=list(indices))
+
+    def close(self) -> None:
+        # the process may have been ended over this very file, or have opened another
+        if self.process.opened is self and self.process.process is not None:
+            self.process.ask(self.path, do="close")
+        if self.process.opened is self:
+            self.process.opened = None
+
+
+def _write(process: subprocess.Popen[bytes], data: bytes) -> None:
+    assert process.stdin is not None
+    view = memoryview(data)
+    while view:
+        view = view[os.write(process.stdin.fileno(), view) :]
+
+
+def _anonymous_file() -> int:
+    """A file in memory with no name, for both processes."""
+    if hasattr(os, "memfd_create"):  # Linux; it is not bound by the size of /dev/shm
+        return os.memfd_create("diffmae-video-frames")
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())

@@ -1,0 +1,107 @@
+"""The program of a decoding process: requests on stdin, replies on stdout, frames in shared memory.
+
+Run by :class:`diffmae_video.decoding.process.DecodingProcess`; the one argument is the number of the
+file descriptor of the shared memory.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import json
+import mmap
+import os
+import signal
+import sys
+from typing import Any
+
+import numpy as np
+
+from diffmae_video.decoding.pyav import PyAVReader
+from diffmae_video.decoding.reader import VideoError, VideoReader, reason
+from diffmae_video.decoding.readers import ImageReader, open_video
+from diffmae_video.decoding.resize import resize_video
+from diffmae_video.errors import InputError
+
+PR_SET_PDEATHSIG = 1  # when the thread that started this process ends
+STOPPING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO)
+
+
+class Server:
+    """One open video at a time, and the memory that its frames are written to."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+        self.memory: mmap.mmap | None = None
+        self.video: VideoReader | None = None
+        self.path = ""
+
+    def open(self, path: str, backend: str, short_side: int | None) -> dict[str, Any]:
+        self.close()
+        self.path = path
+        self.video = video = open_video(path, backend, short_side)
+        return {name: getattr(video, name) for name in ("num_frames", "fps", "height", "width")}
+
+    def frames(self, indices: list[int]) -> dict[str, Any]:
+        assert self.video is not None
+        return self._share(self.video.frames(indices))
+
+    def times(self) -> dict[str, Any]:
+        assert self.video is not None
+        return self._share(self.video.times)
+
+    def check(self, path: str) -> dict[str, Any]:
+        with open_video(path, "pyav") as video:
+            assert isinstance(video, (PyAVReader, ImageReader))
+            if isinstance(video, PyAVReader):
+                video.check()
+            return {"num_frames": video.num_frames}
+
+    def resize(self, source: str, target: str, short_side: int, gop: int, crf: int) -> dict[str, Any]:
+        try:
+            resize_video(source, target, short_side, gop, crf)
+        except OSError as error:  # the target's, not the file's: a full disk is no broken video
+            if error.errno not in STOPPING:
+                raise
+            return {"errno": error.errno, "message": error.strerror}
+        return {}
+
+    def close(self) -> dict[str, Any]:
+        if self.video is not None:
+            self.video.close()
+        self.video = None
+        return {}
+
+    def _share(self, array: np.ndarray) -> dict[str, Any]:
+        size = max(1, array.nbytes)
+        if self.memory is None or len(self.memory) < size:
+            # Claims the memory now: where there is none, this is an error and not a fault in mid-copy.
+            os.posix_fallocate(self.descriptor, 0, size)
+            self.memory = mmap.mmap(self.descriptor, size)
+        np.frombuffer(self.memory, array.dtype, array.size).reshape(array.shape)[...] = array
+        return {"shape": array.shape, "dtype": array.dtype.str}
+
+
+def main() -> None:
+    if sys.platform == "linux":  # a decoder that hangs must not outlive the process that it serves
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)  # sent to the whole group; what follows is the parent's affair
+    server = Server(int(sys.argv[1]))
+    for line in sys.stdin:
+        request = json.loads(line)
+        try:
+            do = getattr(server, request.pop("do"))
+            reply = do(**request)
+        except VideoError as error:
+            reply = {"error": str(error), "is_of_file": True}
+        except InputError as error:
+            reply = {"error": str(error), "is_of_file": False}
+        except Exception as error:  # whatever a decoder comes upon in a file
+            name = request.get("path") or request.get("source") or server.path
+            reply = {"error": f"{name}: {type(error).__name__}: {reason(error)}", "is_of_file": True}
+        print(json.dumps(reply), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,275 @@
+"""Does pre-training pay? Fine-tuning from DiffMAE, from MAE and from scratch, at equal budgets.
+
+A study is a set of labelled clips or pictures and the recipes in configs/recognition/<study>:
+``diffmae.yaml`` and ``mae.yaml`` pre-train on all of the training set without its labels;
+``finetune.yaml`` is for all labels, ``finetune_few.yaml`` for a tenth of them, and of clips
+``one_frame.yaml`` trains a model that sees one frame. The runs are those of tools/pretrain.py,
+tools/finetune.py and tools/probe.py.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from diffmae_video import build_model, load_config
+from diffmae_video.data import Entry, Sampling, ViewDataset, Views, label_targets, read_list, write_list
+from diffmae_video.data.random_clips import random_state
+from diffmae_video.evaluation.classify import accuracy, classify
+from diffmae_video.evaluation.jobs import Job, run_jobs
+from diffmae_video.evaluation.probe import probe
+from diffmae_video.files import write_text
+from diffmae_video.models import load_model
+from diffmae_video.training.finetune import finetune
+from diffmae_video.training.pretrain import pretrain
+from diffmae_video.training.process import start_process
+
+ROOT = Path(__file__).resolve().parents[2]
+FEW = 0.1  # share of the labels
+INITS = ("scratch", "mae", "diffmae")
+PARTS = 4  # of pre-training, after each of which it is fine-tuned from
+QUICK = 0.25  # of all steps, in a short run
+SHARES = ("few", "all")
+
+
+@dataclass(frozen=True)
+class Study:
+    """What is compared on one set.
+
+    Args:
+        name: its recipes are in configs/recognition/<name>.
+        train, val: lists or folders with labels; pre-training reads all of train.
+        labelled: so many of train's first entries have labels that count; 0 for all.
+        output: the folder for all runs.
+        seeds: how many; a seed is of weights, order, augmentation and of which labels are the few.
+        quick: a quarter of all steps.
+    """
+
+    name: str
+    train: Path
+    val: Path
+    labelled: int
+    output: Path
+    seeds: int
+    quick: bool
+
+    def recipe(self, name: str) -> Path:
+        return ROOT / "configs/recognition" / self.name / f"{name}.yaml"
+
+    def entries(self, path: Path) -> list[Entry]:
+        return read_list(path, images=load_config(self.recipe("finetune")).DATA.NUM_FRAMES == 1)
+
+    def steps(self, name: str) -> int:
+        whole: int = load_config(self.recipe(name)).TRAIN.MAX_STEPS
+        return max(PARTS, round(whole * QUICK)) if self.quick else whole
+
+    def folder(self, seed: int, name: str) -> Path:
+        return self.output / self.name / f"seed{seed}" / name
+
+    def pretraining(self, seed: int, objective: str) -> Job:
+        steps = self.steps(objective)
+        options = ["DATA.TRAIN", self.train, "CHECKPOINT.EVERY_STEPS", steps // PARTS]
+        return self._run(pretrain, seed, objective, objective, steps, [*options, "CHECKPOINT.KEEP", PARTS])
+
+    def part(self, seed: int, objective: str, part: int) -> Path:
+        """The pre-trained model after ``part`` of PARTS parts."""
+        if part == PARTS:
+            return self.folder(seed, objective)
+        step = self.steps(objective) // PARTS * part
+        return self.folder(seed, objective) / f"checkpoints/step_{step:08d}"
+
+    def finetuning(self, seed: int, init: str, share: str, part: int = PARTS, recipe: str = "") -> Job:
+        """A run from an init; ``recipe`` in place of the share's.
+
+        From scratch it is the one that ends in _scratch, which has the rates that suit that.
+        """
+        recipe = recipe or ("finetune" if share == "all" else "finetune_few")
+        name = f"{recipe}-{init}" + ("" if part == PARTS else f"-{part}")
+        if self.recipe(f"{recipe}_{init}").is_file():
+            recipe = f"{recipe}_{init}"
+        train = self.folder(seed, f"{share}.csv")
+        options: list[Any] = ["DATA.TRAIN", train, "DATA.VAL", self.val]
+        if init != "scratch":
+            options += ["FINETUNE.INIT", self.part(seed, init, part)]
+        return self._run(finetune, seed, recipe, name, self.steps(recipe), options)
+
+    def _run(
+        self,
+        run: Callable[..., None],
+        seed: int,
+        recipe: str,
+        name: str,
+        steps: int,
+        options: Sequence[Any],
+    ) -> Job:
+        options = ["TRAIN.MAX_STEPS", steps, "TRAIN.SEED", seed, *options]
+        cfg = load_config(self.recipe(recipe), [str(x) for x in options])
+        return Job(self.folder(seed, name), run, [cfg])
+
+
+def run_study(study: Study, at_once: int) -> dict[str, Any]:
+    """Runs what is not done yet, and gathers what came out.
+
+    Args:
+        at_once: runs side by side, of one core each.
+
+    Returns:
+        ``runs``: top-1 (a share) of each fine-tuning by seed, init, share of the labels and steps of
+        pre-training; ``probes``: of the linear probe by seed, init and steps (from scratch: of random
+        weights); ``motion``, of clips: see :func:`motion_checks`; what it was run with, and the seconds
+        of training of each recipe.
+
+    Raises:
+        InputError: a run failed, or a list cannot be read.
+    """
+    seeds = range(study.seeds)
+    for seed in seeds:
+        write_shares(study, seed)
+    before = [study.pretraining(seed, objective) for seed in seeds for objective in INITS[1:]]
+    run_jobs(before, at_once, f"{study.name}: pre-training")
+    is_video = study.recipe("one_frame").is_file()
+    parts = range(1, PARTS) if is_video else range(0)  # the curve over the length, with one seed
+    plan = [(seed, init, share, PARTS) for seed in seeds for share in SHARES for init in INITS]
+    plan += [(0, "diffmae", "few", part) for part in parts]
+    after = [study.finetuning(*run) for run in plan]
+    alone = [study.finetuning(seed, "scratch", "all", recipe="one_frame") for seed in seeds if is_video]
+    run_jobs([*after, *alone], at_once, f"{study.name}: fine-tuning")
+
+    def trained(objective: str, part: int) -> int:
+        return study.steps(objective) // PARTS * part
+
+    rows = [
+        {"seed": seed, "init": init, "labels": share, "pretraining_steps": trained(init, part)}
+        if init != "scratch"
+        else {"seed": seed, "init": init, "labels": share, "pretraining_steps": 0}
+        for seed, init, share, part in plan
+    ]
+    for row, job in zip(rows, after, strict=True):
+        row["top1"] = last_row(job.folder / "validation.jsonl")["top1"]
+    lists = ["DATA.TRAIN", study.folder(0, "all.csv"), "DATA.VAL", study.val]
+    probes = [
+        {
+            "seed": seed,
+            "init": objective,
+            "pretraining_steps": trained(objective, part),
+            "linear": probe(study.part(seed, objective, part), lists, ("linear",))["linear"],
+        }
+        for seed in seeds
+        for objective in INITS[1:]
+        for part in (*parts, PARTS)
+        if seed == 0 or part == PARTS
+    ]
+    probes += [
+        {
+            "seed": seed,
+            "init": "scratch",
+            "pretraining_steps": 0,
+            "linear": probe(untrained(study, seed), lists, ("linear",))["linear"],
+        }
+        for seed in seeds
+    ]
+    result: dict[str, Any] = {
+        "study": study.name,
+        "quick": study.quick,
+        "labels": {share: len(study.entries(study.folder(0, f"{share}.csv"))) for share in SHARES},
+        "val": len(study.entries(study.val)),
+        "classes": len(load_model(after[0].folder).classes),
+        "runs": rows,
+        "probes": probes,
+        "seconds": {
+            job.folder.name: round(training_seconds(job.folder))
+            for job in (*before, *after)
+            if job.folder.parent.name == "seed0"
+        },
+        "environment": json.loads((after[0].folder / "environment.json").read_text(encoding="utf-8")),
+    }
+    if is_video:
+        result["motion"] = [
+            {
+                "seed": seed,
+                **motion_checks(study.finetuning(seed, "diffmae", "all").folder),
+                "one_frame_model": last_row(job.folder / "validation.jsonl")["top1"],
+            }
+            for seed, job in zip(seeds, alone, strict=True)
+        ]
+    return result
+
+
+def write_shares(study: Study, seed: int) -> None:
+    """``all.csv`` with all labels, and ``few.csv`` with a tenth of each class, drawn by the seed."""
+    entries = study.entries(study.train)[: study.labelled or None]
+    by_class: dict[str | None, list[Entry]] = {}
+    for entry in entries:
+        by_class.setdefault(entry.label, []).append(entry)
+    few: list[Entry] = []
+    for i, label in enumerate(sorted(by_class, key=str)):
+        group = by_class[label]
+        order = torch.randperm(len(group), generator=random_state(seed, i)).tolist()
+        few += [group[place] for place in order[: max(1, round(FEW * len(group)))]]
+    for share, part in (("few", few), ("all", entries)):
+        absolute = [dataclasses.replace(entry, path=str(Path(entry.path).resolve())) for entry in part]
+        write_list(study.folder(seed, f"{share}.csv"), absolute)
+
+
+def untrained(study: Study, seed: int) -> Path:
+    """A folder with DiffMAE as it is before its first step: what a probe makes of random weights."""
+    folder, cfg = study.folder(seed, "untrained"), load_config(study.recipe("diffmae"))
+    torch.manual_seed(seed)
+    build_model(cfg).save_pretrained(folder)
+    write_text(folder / "config.yaml", cfg.dump())
+    return folder
+
+
+class Rearranged(ViewDataset):
+    """Views whose frames are put in another order: that of ``orders``, [T] of each video by its place."""
+
+    def __init__(self, orders: Sequence[Sequence[int]], *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.orders = orders
+
+    def __getitem__(self, index: int) -> Views:
+        views = super().__getitem__(index)
+        return views._replace(clips=views.clips[:, list(self.orders[index])])
+
+
+def motion_checks(folder: Path) -> dict[str, float]:
+    """Top-1 of a run on its validation clips as they are, with frames shuffled, and with one repeated.
+
+    What reads motion falls to chance in both.
+    """
+    cfg = load_config(folder / "config.yaml")
+    entries = read_list(cfg.DATA.VAL)
+    model, process = load_model(folder), start_process()
+    labels = label_targets(entries, model.classes)
+    frames = cfg.DATA.NUM_FRAMES
+    orders: dict[str, list[Sequence[int]]] = {
+        "as_it_is": [list(range(frames))] * len(entries),
+        "shuffled": [
+            torch.randperm(frames, generator=random_state(0, i)).tolist() for i in range(len(entries))
+        ],
+        "one_frame_repeated": [[frames // 2] * frames] * len(entries),
+    }
+    found = {}
+    for name, order in orders.items():
+        sampling = Sampling(frames, cfg.DATA.STRIDE, cfg.DATA.FPS)
+        dataset = Rearranged(order, entries, sampling, cfg.DATA.SIZE, backend=cfg.DATA.BACKEND)
+        logits = classify(model, dataset, process, cfg.EVALUATION.BATCH_SIZE, cfg.DATA.WORKERS).logits
+        found[name] = accuracy(logits, labels, 1)
+    return found
+
+
+def last_row(path: Path) -> dict[str, Any]:
+    row: dict[str, Any] = json.loads(path.read_text(encoding="utf-8").splitlines()[-1])
+    return row
+
+
+def training_seconds(folder: Path) -> float:
+    """The seconds that a run's steps took."""
+    lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    return sum(json.loads(line)["step_ms"] for line in lines) / 1000

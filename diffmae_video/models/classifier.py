@@ -1,0 +1,135 @@
+"""A classifier of clips: an encoder on all tokens, pooling, a norm, dropout and a linear head."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from diffmae_video.errors import InputError
+from diffmae_video.masks import Mask
+from diffmae_video.models.encoder import Encoder
+from diffmae_video.models.masked import IMAGENET_MEAN, IMAGENET_STD
+from diffmae_video.models.pretrained import Pretrained
+
+POOLS = ("mean", "token")
+
+
+class Classifier(nn.Module, Pretrained):
+    """What pre-training is for. An image is a clip of one frame.
+
+    Args:
+        classes: their names, in the order of the logits.
+        image_size, num_frames, patch: see :class:`~diffmae_video.models.encoder.Encoder`.
+        encoder: further arguments of it; whether it ends in a norm is up to ``pool``.
+        pool: ``mean`` of the patch tokens and then a norm of its own, in place of the encoder's (MAE),
+            or the class ``token`` after the encoder's norm.
+        dropout: before the head.
+        multi_label: each class is a yes or no of its own: sigmoids and not a softmax.
+        mean, std: of the normalisation that clips have gone through, on pixels in [0, 1].
+
+    Raises:
+        InputError: no class, a class twice, an unknown pool, or no class token to pool by.
+    """
+
+    def __init__(
+        self,
+        classes: Sequence[str],
+        image_size: Sequence[int] = (224, 224),
+        num_frames: int = 16,
+        patch: Sequence[int] = (2, 16, 16),
+        encoder: dict[str, Any] | None = None,
+        pool: str = "mean",
+        dropout: float = 0.0,
+        multi_label: bool = False,
+        mean: Sequence[float] = IMAGENET_MEAN,
+        std: Sequence[float] = IMAGENET_STD,
+    ) -> None:
+        super().__init__()
+        if not classes or len(set(classes)) < len(classes):
+            raise InputError(f"a classifier takes classes, each once; got {len(classes)} names")
+        if pool not in POOLS:
+            raise InputError(f"unknown pool {pool!r}; there are {', '.join(POOLS)}")
+        self.classes, self.pool, self.multi_label = list(classes), pool, multi_label
+        self.mean, self.std = tuple(mean), tuple(std)
+        arguments = {**(encoder or {}), "final_norm": pool == "token"}
+        self.encoder = Encoder(image_size, num_frames, patch, **arguments)
+        if pool == "token" and self.encoder.cls_token is None:
+            raise InputError("this encoder has no class token to pool by; use pool 'mean'")
+        eps = arguments.get("eps", 1e-6)
+        self.fc_norm = nn.LayerNorm(self.encoder.width, eps=eps) if pool == "mean" else nn.Identity()
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(self.encoder.width, len(classes))
+        nn.init.trunc_normal_(self.head.weight, std=2e-5)  # MAE: the first logits are even
+        nn.init.zeros_(self.head.bias)
+
+    @classmethod
+    def on(
+        cls,
+        encoder: Encoder,
+        classes: Sequence[str],
+        drop_path: float = 0.0,
+        pool: str = "mean",
+        **arguments: Any,
+    ) -> Classifier:
+        """A classifier with the weights of an encoder and a fresh head.
+
+        Args:
+            encoder: say, of :func:`~diffmae_video.models.weights.load_encoder`, which fits positions
+                and patch to other sizes; it stays as it is.
+            drop_path: see :class:`~diffmae_video.models.encoder.Encoder`.
+            arguments: ``dropout``, ``multi_label``, ``mean`` and ``std``.
+
+        Raises:
+            InputError: see :class:`Classifier`.
+        """
+        own = dict(encoder._hub_mixin_config)
+        shape = {name: own.pop(name) for name in ("image_size", "num_frames", "patch")}
+        model = cls(classes, **shape, encoder={**own, "drop_path": drop_path}, pool=pool, **arguments)
+        theirs, ours = encoder.state_dict(), model.encoder.state_dict()
+        # With pool "mean" the encoder's norm stays behind; with "token" one that it has not starts afresh.
+        model.encoder.load_state_dict(ours | {name: theirs[name] for name in ours if name in theirs})
+        return model
+
+    def freeze(self, blocks: int) -> None:
+        """Keeps the embedding, the positions and the first blocks as they are in training.
+
+        Raises:
+            InputError: the encoder has fewer blocks.
+        """
+        if blocks > self.encoder.depth:
+            raise InputError(f"{blocks} blocks cannot be frozen: the encoder has {self.encoder.depth}")
+        first = [self.encoder.patch_embed, self.encoder.positions, *self.encoder.blocks[:blocks]]
+        for module in first:
+            module.requires_grad_(False)
+        if self.encoder.cls_token is not None:
+            self.encoder.cls_token.requires_grad_(False)
+
+    def encode(self, clip: Tensor, mask: Mask | None = None) -> Tensor:
+        """Patch tokens of the encoder: [B, N, D], with a mask [B, V, D]; no class token."""
+        return self.encoder(clip, mask)
+
+    def features(self, clip: Tensor) -> Tensor:
+        """What the head sees: [B, D].
+
+        ``clip`` is a float clip [B, 3, T, H, W]; an image [B, 3, H, W] is taken as one frame.
+        """
+        if clip.ndim == 4:
+            clip = clip[:, :, None]
+        tokens = self.encoder.tap(clip, None, [self.encoder.depth - 1])[0]  # [B, (1 +) N, D]
+        if self.pool == "token":
+            return tokens[:, 0]
+        first = 0 if self.encoder.cls_token is None else 1
+        pooled: Tensor = self.fc_norm(tokens[:, first:].mean(1))  # [B, D]
+        return pooled
+
+    def forward(self, clip: Tensor) -> Tensor:
+        """Logits [B, classes] of clips as :meth:`features` takes them."""
+        logits: Tensor = self.head(self.dropout(self.features(clip)))
+        return logits
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """Of logits [..., classes], by class: they sum to 1 unless ``multi_label``."""
+        return logits.sigmoid() if self.multi_label else torch.softmax(logits, -1)

@@ -1,0 +1,268 @@
+"""The fine-tuning run: from a pre-trained encoder and labelled clips to a folder with a classifier."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+import yaml
+from fvcore.common.config import CfgNode
+from torch import Tensor
+
+from diffmae_video.build import build_classifier, evaluation_dataset, labelled_dataset, training_entries
+from diffmae_video.data import (
+    Entry,
+    LabelledClips,
+    class_names,
+    label_targets,
+    normalise,
+    read_list,
+    training_loader,
+    write_list,
+)
+from diffmae_video.data.augment import MixAugmentation
+from diffmae_video.data.hold_out import hold_out
+from diffmae_video.data.random_clips import random_state
+from diffmae_video.errors import InputError
+from diffmae_video.evaluation.classify import accuracy, classify, mean_average_precision
+from diffmae_video.files import atomic_path, write_text
+from diffmae_video.models import Classifier
+from diffmae_video.models.pretrained import CONFIG, WEIGHTS
+from diffmae_video.training.card import write_card
+from diffmae_video.training.checkpoint import file_of
+from diffmae_video.training.engine import resolve_precision
+from diffmae_video.training.loop import NOT_DATA, Run, train
+from diffmae_video.training.optim import build_optimizer
+from diffmae_video.training.plan import Plan
+from diffmae_video.training.process import Process, start_process
+from diffmae_video.training.state import EMA
+from diffmae_video.training.stops import lost_peers
+from diffmae_video.training.validation import spread
+
+BEST = "best"
+
+
+def finetune(cfg: CfgNode, output: str | Path, resume: bool = False) -> None:
+    """Fine-tunes a classifier by a config and writes it to a folder.
+
+    The folder gets what :func:`~diffmae_video.training.pretrain.pretrain` writes, a model card, and in
+    ``best/`` the model that was best in validation, with the recipe. The classes are the labels of
+    DATA.TRAIN.
+
+    Args:
+        resume: go on with the folder's run from its newest whole checkpoint; with none it starts.
+
+    Raises:
+        InputError: the config, a list, the weights or the machine does not allow the run, or the
+            folder holds one.
+        RunEnded: it was told to stop, or cannot go on; see :mod:`diffmae_video.training.stops`.
+    """
+    process = start_process(cfg.TRAIN.PATIENCE)
+    with lost_peers(process):
+        run = Run.open(cfg, Path(output), resume, process)
+        run.cfg, entries, held_out = _lists(cfg, run.output, process)
+        cfg = run.cfg
+        classes = class_names(entries, cfg.FINETUNE.MULTI_LABEL)
+        torch.manual_seed(cfg.TRAIN.SEED)
+        torch.set_float32_matmul_precision("high")
+        model = build_classifier(cfg, classes)
+        dataset = labelled_dataset(cfg, entries, classes)
+        plan = Plan.of(cfg, len(dataset), process.world)
+        precision = resolve_precision(cfg.TRAIN.PRECISION, process.device)
+        if process.is_main:
+            count = sum(p.numel() for p in model.parameters())
+            start = f"on {cfg.FINETUNE.INIT}" if cfg.FINETUNE.INIT else "from scratch"
+            machine = f"{precision} on {process.world} x {process.device.type}"
+            print(
+                f"{count / 1e6:.1f} M parameters, {start}, {len(classes)} classes of {len(entries)} videos; "
+                f"{machine}; {plan}",
+                flush=True,
+            )
+        weights = class_weights(cfg.FINETUNE, classes, dataset.labels)
+        optimizer = build_optimizer(
+            model, cfg.TRAIN.WEIGHT_DECAY, tuple(cfg.TRAIN.BETAS), cfg.FINETUNE.LAYER_DECAY
+        )
+        engine = run.build_engine(model, optimizer, precision)
+        loader = training_loader(
+            dataset,
+            cfg.TRAIN.BATCH_SIZE,
+            cfg.DATA.WORKERS,
+            process.rank,
+            process.world,
+            start=run.state.samples,
+        )
+        validation = None
+        if held_out and cfg.VALIDATION.EVERY_STEPS:
+            validation = RecognitionValidation(cfg, process, held_out, classes)
+        train(run, engine, loader, plan, FinetuningLoss(cfg, engine, process, weights), validation)
+        if process.is_main:
+            write_card(run.output)
+            if run.state.best_step:
+                copy_best(run)
+
+
+def _lists(cfg: CfgNode, output: Path, process: Process) -> tuple[CfgNode, list[Entry], list[Entry]]:
+    """The videos to train on and to validate on; a config that names the lists that they are in.
+
+    Raises:
+        InputError: a list cannot be read, nothing can be held out, or DATA.TRAIN would be replaced.
+    """
+    entries = training_entries(cfg)
+    if cfg.DATA.VAL:
+        return cfg, entries, read_list(cfg.DATA.VAL, cfg.DATA.ROOT, images=cfg.DATA.NUM_FRAMES == 1)
+    if not cfg.FINETUNE.HOLD_OUT:
+        return cfg, entries, []
+    # absolute, but links stay: what they point to can have another name and ending
+    entries = [dataclasses.replace(entry, path=str(Path(entry.path).absolute())) for entry in entries]
+    entries, held_out = hold_out(entries, cfg.FINETUNE.HOLD_OUT, cfg.FINETUNE.MULTI_LABEL)
+    if not held_out:
+        raise InputError(
+            "FINETUNE.HOLD_OUT: no class has two videos, to hold one out; give DATA.VAL, or set it to 0"
+        )
+    source = Path(cfg.DATA.TRAIN).resolve()
+    cfg = cfg.clone()
+    cfg.defrost()
+    for key, part in (("TRAIN", entries), ("VAL", held_out)):
+        path = (output / f"{key.lower()}.csv").resolve()
+        if path == source:
+            raise InputError(
+                f"DATA.TRAIN: {path} would be replaced by a part of it; give another --output, or DATA.VAL"
+            )
+        cfg.DATA[key] = str(path)
+        if process.is_main:
+            write_list(cfg.DATA[key], part)
+    cfg.FINETUNE.HOLD_OUT = 0.0
+    cfg.freeze()
+    return cfg, entries, held_out
+
+
+def class_weights(finetune: CfgNode, classes: Sequence[str], labels: Tensor) -> Tensor | None:
+    """The weight of each class in the loss, float32 [classes]; None for all 1.
+
+    ``balanced`` makes all classes weigh the same: by 1 / how often one is there, with a mean of 1 over
+    the samples; with several labels a class's positives weigh as much as its negatives.
+
+    Args:
+        labels: of the training videos, int64 [n] or float [n, classes].
+
+    Raises:
+        InputError: the file of weights is none, or leaves a class out.
+    """
+    source = finetune.CLASS_WEIGHTS
+    if not source:
+        return None
+    if source == "balanced":
+        if labels.ndim == 2:
+            positives = labels.sum(0)
+            return (len(labels) - positives) / positives
+        return len(labels) / (len(classes) * torch.bincount(labels, minlength=len(classes)).float())
+    try:
+        given = yaml.safe_load(Path(source).read_text(encoding="utf-8"))
+        by_name = {str(name): float(weight) for name, weight in given.items()}
+    except (OSError, yaml.YAMLError, AttributeError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(
+            f"FINETUNE.CLASS_WEIGHTS: {source} is no YAML file of class: weight ({reason})"
+        ) from error
+    for name in classes:
+        if by_name.get(name, -1.0) < 0:
+            raise InputError(f"{source}: class {name!r} has no weight of 0 or more")
+    return torch.tensor([by_name[name] for name in classes])
+
+
+class FinetuningLoss:
+    """The loss of a batch; which clips are mixed and how depends on the batch's place in the stream.
+
+    Cross-entropy with soft targets, or of one yes or no for each class; weighted sums are divided by
+    the number of clips.
+    """
+
+    def __init__(self, cfg: CfgNode, engine: Any, process: Process, weights: Tensor | None) -> None:
+        self.cfg, self.engine, self.device = cfg, engine, process.device
+        finetune = cfg.FINETUNE
+        self.mix = MixAugmentation(
+            len(engine.module.classes), finetune.MIXUP, finetune.CUTMIX, finetune.SMOOTHING
+        )
+        self.weights = None if weights is None else weights.to(self.device)
+
+    def __call__(self, batch: LabelledClips, places: Sequence[int]) -> Tensor:
+        clips = batch.clips.to(self.device, non_blocking=True)
+        clips = normalise(clips, self.cfg.DATA.MEAN, self.cfg.DATA.STD)
+        labels = batch.labels.to(self.device, non_blocking=True)
+        state = random_state(self.cfg.TRAIN.SEED, places[0], NOT_DATA)
+        clips, targets = self.mix(clips, labels, state)
+        return classification_loss(self.engine(clips), targets, self.weights, self.cfg.FINETUNE.MULTI_LABEL)
+
+
+def classification_loss(logits: Tensor, targets: Tensor, weights: Tensor | None, multi_label: bool) -> Tensor:
+    """Of logits and targets [B, classes], in float32; with several labels ``weights`` are of positives."""
+    logits = logits.float()
+    if multi_label:
+        return F.binary_cross_entropy_with_logits(logits, targets, pos_weight=weights)
+    return F.cross_entropy(logits, targets, weight=weights)
+
+
+class RecognitionValidation:
+    """One central view of each held-out video: the loss and the accuracy on it.
+
+    Args:
+        entries: the held-out videos; VALIDATION.CLIPS of them, spread evenly, count. One that cannot be
+            read is left out, with a line on stderr.
+        classes: of the model.
+
+    Raises:
+        InputError: an entry has no label, or one that is not among the classes.
+    """
+
+    def __init__(
+        self, cfg: CfgNode, process: Process, entries: Sequence[Entry], classes: Sequence[str]
+    ) -> None:
+        self.cfg, self.process = cfg, process
+        self.multi_label = cfg.FINETUNE.MULTI_LABEL
+        chosen = spread(entries, cfg.VALIDATION.CLIPS)
+        self.labels = label_targets(chosen, classes, self.multi_label)
+        self.dataset = evaluation_dataset(cfg, chosen, views=(1, 1), policy="skip")
+
+    def measure(self, model: Classifier) -> dict[str, float]:
+        """``loss``, without smoothing; ``top1`` and, of more than five classes, ``top5``, as shares.
+
+        With several labels ``map``, the mean average precision, in their place.
+        """
+        batch = self.cfg.EVALUATION.BATCH_SIZE
+        found = classify(model, self.dataset, self.process, batch, self.cfg.DATA.WORKERS)
+        logits, labels = found.logits[found.was_read], self.labels[found.was_read]
+        if not len(logits):
+            raise InputError(f"{self.cfg.DATA.VAL}: none of its videos can be read: {found.faults[0]}")
+        if self.multi_label:
+            loss = F.binary_cross_entropy_with_logits(logits, labels)
+            return {"loss": float(loss), "map": mean_average_precision(logits, labels)}
+        figures = {"loss": float(F.cross_entropy(logits, labels)), "top1": accuracy(logits, labels, 1)}
+        return figures | ({"top5": accuracy(logits, labels, 5)} if logits.shape[1] > 5 else {})
+
+    def cost(self, figures: dict[str, float]) -> float:
+        """The share that is wrong, or what is missing to a perfect precision."""
+        return 1 - figures["map" if self.multi_label else "top1"]
+
+    def picture(self, model: Classifier) -> np.ndarray | None:
+        return None
+
+
+def copy_best(run: Run) -> None:
+    """The model of the best checkpoint and the recipe, in the run's folder ``best/``.
+
+    Raises:
+        OSError: they cannot be written; the checkpoint itself is still there.
+    """
+    source, best = run.checkpoints.path(run.state.best_step), run.output / BEST
+    for name in (CONFIG, WEIGHTS, file_of(EMA)):
+        if (source / name).is_file():
+            with atomic_path(best / name) as aside:
+                shutil.copyfile(source / name, aside)
+    write_text(best / "config.yaml", run.cfg.dump())
+    print(f"best in validation: step {run.state.best_step}, in {best}", flush=True)

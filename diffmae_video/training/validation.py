@@ -1,0 +1,226 @@
+"""What is measured on held-out clips in mid-run: a loss that can be compared, a probe, and a picture."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import sys
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from fvcore.common.config import CfgNode
+from torch import Tensor, nn
+
+from diffmae_video.build import mask_arguments, view_dataset
+from diffmae_video.data import Entry, VideoError, denormalise, normalise, read_list
+from diffmae_video.data.random_clips import random_state
+from diffmae_video.errors import InputError
+from diffmae_video.evaluation.probe import NEIGHBOURS, knn_probe
+from diffmae_video.masks import Mask
+from diffmae_video.models import MaskedAutoencoder
+from diffmae_video.rendering.video import panels
+from diffmae_video.tokens import grid_of
+from diffmae_video.training.process import Process
+
+BUCKETS = 10  # of timesteps
+PER_VIDEO = 8  # clips, where there are few videos
+PANEL_HEIGHT = 224
+SAMPLING_STEPS = 50
+
+T = TypeVar("T")
+
+
+class Validation:
+    """Held-out clips, and what a model makes of them: the same task at each call and in each run.
+
+    Masks, timesteps and noise depend on a clip's place in the list alone; TRAIN.SEED does not count.
+    The processes share the clips, and each keeps its part in memory; all of them must build this and
+    call :meth:`measure`. A video that cannot be read is left out, with a line on stderr.
+
+    Args:
+        cfg: DATA.VAL is a list or a folder of videos; where its entries carry labels, there is a probe.
+        process: of this run.
+
+    Raises:
+        InputError: the list or all of its videos cannot be read.
+    """
+
+    def __init__(self, cfg: CfgNode, process: Process) -> None:
+        self.cfg, self.process = cfg, process
+        self.batch = cfg.TRAIN.BATCH_SIZE * cfg.DATA.REPEATS
+        listed = read_list(cfg.DATA.VAL, cfg.DATA.ROOT, images=cfg.DATA.NUM_FRAMES == 1)
+        entries = choose_entries(listed, cfg.VALIDATION.CLIPS)
+        each = min(PER_VIDEO, max(1, cfg.VALIDATION.CLIPS // len(entries)))
+        self.count = len(entries) * each
+        rows: list[int] = []  # of the clips that are here, among all
+        clips = []
+        dataset = view_dataset(cfg, entries, each)
+        for i in range(process.rank, len(entries), process.world):
+            try:
+                clips.append(dataset[i].clips)
+                rows += range(i * each, (i + 1) * each)
+            except VideoError as error:
+                print(f"validation goes on without a video: {error}", file=sys.stderr)
+        self.rows = torch.tensor(rows, dtype=torch.int64)
+        self.clips = torch.cat(clips) if clips else torch.empty(0, dtype=torch.uint8)
+        was_read = torch.zeros(self.count, device=process.device)
+        was_read[self.rows] = 1
+        self.was_read = self._sum(was_read).bool().cpu()
+        if not self.was_read.any():
+            raise InputError(f"{cfg.DATA.VAL}: none of its videos can be read, see above")
+
+        paths = [entry.path for entry in entries]
+        self.videos = torch.tensor([paths.index(path) for path in paths]).repeat_interleave(each)
+        self.labels = None
+        labels = [entry.label for entry in entries]
+        if None not in labels and len(self.videos[self.was_read].unique()) > 1:
+            names = sorted({str(label) for label in labels})
+            self.labels = torch.tensor([names.index(str(x)) for x in labels]).repeat_interleave(each)
+
+        shown = spread(self.was_read.nonzero().flatten().tolist(), cfg.VALIDATION.PICTURES)
+        self.shown_rows = torch.tensor(shown if process.is_main else [], dtype=torch.int64)
+        self.shown = [dataset[row // each].clips[row % each] for row in self.shown_rows.tolist()]
+        dataset.decoder.stop()
+
+    @torch.no_grad()
+    def measure(self, model: MaskedAutoencoder) -> dict[str, float]:
+        """The figures of a model, the same on every process.
+
+        Returns:
+            ``loss``: the mean over clips and, for DiffMAE, timesteps. ``loss_t0`` to ``loss_t9``, for
+            DiffMAE: by tenths of the timesteps, t = 1 in the first one. ``knn``, where there are
+            labels: the share of clips that :func:`~diffmae_video.evaluation.probe.knn_probe` gets right
+            by those of the other videos.
+        """
+        device, is_diffmae = self.process.device, self.cfg.MODEL.OBJECTIVE == "diffmae"
+        buckets = timestep_buckets(self.cfg.DIFFUSION.TIMESTEPS) if is_diffmae else [range(1, 2)]
+        losses = torch.zeros(self.count, len(buckets), device=device)
+        features = torch.zeros(self.count, model.encoder.width, device=device)
+        with evaluating(model):
+            for start in range(0, len(self.rows), self.batch):
+                rows = self.rows[start : start + self.batch]
+                clip, mask, noise = self._task(self.clips[start : start + self.batch], rows)
+                for i, bucket in enumerate(buckets):
+                    t = spread_timesteps(rows, bucket).to(device)
+                    # The batch's mean stands for each of its clips: the sums are right.
+                    losses[rows, i] = model(clip, mask=mask, t=t, noise=noise).loss.float()
+                if self.labels is not None:
+                    features[rows] = model.encode(clip).mean(1).float()
+        losses = self._sum(losses)[self.was_read]
+        figures = {"loss": float(losses.mean())}
+        if is_diffmae:
+            figures |= {f"loss_t{i}": float(x) for i, x in enumerate(losses.mean(0))}
+        if self.labels is not None:
+            features = self._sum(features)[self.was_read].cpu()
+            labels, videos = self.labels[self.was_read], self.videos[self.was_read]
+            same = videos[:, None] == videos[None]
+            figures["knn"] = knn_probe(features, labels, features, labels, left_out=same)
+        return figures
+
+    def cost(self, figures: dict[str, float]) -> float:
+        return figures["loss"]
+
+    @torch.no_grad()
+    def picture(self, model: MaskedAutoencoder) -> np.ndarray | None:
+        """Truth | masked input | first prediction | sample of a few clips: uint8 [h, w, 3].
+
+        A clip is a row, and its middle frame is shown. MAE's one prediction is its sample.
+
+        Returns:
+            None where there is nothing to show: on other processes than the main one, or of a model
+            that predicts normalised patches.
+        """
+        if not self.shown or model.normalize_target:
+            return None
+        clip, mask, _ = self._task(torch.stack(self.shown), self.shown_rows)
+        with evaluating(model):
+            columns = {"prediction": model.inpaint(clip, mask, steps=1).clip}
+            if self.cfg.MODEL.OBJECTIVE == "diffmae":
+                steps = min(SAMPLING_STEPS, self.cfg.DIFFUSION.TIMESTEPS)
+                columns = {
+                    "x0 at t = T": columns["prediction"],
+                    f"sample, {steps} steps": model.inpaint(clip, mask, steps=steps).clip,
+                }
+        truth = denormalise(clip, model.mean, model.std)
+        hidden = torch.where(mask.to_pixels(model.patch), 0.5, truth)
+        pictures = [truth, hidden, *(denormalise(x, model.mean, model.std) for x in columns.values())]
+        titles = ["truth", "masked", *columns]
+        middle = clip.shape[2] // 2
+        rows = [
+            panels([x[i, :, middle : middle + 1].float().cpu() for x in pictures], titles, PANEL_HEIGHT)[0]
+            for i in range(len(clip))
+        ]
+        return np.concatenate(rows)
+
+    def _task(self, clips: Tensor, rows: Tensor) -> tuple[Tensor, Mask, Tensor]:
+        """Normalised clips with the mask and the noise of their rows, all on the device."""
+        device, data = self.process.device, self.cfg.DATA
+        clip = normalise(clips.to(device), data.MEAN, data.STD)
+        states = [random_state(int(row)) for row in rows]
+        a, p, q = self.cfg.MODEL.PATCH
+        grid = grid_of((data.NUM_FRAMES, *data.SIZE), (a, p, q))
+        arguments = mask_arguments(self.cfg)
+        mask = Mask.cat([Mask.draw(batch=1, grid=grid, generator=s, **arguments) for s in states])
+        shape = (mask.masked.shape[1], 3 * a * p * q)
+        noise = torch.stack([torch.randn(shape, generator=s) for s in states])
+        return clip, mask.to(device), noise.to(device)
+
+    def _sum(self, table: Tensor) -> Tensor:
+        """The sum over processes of a table whose rows each one of them has filled."""
+        if self.process.world > 1:
+            dist.all_reduce(table)
+        return table
+
+
+def choose_entries(entries: Sequence[Entry], count: int) -> list[Entry]:
+    """At most ``count`` entries, spread evenly over the list.
+
+    Where all have labels, they are taken class by class, in a fixed random order, so many of each that
+    the probe's neighbours can be of one class: 256 of Kinetics-400 are 12 whole classes and not .64 of a
+    clip from each (our choice).
+    """
+    by_label: dict[str, list[Entry]] = defaultdict(list)
+    for entry in entries:
+        if entry.label is None:
+            return spread(entries, count)
+        by_label[entry.label].append(entry)
+    each = max(NEIGHBOURS + 1, count // len(by_label))
+    names = sorted(by_label)
+    chosen: list[Entry] = []
+    for i in torch.randperm(len(names), generator=random_state(0)).tolist():
+        chosen += spread(by_label[names[i]], min(each, count - len(chosen)))
+    return chosen
+
+
+def spread(items: Sequence[T], count: int) -> list[T]:
+    """At most ``count`` items at even distances."""
+    return [items[round(i)] for i in np.linspace(0, len(items) - 1, min(count, len(items)))]
+
+
+def timestep_buckets(timesteps: int) -> list[range]:
+    """The timesteps 1..T cut into ten even ranges, or into T where there are fewer than ten."""
+    count = min(BUCKETS, timesteps)
+    edges = [1 + round(i * timesteps / count) for i in range(count + 1)]
+    return [range(low, high) for low, high in itertools.pairwise(edges)]
+
+
+def spread_timesteps(rows: Tensor, bucket: range) -> Tensor:
+    """A timestep of a bucket for each row, int64: multiples of the golden ratio cover it evenly."""
+    share = (rows.double() + 0.5) * ((5**0.5 - 1) / 2) % 1
+    return bucket.start + (share * len(bucket)).long()
+
+
+@contextlib.contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """A model in eval mode, and every module of it in its own mode again afterwards."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training

@@ -1,0 +1,94 @@
+"""What a study says of its runs, in numbers that can be checked by hand."""
+
+import pytest
+import torch
+
+from diffmae_video.data import read_list, write_list
+from diffmae_video.data.manifest import Entry
+from diffmae_video.evaluation.recognition import SHARES, Study, write_shares
+from diffmae_video.rendering.recognition import (
+    final_probes,
+    final_runs,
+    percent,
+    plot_study,
+    study_table,
+)
+
+
+@pytest.fixture
+def study(tmp_path):
+    for i in range(60):
+        (tmp_path / f"{i}.mp4").touch()
+    write_list(tmp_path / "train.csv", [Entry(f"{i}.mp4", label="abc"[i % 3]) for i in range(60)])
+    return Study("motions", tmp_path / "train.csv", tmp_path / "train.csv", 0, tmp_path / "out", 2, False)
+
+
+def test_the_few_labels_are_a_tenth_of_each_class_and_the_seeds_own(study):
+    lists = []
+    for seed in (0, 1):
+        write_shares(study, seed)
+        few, whole = (read_list(study.folder(seed, f"{share}.csv")) for share in SHARES)
+        assert sorted(e.label for e in few) == ["a", "a", "b", "b", "c", "c"]
+        assert {e.path for e in few} < {e.path for e in whole}
+        assert len(whole) == 60
+        lists.append({e.path for e in few})
+    assert lists[0] != lists[1]
+
+
+def test_equal_steps_and_parts(study):
+    runs = [study.finetuning(0, init, "few") for init in ("scratch", "mae", "diffmae")]
+    options = [job.arguments[0] for job in runs]
+    assert len({cfg.TRAIN.MAX_STEPS for cfg in options}) == 1
+    assert [bool(cfg.FINETUNE.INIT) for cfg in options] == [False, True, True]
+    assert study.steps("mae") == study.steps("diffmae")
+    assert study.part(0, "mae", 4) == study.pretraining(0, "mae").folder
+    quick = Study("motions", study.train, study.val, 0, study.output, 1, True)
+    assert quick.steps("mae") == pytest.approx(study.steps("mae") / 4, abs=1)
+
+
+RESULT = {
+    "classes": 4,
+    "val": 100,
+    "labels": {"few": 10, "all": 100},
+    "runs": [
+        {"seed": seed, "init": init, "labels": share, "pretraining_steps": steps, "top1": top1}
+        for init, steps, share, values in (
+            ("scratch", 0, "few", (0.25, 0.35)),
+            ("scratch", 0, "all", (0.5, 0.6)),
+            ("mae", 100, "few", (0.4, 0.5)),
+            ("mae", 200, "few", (0.5, 0.6)),
+            ("mae", 200, "all", (0.7, 0.8)),
+            ("diffmae", 100, "few", (0.45, 0.55)),
+            ("diffmae", 200, "few", (0.6, 0.7)),
+            ("diffmae", 200, "all", (0.8, 0.9)),
+        )
+        for seed, top1 in enumerate(values)
+    ],
+    "probes": [
+        {"seed": seed, "init": init, "pretraining_steps": steps, "linear": 0.3 + 0.001 * steps}
+        for init in ("mae", "diffmae")
+        for steps in (100, 200)
+        for seed in (0, 1)
+    ]
+    + [{"seed": seed, "init": "scratch", "pretraining_steps": 0, "linear": 0.2} for seed in (0, 1)],
+    "motion": [{"as_it_is": 0.9, "shuffled": 0.3, "one_frame_repeated": 0.2, "one_frame_model": 0.25}],
+}
+
+
+def test_the_table_is_of_the_whole_pre_training():
+    assert final_runs(RESULT, "mae", "few") == [0.5, 0.6]
+    assert final_probes(RESULT, "diffmae") == [0.5, 0.5]
+    assert final_probes(RESULT, "scratch") == [0.2, 0.2]
+    table = study_table(RESULT)
+    assert "(chance 25.0)" in table
+    assert (
+        "| DiffMAE | 65.0 ± 7.1 (60.0, 70.0) | 85.0 ± 7.1 (80.0, 90.0) | 50.0 ± 0.0 (50.0, 50.0) |" in table
+    )
+    assert "| frames shuffled | 30.0 |" in table
+    values = torch.tensor([0.31, 0.35, 0.42])
+    assert percent(values.tolist()).startswith(f"{100 * values.mean():.1f} ± {100 * values.std():.1f}")
+
+
+def test_the_plot_is_a_picture(tmp_path):
+    plot_study(RESULT, tmp_path / "plot.png")
+    assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")

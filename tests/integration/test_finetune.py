@@ -1,0 +1,119 @@
+"""tools/finetune.py as users start it, on a pre-trained folder and labelled films."""
+
+import shutil
+import subprocess
+import sys
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from diffmae_video import load_config, load_model
+from diffmae_video.data import read_list
+from diffmae_video.training.process import free_port
+from tests.conftest import ROOT, tiny_diffmae
+from tests.integration.runs import environment, losses, rows
+
+TINY = [
+    *("DATA.SIZE", 32, "DATA.NUM_FRAMES", 4, "DATA.STRIDE", 1, "DATA.WORKERS", 1, "TRAIN.BATCH_SIZE", 4),
+    *("TRAIN.ACCUMULATION", 1, "TRAIN.WARMUP_EPOCHS", 0, "TRAIN.PRECISION", "fp32", "TRAIN.LOG_EVERY", 1),
+    *("VALIDATION.EVERY_STEPS", 2, "FINETUNE.HOLD_OUT", 0.34),
+]
+
+
+def finetune(*options, ranks=1):
+    launcher = [sys.executable]
+    if ranks > 1:
+        port = ["--master_port", str(free_port())]
+        launcher += ["-m", "torch.distributed.run", "--nproc_per_node", str(ranks), *port]
+    config = ["--config", ROOT / "configs/finetune/own_videos.yaml"]
+    command = [*launcher, ROOT / "tools/finetune.py", *config, *TINY, *options]
+    return subprocess.run(
+        [str(x) for x in command], capture_output=True, text=True, timeout=300, env=environment()
+    )
+
+
+@pytest.fixture(scope="module")
+def by_class(tmp_path_factory, films):
+    """The films as a folder per class, three of each."""
+    folder = tmp_path_factory.mktemp("classes")
+    for i, film in enumerate(sorted(films.iterdir())):
+        (folder / ("dark" if i < 3 else "bright")).mkdir(exist_ok=True)
+        shutil.copy(film, folder / ("dark" if i < 3 else "bright"))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pretrained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pretrained")
+    torch.manual_seed(0)
+    tiny_diffmae().save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.slow
+def test_an_own_set_in_one_command(tmp_path, by_class, pretrained):
+    options = ("--init", pretrained, "DATA.TRAIN", by_class, "TRAIN.EMA", 0.9, "FINETUNE.FREEZE", 1)
+    done = finetune("--output", tmp_path / "run", *options, "TRAIN.MAX_STEPS", 4)
+    assert done.returncode == 0, done.stderr
+    assert "2 classes of 4 videos" in done.stdout
+    run = tmp_path / "run"
+    held_out = read_list(run / "val.csv")
+    assert sorted(entry.label for entry in held_out) == ["bright", "dark"]
+    assert not {e.path for e in held_out} & {e.path for e in read_list(run / "train.csv")}
+    assert str(run / "val.csv") == load_config(run / "config.yaml").DATA.VAL
+    figures = rows(run, "validation.jsonl")
+    assert [row["step"] for row in figures] == [2, 4]
+    assert figures[0].keys() == {"step", "loss", "top1", "ema_loss", "ema_top1"}
+    best = max(figures, key=lambda row: row["top1"])["step"]
+    assert f"best in validation: step {best}" in done.stdout
+    model, last = load_model(run / "best"), load_model(run)
+    assert model.classes == last.classes == ["bright", "dark"]
+    kept = load_file(run / f"checkpoints/step_{best:08d}/model.safetensors")
+    assert all(torch.equal(value, kept[name]) for name, value in model.state_dict().items())
+    start = load_model(pretrained).encoder.state_dict()
+    for name, value in last.encoder.state_dict().items():
+        is_frozen = name.startswith(("patch_embed", "blocks.0"))
+        assert torch.equal(value, start[name]) == is_frozen, name
+    assert finetune("--output", run, "--resume", *options, "TRAIN.MAX_STEPS", 6).returncode == 0
+    assert [row["step"] for row in rows(run)] == [1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.slow
+def test_two_processes_at_stage_3_are_one_at_stage_0(tmp_path, by_class, pretrained):
+    """Whole batches are the same; mixing and drop path are drawn by process, so they are off."""
+    plain = ("FINETUNE.MIXUP", 0, "FINETUNE.CUTMIX", 0, "FINETUNE.DROP_PATH", 0, "FINETUNE.FREEZE", 1)
+    options = ("--init", pretrained, "DATA.TRAIN", by_class, "TRAIN.MAX_STEPS", 4, *plain)
+    one = finetune("--output", tmp_path / "one", *options)
+    assert one.returncode == 0, one.stderr
+    split = ("TRAIN.BATCH_SIZE", 2, "DEEPSPEED.ZERO_STAGE", 3)
+    two = finetune("--output", tmp_path / "two", *options, *split, ranks=2)
+    assert two.returncode == 0, two.stderr
+    assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=0.2)
+    a, b = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))
+    assert a.keys() == b.keys()
+    for name in a:
+        torch.testing.assert_close(a[name], b[name], atol=2e-3, rtol=2e-2, msg=name)
+    first, second = (rows(tmp_path / name, "validation.jsonl")[-1] for name in ("one", "two"))
+    assert second["loss"] == pytest.approx(first["loss"], rel=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ((), "DATA.TRAIN: give a list or a folder of videos"),
+        (("DATA.TRAIN", "{films}"), "has no label"),
+        (("DATA.TRAIN", "{by_class}", "--init", "nowhere"), "nowhere"),
+        (("DATA.TRAIN", "{by_class}", "FINETUNE.CLASS_WEIGHTS", "none.yaml"), "none.yaml"),
+        (("DATA.TRAIN", "{by_class}", "FINETUNE.POOL", "token"), "no class token to pool by"),
+    ],
+)
+@pytest.mark.slow
+def test_what_cannot_be_is_one_line(tmp_path, films, by_class, options, message):
+    filled = [x.format(films=films, by_class=by_class) for x in options]
+    done = finetune(
+        "--output", tmp_path / "run", *filled, "MODEL.ENCODER.WIDTH", 32, "MODEL.ENCODER.DEPTH", 1
+    )
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1

@@ -1,0 +1,202 @@
+"""tools/predict.py as a user calls it, on videos of which every frame's answer is known."""
+
+import errno
+import json
+import runpy
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from diffmae_video.data import normalise
+from diffmae_video.decoding import open_video
+from diffmae_video.evaluation.predict import Predictor, Timeline, window_indices
+from diffmae_video.models import Classifier, Encoder
+from diffmae_video.rendering.video import write_video
+from tests.conftest import ROOT
+
+TOOL = ROOT / "tools/predict.py"
+FPS, FRAMES, HALF = 10, 60, 30  # of the video: dark up to HALF, and then bright
+
+
+@torch.no_grad()
+def save_classifier(folder, frames=4):
+    """Tells dark from bright: its head is set to the difference of their features."""
+    patch = (2, 8, 8) if frames > 1 else (1, 8, 8)
+    model = Classifier(["dark", "bright"], (16, 16), frames, patch, {"width": 32, "depth": 1, "heads": 2})
+    for block in model.encoder.blocks:  # the features are those of the embedding, which is linear
+        for part in (block.attn.proj, block.mlp.fc2):
+            part.weight.zero_()
+    level = torch.tensor([30, 225]).view(2, 1, 1, 1, 1).expand(2, frames, 16, 16, 3).to(torch.uint8)
+    dark, bright = model.features(normalise(level, model.mean, model.std))
+    way = (bright - dark) / (bright - dark).square().sum()
+    model.head.weight.copy_(10 * torch.stack([-way, way]))
+    model.head.bias.copy_(-model.head.weight @ (dark + bright) / 2)
+    model.save_pretrained(folder)
+    (folder / "config.yaml").write_text("DATA:\n  STRIDE: 2\n")
+    return model.eval()
+
+
+def film(path, size=(48, 64), dark=HALF):
+    frames = np.full((FRAMES, *size, 3), 30, np.uint8)
+    frames[dark:] = 225
+    write_video(path, frames, FPS)
+    return path
+
+
+@pytest.fixture
+def predict(monkeypatch, capsys):
+    """Runs the tool in this process, since a new one takes seconds to import torch."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", [str(TOOL), *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            runpy.run_path(str(TOOL), run_name="__main__")
+        output = capsys.readouterr()
+        return stop.value.code, output.out, output.err
+
+    return run
+
+
+@torch.no_grad()
+def test_probabilities_are_those_of_the_mean_of_five_clips_logits(tmp_path, predict):
+    model = save_classifier(tmp_path / "run")
+    path = film(tmp_path / "film.mp4", dark=22)
+    code, out, err = predict("--checkpoint", tmp_path / "run", "--input", path)
+    assert (code, err) == (0, "")
+    answer = json.loads(out.splitlines()[-1])[str(path)]
+    # By hand: the 54 starts of 4 frames 2 apart, five of them even, each the middle square of 16 x 16.
+    logits = []
+    with open_video(path, "pyav") as video:
+        for start in (0, 13, 26, 40, 53):
+            clip = torch.from_numpy(video.frames(range(start, start + 8, 2)))[:, :, 8:56]
+            clip = torch.nn.functional.interpolate(
+                clip.permute(0, 3, 1, 2).float(), size=(16, 16), mode="area"
+            )
+            clip = (clip / 255 - torch.tensor(model.mean).view(3, 1, 1)) / torch.tensor(model.std).view(
+                3, 1, 1
+            )
+            logits.append(model(clip.movedim(0, 1)[None])[0])
+    expected = torch.softmax(torch.stack(logits).mean(0), 0).tolist()
+    assert 0.05 < expected[0] < 0.25  # two of five are dark: the mean of their probabilities would be 0.4
+    assert [label for label, _ in answer] == ["bright", "dark"]
+    assert [p for _, p in answer] == pytest.approx(expected[::-1], abs=1e-3)
+    assert f"{expected[0]:6.1%}  dark" in out
+
+
+def test_labels_change_when_the_video_does(tmp_path, predict):
+    save_classifier(tmp_path / "run")
+    path, target = film(tmp_path / "film.mp4", (120, 160)), tmp_path / "out/labelled.mp4"
+    code, _, err = predict("--checkpoint", tmp_path / "run", "--input", path, "--output", target)
+    assert (code, err) == (0, "")
+    with open_video(target, "pyav") as video:
+        assert (video.num_frames, video.fps, video.height, video.width) == (FRAMES, FPS, 120, 160)
+        drawn = video.frames(range(FRAMES)).astype(int)
+    level = np.where(np.arange(FRAMES) < HALF, 30, 225)
+    assert np.abs(drawn[:, :60] - level[:, None, None, None]).max() < 8  # no panel above
+    rows = drawn[:, 86:112, 5:155]  # two rows, the first one's bar all blue when the model is sure
+    blue = ((rows[..., 2] - rows[..., 0]) > 80).mean(axis=(1, 2))
+    assert blue[[5, -6]] == pytest.approx(blue[5], rel=0.1)
+    assert [p.name for p in tmp_path.joinpath("out").iterdir()] == ["labelled.mp4"]
+    with Predictor(tmp_path / "run") as predictor:
+        bright = np.array([predictor.over_time(path).at(i / FPS)[1] for i in range(FRAMES)])
+    assert bright[:24].max() < 0.01
+    assert bright[36:].min() > 0.99
+    assert (np.diff(bright) > -1e-6).all()
+    assert np.diff(bright).max() < 0.5  # a ramp over half a window, and no jump
+
+
+def test_time_between_windows_is_linear():
+    timeline = Timeline(np.array([1.0, 2.0, 4.0]), np.array([[1.0, 0.0], [0.0, 1.0], [0.5, 0.5]]))
+    for second in (0, 1, 1.25, 2, 3.5, 4, 9):
+        expected = [np.interp(second, timeline.seconds, p) for p in timeline.probabilities.T]
+        assert timeline.at(second) == pytest.approx(expected)
+
+
+def test_windows_cover_the_video_half_a_clip_apart(tmp_path):
+    save_classifier(tmp_path / "run")
+    with Predictor(tmp_path / "run") as predictor, open_video(film(tmp_path / "a.mp4"), "pyav") as video:
+        windows = window_indices(video, predictor.sampling)
+        by_rate = window_indices(video, predictor.sampling._replace(fps=FPS / 2))
+    assert [clip[0] for clip in windows] == [*range(0, 53, 4), 53]  # clips of 4 x 2 frames, the last at 53
+    assert windows[-1] == [53, 55, 57, 59]
+    assert [clip[0] for clip in by_rate] == [*range(0, 47, 8), 47]  # twice as long
+    assert by_rate[1] == [8, 12, 16, 20]
+
+
+def test_a_folder_goes_on_past_a_broken_video(tmp_path, predict):
+    save_classifier(tmp_path / "run")
+    folder = tmp_path / "films"
+    film(folder / "a.mp4")
+    (folder / "a.avi").write_bytes((folder / "a.mp4").read_bytes())
+    (folder / "broken.mp4").write_bytes((folder / "a.mp4").read_bytes()[:900])
+    arguments = ("--checkpoint", tmp_path / "run", "--input", folder, "--topk", "1")
+    code, out, err = predict(*arguments, "--output", tmp_path / "out")
+    assert code == 1
+    assert list(json.loads(out.splitlines()[-1])) == [str(folder / name) for name in ("a.avi", "a.mp4")]
+    assert "broken.mp4" in err
+    assert len(err.splitlines()) == 1
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["a.avi.mp4", "a.mp4"]
+    code, out, err = predict("--checkpoint", tmp_path / "run", "--input", folder / "broken.mp4")
+    assert (code, out, len(err.splitlines())) == (2, "", 1)
+    assert str(folder / "broken.mp4") in err
+
+
+def test_pictures_for_a_model_of_one_frame(tmp_path, predict):
+    save_classifier(tmp_path / "run", frames=1)
+    for name, level in (("a.png", 20), ("b.jpg", 240)):
+        (tmp_path / "pictures").mkdir(exist_ok=True)
+        Image.new("RGB", (90, 60), (level,) * 3).save(tmp_path / "pictures" / name)
+    arguments = ("--checkpoint", tmp_path / "run", "--input", tmp_path / "pictures")
+    code, out, _ = predict(*arguments, "--output", tmp_path / "out")
+    assert code == 0
+    assert [labels[0][0] for labels in json.loads(out.splitlines()[-1]).values()] == ["dark", "bright"]
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["a.png", "b.jpg.png"]
+    assert Image.open(tmp_path / "out/b.jpg.png").size == (90, 60)
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
+def test_what_ends_in_between_leaves_nothing(tmp_path, predict, monkeypatch, error):
+    save_classifier(tmp_path / "run")
+    path, target = film(tmp_path / "film.mp4"), tmp_path / "out.mp4"
+    target.write_bytes(b"what was there")
+    before = sorted(p.name for p in tmp_path.iterdir())
+
+    def end(*_):
+        raise error
+
+    monkeypatch.setattr("diffmae_video.rendering.labels.draw_labels", end)
+    code, _, err = predict("--checkpoint", tmp_path / "run", "--input", path, "--output", target)
+    assert code == (2 if isinstance(error, OSError) else 130)
+    assert "disk is full" in err or err == "stopped\n"
+    assert target.read_bytes() == b"what was there"
+    assert sorted(p.name for p in tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (["--input", "none.mp4"], "none.mp4: no such file"),
+        (["--checkpoint", "encoder"], "holds a Encoder and no classifier"),
+        (["--checkpoint", "none"], "no config.json here"),
+        (["--checkpoint", "bare"], "config.yaml: no such file"),
+        (["--output", "film.mp4"], "lies in the input"),
+        (["--output", "out"], "is a .mp4 file"),
+        (["--input", ".", "--output", "out"], "lies in the input"),
+        (["--topk", "0"], "--topk takes 1 or more"),
+        (["--views", "0"], "1 view or more"),
+    ],
+)
+def test_mistakes_are_one_line(tmp_path, predict, monkeypatch, change, message):
+    monkeypatch.chdir(tmp_path)
+    save_classifier(tmp_path / "run")
+    save_classifier(tmp_path / "bare")
+    (tmp_path / "bare/config.yaml").unlink()
+    Encoder((16, 16), 4, (2, 8, 8), 32, 1, 2).save_pretrained("encoder")
+    film(tmp_path / "film.mp4")
+    code, out, err = predict("--checkpoint", "run", "--input", "film.mp4", *change)
+    assert (code, out) == (2, "")
+    assert message in err
+    assert err.count("\n") == 1

@@ -1,0 +1,113 @@
+"""The parts of fine-tuning against timm, and plain formulas."""
+
+import pytest
+import torch
+from timm.data.mixup import mixup_target
+from timm.loss import SoftTargetCrossEntropy
+from timm.models.vision_transformer import VisionTransformer
+from timm.optim import param_groups_layer_decay
+
+from diffmae_video import InputError, load_config
+from diffmae_video.build import build_classifier
+from diffmae_video.data.augment import MixAugmentation
+from diffmae_video.models import Classifier, Encoder
+from diffmae_video.training.finetune import class_weights, classification_loss
+from diffmae_video.training.optim import parameter_groups
+from tests.conftest import ROOT, tiny_diffmae
+
+OWN = ROOT / "configs/finetune/own_videos.yaml"
+TINY = ["MODEL.PATCH", "[2, 8, 8]", "MODEL.ENCODER.WIDTH", 32, "MODEL.ENCODER.DEPTH", 2, "DATA.SIZE", 32,
+        "DATA.NUM_FRAMES", 4, "MODEL.ENCODER.HEADS", 2]  # fmt: skip
+
+
+def test_a_classifiers_groups_are_timms():
+    """The same rates and decays, parameter by parameter, as those that timm gives its own ViT."""
+    encoder = Encoder((32, 32), 1, (1, 8, 8), 32, depth=3, heads=2, class_token=True, positions="learned")
+    model = Classifier.on(encoder, ["a", "b", "c"])
+    peer = VisionTransformer(32, 8, embed_dim=32, depth=3, num_heads=2, num_classes=3, global_pool="avg")
+
+    def settings(model, groups):
+        names = {id(p): name for name, p in model.named_parameters()}
+        return {
+            names[id(p)].removeprefix("encoder."): (pytest.approx(g["lr_scale"]), g["weight_decay"])
+            for g in groups
+            for p in g["params"]
+        }
+
+    ours = settings(model, parameter_groups(model, 0.05, layer_decay=0.65))
+    theirs = settings(
+        peer, param_groups_layer_decay(peer, 0.05, ("pos_embed", "cls_token"), layer_decay=0.65)
+    )
+    renamed = {"positions.spatial": "pos_embed"}
+    renamed |= {f"patch_embed.{part}": f"patch_embed.proj.{part}" for part in ("weight", "bias")}
+    assert {renamed.get(name, name): value for name, value in ours.items()} == theirs
+
+
+def test_the_loss_of_mixed_clips_is_timms():
+    clips, labels = torch.randn(2, 3, 2, 8, 8), torch.tensor([1, 3])
+    logits = torch.randn(2, 5)
+    for seed in range(5):
+        generator = torch.Generator().manual_seed(seed)
+        mixed, targets = MixAugmentation(5, 0.8, 0.0, 0.1)(clips, labels, generator)
+        share = float(((mixed - clips.flip(0)) / (clips - clips.flip(0))).median())
+        expected = mixup_target(labels, 5, share, 0.1)  # of two, the flipped batch is the rolled one
+        torch.testing.assert_close(targets, expected, atol=1e-4, rtol=1e-4)
+        loss = classification_loss(logits, targets, None, multi_label=False)
+        torch.testing.assert_close(loss, SoftTargetCrossEntropy()(logits, expected), atol=1e-4, rtol=1e-4)
+
+
+def test_several_labels_are_mixed_and_smoothed_one_by_one():
+    clips, labels = torch.randn(2, 3, 2, 8, 8), torch.tensor([[1.0, 1.0, 0.0], [0.0, 1.0, 0.0]])
+    generator = torch.Generator().manual_seed(0)
+    mixed, targets = MixAugmentation(3, 0.8, 0.0, 0.1)(clips, labels, generator)
+    share = float(((mixed - clips.flip(0)) / (clips - clips.flip(0))).median())
+    expected = 0.9 * (share * labels + (1 - share) * labels.flip(0)) + 0.05
+    torch.testing.assert_close(targets, expected, atol=1e-4, rtol=1e-4)
+    logits, weights = torch.randn(2, 3), torch.tensor([1.0, 2.0, 3.0])
+    p = logits.sigmoid()
+    slow = -(weights * targets * p.log() + (1 - targets) * (1 - p).log()).mean()
+    torch.testing.assert_close(classification_loss(logits, targets, weights, True), slow)
+
+
+def finetune(**options):
+    pairs = [x for name, value in options.items() for x in (f"FINETUNE.{name}", value)]
+    return load_config(OWN, [*TINY, *pairs]).FINETUNE
+
+
+def test_balanced_classes_weigh_the_same_in_sum():
+    labels = torch.tensor([0, 0, 0, 1, 2, 2])
+    weights = class_weights(finetune(CLASS_WEIGHTS="balanced"), ["a", "b", "c"], labels)
+    totals = weights * torch.bincount(labels)
+    torch.testing.assert_close(totals, torch.full((3,), len(labels) / 3))
+    several = torch.tensor([[1.0, 0.0], [1.0, 1.0], [1.0, 0.0], [0.0, 0.0]])
+    weights = class_weights(finetune(CLASS_WEIGHTS="balanced"), ["a", "b"], several)
+    torch.testing.assert_close(weights * several.sum(0), (1 - several).sum(0))
+    assert class_weights(finetune(), ["a", "b"], several) is None
+
+
+def test_a_file_names_the_weights(tmp_path):
+    file = tmp_path / "weights.yaml"
+    file.write_text("run: 2\njump: 0.5\n1: 3\n")
+    weights = class_weights(finetune(CLASS_WEIGHTS=file), ["1", "jump", "run"], torch.tensor([0]))
+    assert weights.tolist() == [3.0, 0.5, 2.0]
+    with pytest.raises(InputError, match=r"class 'swim' has no weight of 0 or more"):
+        class_weights(finetune(CLASS_WEIGHTS=file), ["swim"], torch.tensor([0]))
+    file.write_text("- run\n")
+    with pytest.raises(InputError, match="is no YAML file of class: weight"):
+        class_weights(finetune(CLASS_WEIGHTS=file), ["run"], torch.tensor([0]))
+
+
+def test_a_classifier_starts_from_weights_or_from_nothing(tmp_path):
+    scratch = build_classifier(load_config(OWN, TINY), ["a", "b"])
+    assert (scratch.encoder.width, scratch.encoder.depth) == (32, 2)
+    whole = tiny_diffmae(encoder={"depth": 3, "class_token": True})
+    whole.save_pretrained(tmp_path)
+    cfg = load_config(OWN, [*TINY, "FINETUNE.INIT", tmp_path, "FINETUNE.FREEZE", 1])
+    model = build_classifier(cfg, ["a", "b"])
+    assert model.encoder.depth == 3  # of the weights and not of the recipe
+    frozen = {name for name, p in model.named_parameters() if not p.requires_grad}
+    assert {"encoder.cls_token", "encoder.patch_embed.weight", "encoder.blocks.0.norm1.bias"} <= frozen
+    for name, value in model.encoder.state_dict().items():
+        assert torch.equal(value, whole.encoder.state_dict()[name]), name
+    with pytest.raises(InputError, match=r"normalised with mean \[0.485.*set DATA.MEAN to that"):
+        build_classifier(load_config(OWN, [*TINY, "FINETUNE.INIT", tmp_path, "DATA.MEAN", 0.5]), ["a"])
