@@ -31,7 +31,10 @@ def main() -> None:
         "--checkpoint", required=True, metavar="FOLDER", type=Path, help="what tools/finetune.py wrote"
     )
     parser.add_argument(
-        "--output", metavar="DIR", type=Path, help="where to write (default: FOLDER/evaluation)"
+        "--output",
+        metavar="DIR",
+        type=Path,
+        help="where to write (default: FOLDER/evaluation, or evaluation_ema)",
     )
     parser.add_argument("--ema", action="store_true", help="the moving average of the weights")
     parser.add_argument("--local_rank", help="set by the deepspeed launcher; LOCAL_RANK is read instead")
@@ -40,7 +43,7 @@ def main() -> None:
 
     from diffmae_video.evaluation.evaluate import evaluate
 
-    output = args.output or args.checkpoint / "evaluation"
+    output = args.output or args.checkpoint / ("evaluation_ema" if args.ema else "evaluation")
     figures = evaluate(args.checkpoint, args.options, output, args.ema)
     if figures is not None:
         print(json.dumps(figures))

@@ -62,8 +62,9 @@ class LabelledDataset(RandomClips[LabelledClips]):
 
     @staticmethod
     def collate(samples: Sequence[LabelledClips]) -> LabelledClips:
+        """The first clips of all videos, then the second ones: mixing takes neighbours, of two videos."""
         return LabelledClips(
-            torch.cat([s.clips for s in samples]),
-            torch.cat([s.labels for s in samples]),
+            torch.stack([s.clips for s in samples], 1).flatten(0, 1),
+            torch.stack([s.labels for s in samples], 1).flatten(0, 1),
             tuple(fault for s in samples for fault in s.faults),
         )

@@ -162,9 +162,7 @@ def load_recipe(folder: Path, overrides: Sequence[Any]) -> CfgNode:
     """
     path = recipe_of(folder)
     if not path.is_file():
-        raise InputError(
-            f"{path}: no such file; give a folder that tools/finetune.py wrote, or copy the recipe there"
-        )
+        raise InputError(f"{path}: no such file; give the folder of a run, or copy its recipe there")
     return load_config(path, overrides)
 
 

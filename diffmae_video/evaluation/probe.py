@@ -56,6 +56,8 @@ def probe(
         if not cfg.DATA[key]:
             raise InputError(f"DATA.{key}: give a labelled list, say DATA.{key} {key.lower()}.csv")
         lists[key] = read_list(cfg.DATA[key], cfg.DATA.ROOT, images=cfg.DATA.NUM_FRAMES == 1)
+    if cfg.FINETUNE.MULTI_LABEL:
+        raise InputError("FINETUNE.MULTI_LABEL: a probe takes one label of a video; set it to False")
     names = class_names(lists["TRAIN"])
     class_indices(lists["VAL"], names)  # a label that is unknown is told now
 

@@ -53,6 +53,7 @@ from diffmae_video.training.state import (
 )
 
 STATE, MANIFEST = "state.json", "manifest.json"
+MAY_CHANGE = ("dropout", "drop_path")  # of a model's arguments, when a run goes on
 NAME = re.compile(r"step_(\d{8})")
 
 
@@ -248,13 +249,29 @@ def load_model_weights(model: Any, folder: Path) -> None:
     with safe_open(folder / WEIGHTS, "pt") as file:
         there = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
     different = sorted(name for name in own.keys() | there.keys() if own.get(name) != there.get(name))
+    if not different:  # arguments too: weights of four heads fit a model of two
+        there = flat_arguments(json.loads((folder / CONFIG).read_text(encoding="utf-8")))
+        own = flat_arguments({"model": type(model).__name__, **model._hub_mixin_config})
+        different = sorted(name for name in own.keys() & there.keys() if own[name] != there[name])
     if different:
         name = different[0]
         raise InputError(
             f"{folder}: of another model than the recipe's: {name} is {there.get(name)} and not "
-            f"{own.get(name)}; set MODEL as in the run that wrote it, or give another --output"
+            f"{own.get(name)}; give the options of the run that wrote it (and --init, if it had one), or "
+            "another --output"
         )
     load_weights(model, folder / WEIGHTS)
+
+
+def flat_arguments(config: Any, name: str = "") -> dict[str, Any]:
+    """A model's arguments as config.json has them, by dotted name, but for what may change in mid-run."""
+    if not isinstance(config, dict):
+        return {name: json.loads(json.dumps(config))}
+    found: dict[str, Any] = {}
+    for key, value in config.items():
+        if key not in MAY_CHANGE:
+            found |= flat_arguments(value, f"{name}.{key}" if name else key)
+    return found
 
 
 def restore(engine: Any, folder: Path) -> State:

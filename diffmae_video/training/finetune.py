@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -228,6 +229,7 @@ class RecognitionValidation:
         chosen = spread(entries, cfg.VALIDATION.CLIPS)
         self.labels = label_targets(chosen, classes, self.multi_label)
         self.dataset = evaluation_dataset(cfg, chosen, views=(1, 1), policy="skip")
+        self.named: set[str] = set()  # what could not be read, and was told
 
     def measure(self, model: Classifier) -> dict[str, float]:
         """``loss``, without smoothing; ``top1`` and, of more than five classes, ``top5``, as shares.
@@ -236,6 +238,9 @@ class RecognitionValidation:
         """
         batch = self.cfg.EVALUATION.BATCH_SIZE
         found = classify(model, self.dataset, self.process, batch, self.cfg.DATA.WORKERS)
+        for fault in sorted({*found.faults} - {""} - self.named) if self.process.is_main else ():
+            self.named.add(fault)
+            print(f"validation goes on without a video: {fault}", file=sys.stderr, flush=True)
         logits, labels = found.logits[found.was_read], self.labels[found.was_read]
         if not len(logits):
             raise InputError(f"{self.cfg.DATA.VAL}: none of its videos can be read: {found.faults[0]}")
@@ -257,9 +262,15 @@ def copy_best(run: Run) -> None:
     """The model of the best checkpoint and the recipe, in the run's folder ``best/``.
 
     Raises:
+        InputError: somebody took the checkpoint away.
         OSError: they cannot be written; the checkpoint itself is still there.
     """
     source, best = run.checkpoints.path(run.state.best_step), run.output / BEST
+    if not (source / WEIGHTS).is_file():
+        raise InputError(
+            f"{source}: was best in validation and is gone, so {best} is not written; the last step's model "
+            f"is in {run.output}"
+        )
     for name in (CONFIG, WEIGHTS, file_of(EMA)):
         if (source / name).is_file():
             with atomic_path(best / name) as aside:

@@ -165,8 +165,9 @@ def train(
                     FAILED,
                 )
             is_last = state.step == plan.steps
-            is_best = False
-            if validation is not None and not stop and (is_last or _is_due(cfg.VALIDATION, state.step)):
+            is_best, best_before = False, (state.best_step, state.best_cost)
+            is_measured = is_last or (is_good and _is_due(cfg.VALIDATION, state.step))
+            if validation is not None and not stop and is_measured:
                 is_best = _validate(run, engine, validation, records)
             is_due = is_time or is_best or _is_due(cfg.CHECKPOINT, state.step)
             # Among bad steps none is written, which would push out those from before them
@@ -176,6 +177,8 @@ def train(
                 saved_at = time.monotonic()
                 if is_saved:
                     saved_step = state.step
+                else:  # a best model that is not on disk is none
+                    state.best_step, state.best_cost = best_before
             if stop and not is_last:
                 told = f"told to stop; step {saved_step} is saved, go on with --resume"
                 raise end_run(process, told, STOPPED if saved_step == state.step else FAILED)

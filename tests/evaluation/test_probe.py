@@ -200,6 +200,8 @@ def test_lists_that_do_not_serve_are_told(still_films, tmp_path):
     checkpoint = still_films / "encoder"
     with pytest.raises(InputError, match=r"DATA\.VAL: give a labelled list"):
         probe(checkpoint, lists(still_films)[:2])
+    with pytest.raises(InputError, match=r"MULTI_LABEL: a probe takes one label"):
+        probe(checkpoint, [*lists(still_films), "FINETUNE.MULTI_LABEL", True])
     clip = still_films / "val/dark/0.mp4"
     for line, message in ((f"{clip} grey", "label 'grey' is none of the 2"), (str(clip), "has no label")):
         (tmp_path / "val.txt").write_text(line)

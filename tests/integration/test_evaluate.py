@@ -122,7 +122,7 @@ def test_the_first_one_ends_it(tmp_path, run):
 
 def test_wrong_folders_are_named(tmp_path, run):
     folder, checkpoint = run
-    with pytest.raises(InputError, match=r"config\.yaml: no such file; give a folder"):
+    with pytest.raises(InputError, match=r"config\.yaml: no such file; give the folder"):
         load_recipe(tmp_path, [])
     assert load_recipe(checkpoint, ["EVALUATION.VIEWS", "7,3"]).EVALUATION.VIEWS == [7, 3]
     with pytest.raises(InputError, match=r"no config\.json"):

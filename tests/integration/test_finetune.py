@@ -1,8 +1,10 @@
 """tools/finetune.py as users start it, on a pre-trained folder and labelled films."""
 
+import os
 import shutil
 import subprocess
 import sys
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -10,6 +12,9 @@ from safetensors.torch import load_file
 
 from diffmae_video import load_config, load_model
 from diffmae_video.data import read_list
+from diffmae_video.training.checkpoint import Checkpoints
+from diffmae_video.training.finetune import RecognitionValidation
+from diffmae_video.training.finetune import finetune as finetune_here
 from diffmae_video.training.process import free_port
 from tests.conftest import ROOT, tiny_diffmae
 from tests.integration.runs import environment, losses, rows
@@ -117,3 +122,26 @@ def test_what_cannot_be_is_one_line(tmp_path, films, by_class, options, message)
     assert done.returncode == 2
     assert message in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_best_model_is_one_that_is_on_disk(tmp_path, by_class, monkeypatch, fails):
+    """Step 2 measures best; where its checkpoint cannot be written, the next best one is copied."""
+    costs = iter([0.1, 0.5])
+    monkeypatch.setattr(RecognitionValidation, "cost", lambda *_: next(costs))
+    finish = Checkpoints._finish
+
+    def full_disk(self, engine, aside, state):
+        if fails and state.step == 2:
+            raise OSError("no space left")
+        finish(self, engine, aside, state)
+
+    monkeypatch.setattr(Checkpoints, "_finish", full_disk)
+    options = [*TINY, "DATA.TRAIN", by_class, "TRAIN.MAX_STEPS", 4, "DATA.WORKERS", 0]
+    small = ["MODEL.PATCH", "2,8,8", "MODEL.ENCODER.WIDTH", 32, "MODEL.ENCODER.DEPTH", 1]
+    small += ["MODEL.ENCODER.HEADS", 2]
+    with patch.dict(os.environ):
+        finetune_here(load_config(ROOT / "configs/finetune/own_videos.yaml", options + small), tmp_path)
+    best = 4 if fails else 2
+    step = tmp_path / f"checkpoints/step_{best:08d}/model.safetensors"
+    assert (tmp_path / "best/model.safetensors").read_bytes() == step.read_bytes()

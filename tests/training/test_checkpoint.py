@@ -219,6 +219,10 @@ def test_one_that_is_not_whole_does_not_push_out_whole_ones(three):
 def test_another_model_is_one_clear_error(three):
     with pytest.raises(InputError, match=r"another model .* encoder\.cls_token is \[1, 1, 32\] and not None"):
         load_model_weights(tiny_diffmae(), three.newest())
+    heads = tiny_diffmae(encoder={"class_token": True, "heads": 1})  # of the same shapes
+    with pytest.raises(InputError, match=r"encoder\.heads is 2 and not 1; .* --init"):
+        load_model_weights(heads, three.newest())
+    load_model_weights(tiny_diffmae(encoder={"class_token": True, "drop_path": 0.3}), three.newest())
     with pytest.raises(InputError, match=r"holds no ema\.safetensors; set TRAIN\.EMA 0"):
         restore(engine_of(0, "fp32", None, *AVERAGED), three.newest())
 
