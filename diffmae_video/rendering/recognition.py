@@ -56,6 +56,7 @@ def study_table(result: dict[str, Any]) -> str:
         names = {
             "as_it_is": "clips as they are",
             "shuffled": "frames shuffled",
+            "shuffled_ordered": "of these, all but `shake` and `still`, which stay what they are",
             "one_frame_repeated": "one frame repeated",
             "one_frame_model": "a model of one frame, trained for it",
         }

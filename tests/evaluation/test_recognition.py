@@ -3,9 +3,11 @@
 import pytest
 import torch
 
-from diffmae_video.data import read_list, write_list
-from diffmae_video.data.manifest import Entry
-from diffmae_video.evaluation.recognition import SHARES, Study, write_shares
+from diffmae_video import load_config
+from diffmae_video.data import Entry, normalise, open_video, read_list, write_list
+from diffmae_video.data.random_clips import random_state
+from diffmae_video.evaluation.recognition import SHARES, Study, motion_checks, write_shares
+from diffmae_video.models import Classifier
 from diffmae_video.rendering.recognition import (
     final_probes,
     final_runs,
@@ -13,6 +15,8 @@ from diffmae_video.rendering.recognition import (
     plot_study,
     study_table,
 )
+from diffmae_video.rendering.video import write_video
+from tests.conftest import ROOT
 
 
 @pytest.fixture
@@ -71,7 +75,15 @@ RESULT = {
         for seed in (0, 1)
     ]
     + [{"seed": seed, "init": "scratch", "pretraining_steps": 0, "linear": 0.2} for seed in (0, 1)],
-    "motion": [{"as_it_is": 0.9, "shuffled": 0.3, "one_frame_repeated": 0.2, "one_frame_model": 0.25}],
+    "motion": [
+        {
+            "as_it_is": 0.9,
+            "shuffled": 0.3,
+            "shuffled_ordered": 0.26,
+            "one_frame_repeated": 0.2,
+            "one_frame_model": 0.25,
+        }
+    ],
 }
 
 
@@ -92,3 +104,32 @@ def test_the_table_is_of_the_whole_pre_training():
 def test_the_plot_is_a_picture(tmp_path):
     plot_study(RESULT, tmp_path / "plot.png")
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_shuffled_clips_that_stay_what_they_are_do_not_count(tmp_path):
+    """Three clips of four noisy frames; each clip's frames are put in its own random order."""
+    clips = torch.randint(0, 255, (3, 4, 32, 32, 3), generator=torch.Generator().manual_seed(0)).byte()
+    labels = ["left", "shake", "right"]
+    for i, clip in enumerate(clips):
+        write_video(tmp_path / f"{i}.mp4", clip.numpy(), 4, crf=0)
+    entries = [Entry(str(tmp_path / f"{i}.mp4"), label=label) for i, label in enumerate(labels)]
+    write_list(tmp_path / "val.csv", entries)
+    encoder = {"width": 24, "depth": 1, "heads": 2}
+    model = Classifier(["left", "right", "shake"], (32, 32), 4, (1, 8, 8), encoder=encoder)
+    torch.manual_seed(1)
+    torch.nn.init.normal_(model.head.weight)
+    model.eval().save_pretrained(tmp_path)
+    options = [*("DATA.VAL", tmp_path / "val.csv", "DATA.NUM_FRAMES", 4, "DATA.SIZE", 32, "DATA.STRIDE", 1)]
+    cfg = load_config(ROOT / "configs/recognition/motions/finetune.yaml", [*options, "DATA.WORKERS", 0])
+    (tmp_path / "config.yaml").write_text(cfg.dump())
+    found = motion_checks(tmp_path)
+
+    right = []
+    for i, label in enumerate(labels):
+        with open_video(tmp_path / f"{i}.mp4") as video:
+            frames = torch.from_numpy(video.frames(range(4)))
+        order = torch.randperm(4, generator=random_state(0, i))
+        clip = normalise(frames[order][None], model.mean, model.std)
+        right.append(model.classes[int(model(clip).argmax())] == label)
+    assert found["shuffled"] == pytest.approx(sum(right) / 3)
+    assert found["shuffled_ordered"] == pytest.approx((right[0] + right[2]) / 2)
