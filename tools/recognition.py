@@ -23,6 +23,7 @@ from diffmae_video.cli import run_tool, tool_parser
 from diffmae_video.errors import InputError
 
 ROOT = Path(__file__).resolve().parent.parent
+RECIPES = ROOT / "configs/recognition"
 MOTIONS = ["--plain", "--size", "32", "--train", "3300", "--val", "880"]
 LABELLED = {"motions": 1100}  # of the clips; all are there to pre-train on
 
@@ -81,7 +82,18 @@ def main() -> None:
     figures = {}
     for name, (train, val) in sets.items():
         runs = args.output / ("quick" if args.quick else "full")
-        study = Study(name, train, val, LABELLED.get(name, 0), runs, args.seeds, args.quick)
+        curves = ("diffmae",) if name == "motions" else ()
+        study = Study(
+            name,
+            RECIPES / name,
+            train,
+            val,
+            LABELLED.get(name, 0),
+            runs,
+            args.seeds,
+            args.quick,
+            curves=curves,
+        )
         result = run_study(study, args.jobs)
         write_text(args.output / f"{name}.json", json.dumps(result, indent=1) + "\n")
         write_text(args.output / f"{name}.md", study_table(result))

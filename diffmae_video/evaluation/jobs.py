@@ -31,43 +31,61 @@ class Job:
         run: a function of a module, called with the folder and ``resume=True`` behind ``arguments``.
         arguments: of it; they are pickled.
         done: the file of the folder that is there once it has ended well.
+        weight: what it costs beside the others, for the time that is left.
     """
 
     folder: Path
     run: Callable[..., None]
     arguments: Sequence[Any]
     done: str = "model.safetensors"
+    weight: float = 1.0
 
     @property
     def is_done(self) -> bool:
         return (self.folder / self.done).is_file()
 
 
-def run_jobs(jobs: Sequence[Job], at_once: int, title: str) -> None:
+def run_jobs(phases: Sequence[Sequence[Job]], at_once: int, title: str) -> None:
     """Runs the jobs that are not done yet, each in one thread of a process of its own.
 
     The processes stay for the next job, since starting one takes longer than a small run.
 
+    Args:
+        phases: a phase starts when the one before it has ended.
+
     Raises:
         InputError: one of them failed; the others are stopped, and go on when this is called again.
     """
+    jobs = [job for phase in phases for job in phase]
     left = [job for job in jobs if not job.is_done]
     if not left:
         return
+    total, done = sum(job.weight for job in jobs), len(jobs) - len(left)
     context = multiprocessing.get_context("spawn")  # a forked process would share our threads' locks
     pool = ProcessPoolExecutor(
         min(at_once, len(left)), context, initializer=_prepare, initargs=(os.getpid(),)
     )
-    done = len(jobs) - len(left)
+    bar = tqdm(
+        total=total,
+        initial=total - sum(job.weight for job in left),
+        desc=title,
+        bar_format="{desc}: {percentage:3.0f}%|{bar}| [{elapsed}<{remaining}{postfix}]",
+        disable=None,
+    )
     try:
-        futures = {pool.submit(_run, job): job for job in left}
-        with tqdm(total=len(jobs), initial=done, desc=title, unit=" runs", disable=None) as bar:
-            for future in as_completed(futures):
-                failure = future.result()
-                if failure:
-                    log = futures[future].folder / LOG
-                    raise InputError(f"a run failed ({failure}); {log} says why; mend it and run this again")
-                bar.update()
+        with bar:
+            for phase in phases:
+                futures = {pool.submit(_run, job): job for job in phase if not job.is_done}
+                for future in as_completed(futures):
+                    failure, job = future.result(), futures[future]
+                    if failure:
+                        log = job.folder / LOG
+                        raise InputError(
+                            f"a run failed ({failure}); {log} says why; mend it and run this again"
+                        )
+                    done += 1
+                    bar.set_postfix_str(f"{done} of {len(jobs)} runs", refresh=False)
+                    bar.update(job.weight)
     except BrokenProcessPool as error:
         raise InputError(f"a run's process was killed ({error}); run this again to go on") from error
     finally:

@@ -1,22 +1,22 @@
-"""Does pre-training pay? Fine-tuning from DiffMAE, from MAE and from scratch, at equal budgets.
+"""Does pre-training pay? Fine-tuning from DiffMAE, from MAE and others, and from scratch, at equal budgets.
 
-A study is a set of labelled clips or pictures and the recipes in configs/recognition/<study>:
-``diffmae.yaml`` and ``mae.yaml`` pre-train on all of the training set without its labels;
-``finetune.yaml`` is for all labels, ``finetune_few.yaml`` for a tenth of them, and of clips
-``one_frame.yaml`` trains a model that sees one frame. The runs are those of tools/pretrain.py,
-tools/finetune.py and tools/probe.py.
+A study is a set of labelled clips or pictures and a folder of recipes: ``diffmae.yaml``, ``mae.yaml`` and
+the like pre-train on all of the training set without its labels; ``finetune.yaml`` is for all labels,
+``finetune_few.yaml`` for a tenth of them, and of clips ``one_frame.yaml`` trains a model that sees one
+frame. The runs are those of tools/pretrain.py, tools/finetune.py and tools/probe.py.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from tqdm import tqdm
 
 from diffmae_video import build_model, load_config
 from diffmae_video.data import Entry, Sampling, ViewDataset, Views, label_targets, read_list, write_list
@@ -30,9 +30,8 @@ from diffmae_video.training.finetune import finetune
 from diffmae_video.training.pretrain import pretrain
 from diffmae_video.training.process import start_process
 
-ROOT = Path(__file__).resolve().parents[2]
 FEW = 0.1  # share of the labels
-INITS = ("scratch", "mae", "diffmae")
+SCRATCH, SYSTEMS = "scratch", ("mae", "diffmae")
 PARTS = 4  # of pre-training, after each of which it is fine-tuned from
 QUICK = 0.25  # of all steps, in a short run
 SHARES = ("few", "all")
@@ -45,30 +44,45 @@ class Study:
     """What is compared on one set.
 
     Args:
-        name: its recipes are in configs/recognition/<name>.
+        name: of the folder and the results.
+        recipes: their folder.
         train, val: lists or folders with labels; pre-training reads all of train.
         labelled: so many of train's first entries have labels that count; 0 for all.
         output: the folder for all runs.
         seeds: how many; a seed is of weights, order, augmentation and of which labels are the few.
         quick: a quarter of all steps.
+        systems: what is pre-trained, by the name of its recipe.
+        pretraining_steps: in place of those of a system's recipe.
+        curves: systems whose accuracy is followed over the length of pre-training, fine-tuned with the
+            first seed and few labels; all are probed.
+        probes: kinds of :data:`~diffmae_video.evaluation.probe.KINDS`.
     """
 
     name: str
+    recipes: Path
     train: Path
     val: Path
     labelled: int
     output: Path
     seeds: int
-    quick: bool
+    quick: bool = False
+    systems: tuple[str, ...] = SYSTEMS
+    pretraining_steps: Mapping[str, int] = field(default_factory=dict)
+    curves: tuple[str, ...] = ()
+    probes: tuple[str, ...] = ("linear",)
 
     def recipe(self, name: str) -> Path:
-        return ROOT / "configs/recognition" / self.name / f"{name}.yaml"
+        return self.recipes / f"{name}.yaml"
+
+    @property
+    def inits(self) -> tuple[str, ...]:
+        return (SCRATCH, *self.systems)
 
     def entries(self, path: Path) -> list[Entry]:
         return read_list(path, images=load_config(self.recipe("finetune")).DATA.NUM_FRAMES == 1)
 
     def steps(self, name: str) -> int:
-        whole: int = load_config(self.recipe(name)).TRAIN.MAX_STEPS
+        whole: int = self.pretraining_steps.get(name) or load_config(self.recipe(name)).TRAIN.MAX_STEPS
         return max(PARTS, round(whole * QUICK)) if self.quick else whole
 
     def folder(self, seed: int, name: str) -> Path:
@@ -97,7 +111,7 @@ class Study:
             recipe = f"{recipe}_{init}"
         train = self.folder(seed, f"{share}.csv")
         options: list[Any] = ["DATA.TRAIN", train, "DATA.VAL", self.val]
-        if init != "scratch":
+        if init != SCRATCH:
             options += ["FINETUNE.INIT", self.part(seed, init, part)]
         return self._run(finetune, seed, recipe, name, self.steps(recipe), options)
 
@@ -112,7 +126,8 @@ class Study:
     ) -> Job:
         options = ["TRAIN.MAX_STEPS", steps, "TRAIN.SEED", seed, *options]
         cfg = load_config(self.recipe(recipe), [str(x) for x in options])
-        return Job(self.folder(seed, name), run, [cfg])
+        clips = steps * cfg.TRAIN.BATCH_SIZE * cfg.TRAIN.ACCUMULATION * cfg.DATA.REPEATS
+        return Job(self.folder(seed, name), run, [cfg], weight=clips)
 
 
 def run_study(study: Study, at_once: int) -> dict[str, Any]:
@@ -123,7 +138,7 @@ def run_study(study: Study, at_once: int) -> dict[str, Any]:
 
     Returns:
         ``runs``: top-1 (a share) of each fine-tuning by seed, init, share of the labels and steps of
-        pre-training; ``probes``: of the linear probe by seed, init and steps (from scratch: of random
+        pre-training; ``probes``: of the probes by seed, init and steps (from scratch: of random
         weights); ``motion``, of clips: see :func:`motion_checks`; what it was run with, and the seconds
         of training of each recipe.
 
@@ -133,49 +148,38 @@ def run_study(study: Study, at_once: int) -> dict[str, Any]:
     seeds = range(study.seeds)
     for seed in seeds:
         write_shares(study, seed)
-    before = [study.pretraining(seed, objective) for seed in seeds for objective in INITS[1:]]
-    run_jobs(before, at_once, f"{study.name}: pre-training")
     is_video = study.recipe("one_frame").is_file()
-    parts = range(1, PARTS) if is_video else range(0)  # the curve over the length, with one seed
-    plan = [(seed, init, share, PARTS) for seed in seeds for share in SHARES for init in INITS]
-    plan += [(0, "diffmae", "few", part) for part in parts]
+    parts = range(1, PARTS) if study.curves else range(0)
+    plan = [(seed, init, share, PARTS) for seed in seeds for share in SHARES for init in study.inits]
+    plan += [(0, system, "few", part) for system in study.curves for part in parts]
+    before = [study.pretraining(seed, system) for seed in seeds for system in study.systems]
     after = [study.finetuning(*run) for run in plan]
-    alone = [study.finetuning(seed, "scratch", "all", recipe="one_frame") for seed in seeds if is_video]
-    run_jobs([*after, *alone], at_once, f"{study.name}: fine-tuning")
+    alone = [study.finetuning(seed, SCRATCH, "all", recipe="one_frame") for seed in seeds if is_video]
+    run_jobs([before, [*after, *alone]], at_once, study.name)
 
-    def trained(objective: str, part: int) -> int:
-        return study.steps(objective) // PARTS * part
+    def trained(init: str, part: int) -> int:
+        return 0 if init == SCRATCH else study.steps(init) // PARTS * part
 
     rows = [
         {"seed": seed, "init": init, "labels": share, "pretraining_steps": trained(init, part)}
-        if init != "scratch"
-        else {"seed": seed, "init": init, "labels": share, "pretraining_steps": 0}
         for seed, init, share, part in plan
     ]
     for row, job in zip(rows, after, strict=True):
         row["top1"] = last_row(job.folder / "validation.jsonl")["top1"]
-    lists = ["DATA.TRAIN", study.folder(0, "all.csv"), "DATA.VAL", study.val]
-    probes = [
-        {
-            "seed": seed,
-            "init": objective,
-            "pretraining_steps": trained(objective, part),
-            "linear": probe(study.part(seed, objective, part), lists, ("linear",))["linear"],
-        }
+    probed = [
+        (seed, system, part, study.part(seed, system, part))
         for seed in seeds
-        for objective in INITS[1:]
+        for system in study.systems
         for part in (*parts, PARTS)
         if seed == 0 or part == PARTS
     ]
-    probes += [
-        {
-            "seed": seed,
-            "init": "scratch",
-            "pretraining_steps": 0,
-            "linear": probe(untrained(study, seed), lists, ("linear",))["linear"],
-        }
-        for seed in seeds
-    ]
+    probed += [(seed, SCRATCH, PARTS, untrained(study, seed)) for seed in seeds]
+    lists = ["DATA.TRAIN", study.folder(0, "all.csv"), "DATA.VAL", study.val]
+    probes = []
+    for seed, init, part, folder in tqdm(probed, desc=f"{study.name}: probes", disable=None):
+        figures = probe(folder, lists, study.probes)
+        row = {"seed": seed, "init": init, "pretraining_steps": trained(init, part)}
+        probes.append(row | {kind: figures[kind] for kind in study.probes})
     result: dict[str, Any] = {
         "study": study.name,
         "quick": study.quick,

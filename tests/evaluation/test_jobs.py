@@ -29,11 +29,12 @@ def test_what_is_done_is_not_done_again(tmp_path):
     jobs = [job(tmp_path, text) for text in "abc"]
     jobs[1].folder.mkdir()
     (jobs[1].folder / "done").write_text("before")
-    run_jobs(jobs, 2, "test")
+    run_jobs([jobs[:2], jobs[2:]], 2, "test")
+    assert (tmp_path / "c/started").stat().st_mtime_ns > (tmp_path / "a/done").stat().st_mtime_ns
     assert [(j.folder / "done").read_text() for j in jobs] == ["a", "before", "c"]
     assert (tmp_path / "a/log.txt").read_text() == "said a\n"
     assert not (tmp_path / "b/started").exists()
-    run_jobs(jobs, 2, "test")  # starts no process
+    run_jobs([jobs], 2, "test")  # starts no process
 
 
 @pytest.mark.slow
@@ -43,8 +44,8 @@ def test_what_is_done_is_not_done_again(tmp_path):
 def test_one_that_fails_ends_them_all(tmp_path, text, message):
     jobs = [job(tmp_path, name) for name in (text, *"abcdef")]
     with pytest.raises(InputError, match=message):
-        run_jobs(jobs, 1, "test")
+        run_jobs([jobs], 1, "test")
     assert not jobs[-1].is_done
     (tmp_path / text / "done").touch()
-    run_jobs(jobs, 2, "test")
+    run_jobs([jobs], 2, "test")
     assert all(j.is_done for j in jobs)
