@@ -53,6 +53,7 @@ class Study:
         quick: a quarter of all steps.
         systems: what is pre-trained, by the name of its recipe.
         pretraining_steps: in place of those of a system's recipe.
+        budget, unit: of the pre-training of each system, where that is no number of steps.
         curves: systems whose accuracy is followed over the length of pre-training, fine-tuned with the
             first seed and few labels; all are probed.
         probes: kinds of :data:`~diffmae_video.evaluation.probe.KINDS`.
@@ -68,6 +69,8 @@ class Study:
     quick: bool = False
     systems: tuple[str, ...] = SYSTEMS
     pretraining_steps: Mapping[str, int] = field(default_factory=dict)
+    budget: float = 0.0
+    unit: str = "steps"
     curves: tuple[str, ...] = ()
     probes: tuple[str, ...] = ("linear",)
 
@@ -157,11 +160,13 @@ def run_study(study: Study, at_once: int) -> dict[str, Any]:
     alone = [study.finetuning(seed, SCRATCH, "all", recipe="one_frame") for seed in seeds if is_video]
     run_jobs([before, [*after, *alone]], at_once, study.name)
 
-    def trained(init: str, part: int) -> int:
-        return 0 if init == SCRATCH else study.steps(init) // PARTS * part
+    def trained(init: str, part: int) -> dict[str, float]:
+        steps = 0 if init == SCRATCH else study.steps(init) // PARTS * part
+        budget = steps / study.steps(init) * study.budget if study.budget and steps else steps
+        return {"pretraining_steps": steps, "budget": budget}
 
-    rows = [
-        {"seed": seed, "init": init, "labels": share, "pretraining_steps": trained(init, part)}
+    rows: list[dict[str, Any]] = [
+        {"seed": seed, "init": init, "labels": share, **trained(init, part)}
         for seed, init, share, part in plan
     ]
     for row, job in zip(rows, after, strict=True):
@@ -178,11 +183,12 @@ def run_study(study: Study, at_once: int) -> dict[str, Any]:
     probes = []
     for seed, init, part, folder in tqdm(probed, desc=f"{study.name}: probes", disable=None):
         figures = probe(folder, lists, study.probes)
-        row = {"seed": seed, "init": init, "pretraining_steps": trained(init, part)}
+        row = {"seed": seed, "init": init, **trained(init, part)}
         probes.append(row | {kind: figures[kind] for kind in study.probes})
     result: dict[str, Any] = {
         "study": study.name,
         "quick": study.quick,
+        "budget": study.unit,
         "labels": {share: len(study.entries(study.folder(0, f"{share}.csv"))) for share in SHARES},
         "val": len(study.entries(study.val)),
         "classes": len(load_model(after[0].folder).classes),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import statistics
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,8 +12,23 @@ from typing import Any
 from diffmae_video.errors import require
 from diffmae_video.files import atomic_path
 
-NAMES = {"scratch": "from scratch", "mae": "MAE", "diffmae": "DiffMAE"}
-COLOURS = {"scratch": "#777777", "mae": "#c2571a", "diffmae": "#1f6fb4"}
+NAMES = {
+    "scratch": "from scratch",
+    "mae": "MAE",
+    "igpt": "iGPT",
+    "adm": "ADM (U-Net)",
+    "ddpm": "DDPM (ViT)",
+    "diffmae": "DiffMAE",
+}
+COLOURS = {
+    "scratch": "#777777",
+    "mae": "#c2571a",
+    "igpt": "#7a4fa3",
+    "adm": "#3a8a4d",
+    "ddpm": "#b08a00",
+    "diffmae": "#1f6fb4",
+}
+PROBES = {"linear": "linear probe", "attentive": "attentive probe", "knn": "k-NN"}
 
 
 def percent(values: Iterable[float]) -> str:
@@ -30,27 +47,51 @@ def final_runs(result: dict[str, Any], init: str, labels: str) -> list[float]:
     return [run["top1"] for run in runs if run["pretraining_steps"] == longest]
 
 
-def final_probes(result: dict[str, Any], init: str) -> list[float]:
-    """The linear probe of each seed after the whole pre-training; from scratch, of random weights."""
+def final_probes(result: dict[str, Any], init: str, kind: str = "linear") -> list[float]:
+    """A probe of each seed after the whole pre-training; from scratch, of random weights."""
     probes = [probe for probe in result["probes"] if probe["init"] == init]
     longest = max(probe["pretraining_steps"] for probe in probes)
-    return [probe["linear"] for probe in probes if probe["pretraining_steps"] == longest]
+    return [probe[kind] for probe in probes if probe["pretraining_steps"] == longest]
+
+
+def inits_of(result: dict[str, Any]) -> list[str]:
+    """What was fine-tuned from, in the order of NAMES."""
+    found = {run["init"] for run in result["runs"]}
+    return [init for init in NAMES if init in found]
+
+
+def probes_of(result: dict[str, Any]) -> list[str]:
+    """The kinds of probes."""
+    return [kind for kind in PROBES if kind in result["probes"][0]]
+
+
+def table_cells(result: dict[str, Any]) -> tuple[list[str], dict[str, list[list[float]]]]:
+    """Columns, and by init for each of them the shares of all seeds."""
+    few, whole = result["labels"]["few"], result["labels"]["all"]
+    kinds = probes_of(result)
+    columns = [f"fine-tuned, {few:,} labels", f"fine-tuned, {whole:,} labels", *(PROBES[k] for k in kinds)]
+    rows = {
+        init: [
+            *(final_runs(result, init, labels) for labels in ("few", "all")),
+            *(final_probes(result, init, kind) for kind in kinds),
+        ]
+        for init in inits_of(result)
+    }
+    return columns, rows
 
 
 def study_table(result: dict[str, Any]) -> str:
     """Markdown: top-1 in percent by init and share of the labels, mean ± deviation and every seed."""
-    few, whole = result["labels"]["few"], result["labels"]["all"]
+    columns, rows = table_cells(result)
     lines = [
         f"Top-1 in % on {result['val']} held-out samples of {result['classes']} classes "
         f"(chance {100 / result['classes']:.1f}):",
         "",
-        f"| pre-training | fine-tuned, {few:,} labels | fine-tuned, {whole:,} labels | linear probe |",
-        "|---|---|---|---|",
+        f"| pre-training | {' | '.join(columns)} |",
+        "|---" * (1 + len(columns)) + "|",
     ]
-    for init, name in NAMES.items():
-        runs = [final_runs(result, init, labels) for labels in ("few", "all")]
-        cells = [percent(values) for values in (*runs, final_probes(result, init))]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
+    for init, cells in rows.items():
+        lines.append(f"| {NAMES[init]} | {' | '.join(percent(values) for values in cells)} |")
     motion = result.get("motion")
     if motion:
         names = {
@@ -65,8 +106,20 @@ def study_table(result: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def study_csv(result: dict[str, Any]) -> str:
+    """The table's figures, one a line: init, column, seed, top1 (a share)."""
+    lines = io.StringIO()
+    writer = csv.writer(lines, lineterminator="\n")
+    writer.writerow(("init", "figure", "seed", "top1"))
+    columns, rows = table_cells(result)
+    for init, cells in rows.items():
+        for column, values in zip(columns, cells, strict=True):
+            writer.writerows((init, column, seed, value) for seed, value in enumerate(values))
+    return lines.getvalue()
+
+
 def plot_study(result: dict[str, Any], path: Path) -> None:
-    """Left: top-1 by init and share of the labels. Right: over the length of pre-training, few labels.
+    """Left: top-1 by init and share of the labels. Right: over the budget of pre-training.
 
     Dots are seeds, lines and bars their means. Written as PNG.
     """
@@ -77,43 +130,46 @@ def plot_study(result: dict[str, Any], path: Path) -> None:
     figure = Figure(figsize=(10, 4.2), layout="constrained")
     FigureCanvasAgg(figure)
     bars, curve = figure.subplots(1, 2)
-    chance, few = 100 / result["classes"], f"{result['labels']['few']:,}"
-    for i, init in enumerate(NAMES):
+    inits = inits_of(result)
+    for i, init in enumerate(inits):
         for j, labels in enumerate(("few", "all")):
             values = [100 * x for x in final_runs(result, init, labels)]
-            place = j * 4 + i
+            left = j * (len(inits) + 1) + i
             label = NAMES[init] if j == 0 else None
-            bars.bar(place, statistics.mean(values), color=COLOURS[init], alpha=0.55, label=label)
-            bars.plot([place] * len(values), values, "o", color=COLOURS[init], markeredgecolor="white")
-            bars.annotate(f"{statistics.mean(values):.1f}", (place, 1), ha="center", fontsize=9)
-    bars.set_xticks([1, 5], [f"{result['labels'][labels]:,} labels" for labels in ("few", "all")])
+            bars.bar(left, statistics.mean(values), color=COLOURS[init], alpha=0.55, label=label)
+            bars.plot([left] * len(values), values, "o", color=COLOURS[init], markeredgecolor="white")
+            bars.annotate(f"{statistics.mean(values):.0f}", (left, 1), ha="center", fontsize=9)
+    middle = (len(inits) - 1) / 2
+    ticks = [f"{result['labels'][labels]:,} labels" for labels in ("few", "all")]
+    bars.set_xticks([middle, middle + len(inits) + 1], ticks)
     bars.set_ylabel("top-1, %")
     bars.set_title("Fine-tuned")
-    for init in ("mae", "diffmae"):
-        for rows, key, style, name in (
-            (result["runs"], "top1", "-", f"fine-tuned, {few} labels"),
-            (result["probes"], "linear", ":", "linear probe, all labels"),
-        ):
-            points: dict[int, list[float]] = {}
-            if key == "top1" and init == "mae":  # its curve was not run
-                continue
+    few = [run for run in result["runs"] if run["labels"] == "few"]
+    for rows, key, style, name in (
+        (few, "top1", "-", f"fine-tuned, {result['labels']['few']:,} labels"),
+        (result["probes"], "linear", ":", "linear probe, all labels"),
+    ):
+        for init in inits:
+            points: dict[float, list[float]] = {}
             for row in rows:
-                if row["init"] == init and row.get("labels", "few") == "few":
-                    points.setdefault(row["pretraining_steps"], []).append(100 * row[key])
+                if row["init"] == init:
+                    points.setdefault(row["budget"], []).append(100 * row[key])
+            if len(points) == 1:  # its curve was not run
+                continue
             if key == "top1":
                 points[0] = [100 * x for x in final_runs(result, "scratch", "few")]
-            steps = sorted(points)
-            means = [statistics.mean(points[step]) for step in steps]
-            curve.plot(steps, means, style, color=COLOURS[init], label=f"{NAMES[init]}, {name}")
-            for step in steps:
-                dots = points[step]
-                curve.plot([step] * len(dots), dots, ".", color=COLOURS[init], alpha=0.6)
-    curve.set_xlabel("steps of pre-training (0: from scratch)")
+            places = sorted(points)
+            means = [statistics.mean(points[place]) for place in places]
+            curve.plot(places, means, style, color=COLOURS[init], label=f"{NAMES[init]}, {name}")
+            for place in places:
+                dots = points[place]
+                curve.plot([place] * len(dots), dots, ".", color=COLOURS[init], alpha=0.6)
+    curve.set_xlabel(f"{result['budget']} of pre-training (0: from scratch)")
     curve.set_title("Length of pre-training (seed 0; its end: all seeds)")
     for axes in (bars, curve):
-        axes.axhline(chance, color="black", linewidth=0.8, linestyle="--")
+        axes.axhline(100 / result["classes"], color="black", linewidth=0.8, linestyle="--")
         axes.set_ylim(0, 100)
         axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(frameon=False, fontsize=8, loc="upper left")
+        axes.legend(frameon=False, fontsize=8, loc="upper left", ncols=1 if len(inits) < 4 else 2)
     with atomic_path(path) as aside:
         figure.savefig(aside, dpi=130, format="png")

@@ -1,5 +1,7 @@
 """What a study says of its runs, in numbers that can be checked by hand."""
 
+import csv
+import io
 from dataclasses import replace
 
 import pytest
@@ -15,6 +17,7 @@ from diffmae_video.rendering.recognition import (
     final_runs,
     percent,
     plot_study,
+    study_csv,
     study_table,
 )
 from diffmae_video.rendering.video import write_video
@@ -55,12 +58,24 @@ def test_equal_steps_and_parts(study):
     assert replace(study, pretraining_steps={"mae": 77}).steps("mae") == 77
 
 
+def trained(steps):
+    return {"pretraining_steps": steps, "budget": steps}
+
+
 RESULT = {
+    "budget": "steps",
     "classes": 4,
     "val": 100,
     "labels": {"few": 10, "all": 100},
     "runs": [
-        {"seed": seed, "init": init, "labels": share, "pretraining_steps": steps, "top1": top1}
+        {
+            "seed": seed,
+            "init": init,
+            "labels": share,
+            "pretraining_steps": steps,
+            "budget": steps,
+            "top1": top1,
+        }
         for init, steps, share, values in (
             ("scratch", 0, "few", (0.25, 0.35)),
             ("scratch", 0, "all", (0.5, 0.6)),
@@ -74,12 +89,18 @@ RESULT = {
         for seed, top1 in enumerate(values)
     ],
     "probes": [
-        {"seed": seed, "init": init, "pretraining_steps": steps, "linear": 0.3 + 0.001 * steps}
+        {
+            "seed": seed,
+            "init": init,
+            "pretraining_steps": steps,
+            "budget": steps,
+            "linear": 0.3 + 0.001 * steps,
+        }
         for init in ("mae", "diffmae")
         for steps in (100, 200)
         for seed in (0, 1)
     ]
-    + [{"seed": seed, "init": "scratch", "pretraining_steps": 0, "linear": 0.2} for seed in (0, 1)],
+    + [{"seed": seed, "init": "scratch", **trained(0), "linear": 0.2} for seed in (0, 1)],
     "motion": [
         {
             "as_it_is": 0.9,
@@ -104,6 +125,13 @@ def test_the_table_is_of_the_whole_pre_training():
     assert "| frames shuffled | 30.0 |" in table
     values = torch.tensor([0.31, 0.35, 0.42])
     assert percent(values.tolist()).startswith(f"{100 * values.mean():.1f} ± {100 * values.std():.1f}")
+
+
+def test_the_csv_has_every_seed():
+    rows = list(csv.DictReader(io.StringIO(study_csv(RESULT))))
+    assert len(rows) == 3 * 3 * 2
+    wanted = {"init": "mae", "figure": "fine-tuned, 10 labels", "seed": "1", "top1": "0.6"}
+    assert wanted in rows
 
 
 def test_the_plot_is_a_picture(tmp_path):
