@@ -122,6 +122,12 @@ def default_config() -> CfgNode:
     cfg.EVALUATION.BATCH_SIZE = 16  # clips per forward
     cfg.EVALUATION.POLICY = "fail"  # of a video that cannot be read: fail, wrong (counted so) or skip
 
+    cfg.COMPARE = CfgNode()  # of tools/compare.py; recipes are in the folder that has the config's name
+    cfg.COMPARE.SYSTEMS = "mae,igpt,adm,ddpm,diffmae"  # recipes that pre-train
+    cfg.COMPARE.BUDGET = 1e14  # of each system's pre-training
+    cfg.COMPARE.UNIT = "flops"  # of the budget: flops, seconds or pictures (clips)
+    cfg.COMPARE.SEEDS = 3
+
     cfg.DEEPSPEED = CfgNode()
     cfg.DEEPSPEED.ZERO_STAGE = 0  # 0 to 3: what is split over the processes
     cfg.DEEPSPEED.CONFIG = ""  # a JSON file of DeepSpeed's further options, see configs/deepspeed
@@ -173,6 +179,7 @@ AT_LEAST_1 = (
     *("DATA.NUM_FRAMES", "DATA.STRIDE", "DATA.SIZE", "DATA.REPEATS"),
     *("TRAIN.BATCH_SIZE", "TRAIN.ACCUMULATION", "TRAIN.LOG_EVERY", "TRAIN.MAX_BAD_STEPS"),
     *("VALIDATION.CLIPS", "CHECKPOINT.KEEP", "EVALUATION.VIEWS", "EVALUATION.BATCH_SIZE"),
+    "COMPARE.SEEDS",
 )
 AT_LEAST_0 = (
     *("MODEL.ENCODER.WIDTH", "MODEL.ENCODER.DEPTH", "MODEL.ENCODER.HEADS", "MODEL.DECODER.HEADS"),

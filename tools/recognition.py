@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -24,24 +23,7 @@ from diffmae_video.errors import InputError
 
 ROOT = Path(__file__).resolve().parent.parent
 RECIPES = ROOT / "configs/recognition"
-MOTIONS = ["--plain", "--size", "32", "--train", "3300", "--val", "880"]
 LABELLED = {"motions": 1100}  # of the clips; all are there to pre-train on
-
-
-def drawn(output: Path, script: str, *options: str) -> Path:
-    """A set that a script of datasets/ makes, once."""
-    if not output.exists():
-        aside = output.with_name(f".{output.name}.tmp-{os.getpid()}")
-        subprocess.run([sys.executable, ROOT / "datasets" / script, "--output", aside, *options], check=True)
-        aside.rename(output)
-    return output
-
-
-def split_of(folder: Path) -> tuple[Path, Path]:
-    for name in ("test", "val"):
-        if (folder / "train").is_dir() and (folder / name).is_dir():
-            return folder / "train", folder / name
-    raise InputError(f"{folder}: has no train/ with a test/ or val/ beside it; give a folder that has both")
 
 
 def main() -> None:
@@ -59,24 +41,19 @@ def main() -> None:
     if args.only == "pictures" and not args.pictures:
         raise InputError("--only pictures: give their folder with --pictures DIR")
 
+    from diffmae_video.evaluation.labelled_sets import digits, labelled_split, motions
     from diffmae_video.evaluation.recognition import Study, run_study
     from diffmae_video.files import write_text
-    from diffmae_video.rendering.recognition import (
-        final_probes,
-        final_runs,
-        plot_study,
-        study_table,
-    )
+    from diffmae_video.rendering.recognition import plot_study, study_table, summary
 
     sets = {}
     wanted = (args.only,) if args.only else ("motions", "digits", "pictures")
     if "motions" in wanted:
-        folder = drawn(args.output / "data/motions", "moving_actions.py", *MOTIONS)
-        sets["motions"] = (folder / "train.csv", folder / "val.csv")
+        sets["motions"] = motions(args.output / "data")
     if "digits" in wanted:
-        sets["digits"] = split_of(drawn(args.output / "data/digits", "digits.py"))
+        sets["digits"] = digits(args.output / "data")
     if "pictures" in wanted and args.pictures:
-        sets["pictures"] = split_of(args.pictures)
+        sets["pictures"] = labelled_split(args.pictures)
     elif "pictures" in wanted:
         print("pictures are left out: --pictures names no folder", file=sys.stderr)
     figures = {}
@@ -99,13 +76,7 @@ def main() -> None:
         write_text(args.output / f"{name}.md", study_table(result))
         plot_study(result, args.output / f"{name}.png")
         print(f"{name}\n{study_table(result)}")
-        figures[name] = {
-            init: {
-                **{share: final_runs(result, init, share) for share in ("few", "all")},
-                "linear": final_probes(result, init),
-            }
-            for init in ("scratch", "mae", "diffmae")
-        } | ({"motion": result["motion"]} if "motion" in result else {})
+        figures[name] = summary(result)
     print(json.dumps(figures))
 
 

@@ -106,6 +106,18 @@ def study_table(result: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def summary(result: dict[str, Any]) -> dict[str, Any]:
+    """The shares of all seeds by init and figure, and what frames in another order gave."""
+    found: dict[str, Any] = {
+        init: {
+            **{share: final_runs(result, init, share) for share in ("few", "all")},
+            **{kind: final_probes(result, init, kind) for kind in probes_of(result)},
+        }
+        for init in inits_of(result)
+    }
+    return found | ({"motion": result["motion"]} if "motion" in result else {})
+
+
 def study_csv(result: dict[str, Any]) -> str:
     """The table's figures, one a line: init, column, seed, top1 (a share)."""
     lines = io.StringIO()
