@@ -10,7 +10,7 @@ t = T on; the result is there to download. The page shows one window, the frames
 size; for whole videos see tools/inpaint.py.
 
 It listens on this machine alone unless --host says otherwise, and whoever can reach it can then use it.
-Uploads are bounded in size and length and deleted when the tool ends (Ctrl-C). One run at a time; others wait.
+Uploads are bounded in size and length, and deleted when the tool ends (Ctrl-C). There is one run at a time.
 """
 
 from __future__ import annotations

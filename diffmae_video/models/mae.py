@@ -99,8 +99,8 @@ class MAE(MaskedAutoencoder):
         Raises:
             InputError: the model predicts normalised patches.
         """
-        for t, fill in self.inpaint_steps(clip, mask):
-            filled = self.paste(clip, mask, fill)
+        ((t, fill),) = self.inpaint_steps(clip, mask)
+        filled = self.paste(clip, mask, fill)
         return Inpainting(filled, filled[None] if return_steps else None, [t])
 
     @torch.no_grad()

@@ -115,9 +115,8 @@ class LiveInpainting:
             first = min(int(np.searchsorted(times, start - 1e-6)), latest)
             (frames,) = read_clips(video, [self.sampling.indices(video, first, video.num_frames)])
             fps = (self.sampling.fps or video.fps) / self.sampling.stride
-            return Window(
-                center_crop(frames, self.size), fps, times[first], times[latest], video.num_frames == 1
-            )
+            clip, is_picture = center_crop(frames, self.size), video.num_frames == 1
+        return Window(clip, fps, float(times[first]), float(times[latest]), is_picture)
 
     def draw_mask(self, kind: str, ratio: float, seed: int, painted: np.ndarray | None = None) -> Mask:
         """A mask of the model's clips, of batch 1.
