@@ -126,14 +126,15 @@ def build_page(gradio: Any, live: LiveInpainting) -> Any:
     """The page as gradio's blocks."""
     gr, do = gradio, Callbacks(gradio, live)
     (frames, stride, _), (height, width) = live.sampling, live.size
-    video = f"{frames} frames of {width} × {height}, every {stride}. frame" if stride > 1 else ""
-    video = video or f"{frames} frames of {width} × {height}"
-    takes = f"one picture of {width} × {height}" if frames == 1 else video
+    apart = f", {stride} apart" if stride > 1 else ""
+    takes = f"{frames} frames of {width} × {height} pixels{apart}"
+    if frames == 1:
+        takes = f"one picture of {width} × {height} pixels"
     is_sampled = live.timesteps > 1
     with gr.Blocks(title="DiffMAE live", delete_cache=(KEPT, KEPT), analytics_enabled=False) as page:
         gr.Markdown(
             f"# DiffMAE live\nFills the masked part of a video or a picture. The {type(live.model).__name__} "
-            f"takes {takes}, from the middle of the picture. Uploads: at most {MAX_MEGABYTES} MB and "
+            f"takes {takes}, from the middle of what is uploaded: at most {MAX_MEGABYTES} MB and "
             f"{MAX_SECONDS // 60} minutes."
         )
         with gr.Row():
@@ -145,7 +146,7 @@ def build_page(gradio: Any, live: LiveInpainting) -> Any:
                 kind = gr.Radio(list(KINDS), value=KINDS[0], label="Mask")
                 ratio = gr.Slider(0.05, 0.95, 0.75, step=0.05, label="Masked share")
                 editor = gr.ImageEditor(
-                    label="Paint over what is to be filled",
+                    label="Paint the mask",
                     visible=False,
                     sources=(),
                     transforms=(),
@@ -168,7 +169,7 @@ def build_page(gradio: Any, live: LiveInpainting) -> Any:
                     stop = gr.Button("Stop", variant="stop", min_width=120)
             with gr.Column(min_width=300, scale=2):
                 picture = gr.Image(
-                    label="Truth, masked input and prediction",
+                    show_label=False,  # it would lie on the titles in the picture
                     format="png",
                     interactive=False,
                     buttons=["fullscreen"],
@@ -176,7 +177,7 @@ def build_page(gradio: Any, live: LiveInpainting) -> Any:
                 )
                 said = gr.HTML('<p role="status">Nothing has run yet.</p>')
                 film = gr.Video(
-                    label="All frames", visible=False, autoplay=True, loop=True, interactive=False, buttons=[]
+                    show_label=False, visible=False, autoplay=True, loop=True, interactive=False, buttons=[]
                 )
                 download = gr.DownloadButton("Download the prediction", interactive=False)
 
