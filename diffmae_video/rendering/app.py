@@ -200,6 +200,22 @@ def build_page(gradio: Any, live: LiveInpainting) -> Any:
     return page
 
 
+def plain_theme(gradio: Any) -> Any:
+    """The fonts that are there, and colours of enough contrast (WCAG AA)."""
+    theme = gradio.themes.Default(
+        primary_hue="blue", font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]
+    )
+    return theme.set(
+        body_text_color_subdued="*neutral_600",
+        body_text_color_subdued_dark="*neutral_400",
+        button_primary_background_fill="*primary_700",
+        button_primary_background_fill_hover="*primary_800",
+        button_primary_background_fill_dark="*primary_700",
+        button_cancel_background_fill="#b91c1c",
+        button_cancel_background_fill_hover="#991b1b",
+    )
+
+
 def serve(folder: Path, host: str, port: int | None) -> None:
     """Serves the page until it is interrupted; it asks nothing of any other machine.
 
@@ -230,9 +246,7 @@ def serve(folder: Path, host: str, port: int | None) -> None:
             ssr_mode=False,
             max_file_size=f"{MAX_MEGABYTES}mb",
             footer_links=[],
-            theme=gradio.themes.Default(
-                font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]
-            ),
+            theme=plain_theme(gradio),
         )
         try:
             print(f"open {url}", flush=True)
