@@ -28,7 +28,7 @@ SHOWN_SIDE = 256  # pixels of a panel, at most or the model's own
 SHOWN_EVERY = 0.1  # seconds between two pictures of a run, at least
 KEPT = 3600  # seconds that uploads and results stay on disk
 MOST_WAITING = 8  # runs
-TITLES = ("truth", "masked", "prediction")
+TITLES = ("truth", "masked input", "prediction")
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -168,6 +168,7 @@ def build_page(gradio: Any, live: LiveInpainting) -> Any:
                     begin = gr.Button("Run", variant="primary", min_width=120)
                     stop = gr.Button("Stop", variant="stop", min_width=120)
             with gr.Column(min_width=300, scale=2):
+                gr.Markdown(f"From left to right: {', '.join(TITLES)}")  # on a phone the picture's are small
                 picture = gr.Image(
                     show_label=False,  # it would lie on the titles in the picture
                     format="png",
