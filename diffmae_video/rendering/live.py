@@ -26,7 +26,6 @@ PAINTED = "painted"
 KINDS = (*MASKS, PAINTED)
 # Bounds of what a stranger may upload, all our choice.
 MAX_SECONDS = 600  # of video
-READ_TIMEOUT = 20.0  # seconds for each answer of the decoder
 DECODED_SIDE = 4  # short sides of the model's size: larger frames are made smaller as they are decoded
 
 
@@ -90,7 +89,7 @@ class LiveInpainting:
         frames, height, width = (n * side for n, side in zip(self.grid, model.patch, strict=True))
         self.sampling = Sampling(frames, cfg.DATA.STRIDE, cfg.DATA.FPS)
         self.size = (height, width)
-        self.backend = cfg.DATA.BACKEND
+        self.backend, self.timeout = cfg.DATA.BACKEND, cfg.DATA.TIMEOUT
         self.short_side = cfg.DATA.SHORT_SIDE or DECODED_SIDE * max(self.size)
 
     def read(self, path: str | Path, start: float = 0.0) -> Window:
@@ -103,7 +102,7 @@ class LiveInpainting:
             InputError: it is longer than ``MAX_SECONDS``.
         """
         with (
-            DecodingProcess(READ_TIMEOUT) as decoder,
+            DecodingProcess(self.timeout) as decoder,
             decoder.open(path, self.backend, self.short_side) as video,
         ):
             times = video.times

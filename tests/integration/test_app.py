@@ -257,8 +257,7 @@ def test_stop_ends_a_run_and_another_one_starts(visit, real_clips):
 
 
 def test_what_cannot_be_taken_is_told(visit, app, tmp_path):
-    open_page = visit
-    page = open_page()
+    page = visit()
     page.get_by_role("button", name="Run").click()
     assert "choose a video or a picture first" in refusal(page)
     frames = np.zeros((700, 16, 16, 3), np.uint8)
@@ -269,9 +268,9 @@ def test_what_cannot_be_taken_is_told(visit, app, tmp_path):
     for name, message in (
         ("long.mp4", "long.mp4: is 699 s long, and at most 600 s are taken; cut it first"),
         ("broken.mp4", "broken.mp4: PyAV cannot read it"),
-        ("large.mp4", 'File(s) exceed the maximum allowed size of 200 MB: "large.mp4"'),
+        ("large.mp4", 'File(s) exceed the maximum allowed size of 200.0 Mb: "large.mp4"'),
     ):
-        page = open_page()
+        page = visit()
         upload(page, tmp_path / name)
         page.get_by_test_id("toast-body").wait_for()
         page.screenshot(path=tmp_path / f"{name}.png", full_page=True)

@@ -78,7 +78,7 @@ def test_too_long_and_too_slow_are_refused(tmp_path, live, monkeypatch):
     monkeypatch.setattr(live_module, "MAX_SECONDS", 3)
     with pytest.raises(InputError, match=r"a\.mp4: is 4 s long, and at most 3 s are taken; cut it first"):
         live.read(path)
-    monkeypatch.setattr(live_module, "READ_TIMEOUT", 0.01)
+    live.timeout = 0.01
     with pytest.raises(InputError, match=r"no answer within 0\.01 s"):
         live.read(path)
 
