@@ -8,7 +8,7 @@ Timesteps run from 1 (nearly clean) to T (nearly pure noise); "t = 0" is the cle
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import torch
@@ -160,24 +160,42 @@ def sample(
         InputError: an unknown sampler or spacing, or steps outside 1..T.
         MissingExtraError: ``dpm++`` without diffusers installed.
     """
+    run = sample_steps(predict_x0, noise, schedule, sampler, steps, spacing, eta, generator)
+    timesteps, kept = [], []
+    for t, x0 in run:
+        timesteps.append(t)
+        if return_steps:
+            kept.append(x0)
+    return Sample(x0, torch.stack(kept), timesteps) if return_steps else x0
+
+
+def sample_steps(
+    predict_x0: PredictX0,
+    noise: Tensor,
+    schedule: NoiseSchedule,
+    sampler: str = "ddpm",
+    steps: int = 1000,
+    spacing: str = "angle",
+    eta: float = 0.0,
+    generator: torch.Generator | None = None,
+) -> Iterator[tuple[int, Tensor]]:
+    """The same process step by step: each t and the x0 predicted at it, t = T first.
+
+    The last x0 is the sample: every sampler's last step, to t = 0, ends at what was predicted.
+
+    Args, raises: those of :func:`sample`.
+    """
     if sampler not in SAMPLERS:
         raise InputError(f"unknown sampler {sampler!r}; there are {', '.join(SAMPLERS)}")
     timesteps = schedule.sampling_timesteps(steps, spacing)
-    kept: list[Tensor] = []
 
     def predict(xt: Tensor, t: int) -> Tensor:
-        x0 = predict_x0(xt, torch.full((len(xt),), t, dtype=torch.int64, device=xt.device)).float()
-        if return_steps:
-            kept.append(x0)
-        return x0
+        return predict_x0(xt, torch.full((len(xt),), t, dtype=torch.int64, device=xt.device)).float()
 
     if sampler == "dpm++":
-        x = _dpm_solver(predict, noise.float(), schedule, timesteps)
-    else:
-        x = _ancestral(
-            predict, noise.float(), schedule, timesteps, 1.0 if sampler == "ddpm" else eta, generator
-        )
-    return Sample(x, torch.stack(kept), timesteps) if return_steps else x
+        return _dpm_solver(predict, noise.float(), schedule, timesteps)
+    eta = 1.0 if sampler == "ddpm" else eta
+    return _ancestral(predict, noise.float(), schedule, timesteps, eta, generator)
 
 
 def _ancestral(
@@ -187,27 +205,27 @@ def _ancestral(
     timesteps: list[int],
     eta: float,
     generator: torch.Generator | None,
-) -> Tensor:
+) -> Iterator[tuple[int, Tensor]]:
     """DDIM with a share eta of fresh noise. At eta = 1 it is DDPM: the same mean and variance as
     the posterior q(x_s | x_t, x0), written by the noise in x_t (DDIM, section 4.1).
     """
     abar = [1.0, *schedule.alphas_cumprod.tolist()]
     for t, s in zip(timesteps, [*timesteps[1:], 0], strict=True):
         x0 = predict(x, t)
+        yield t, x0
         if s == 0:
-            return x0
+            return
         sigma2 = eta**2 * (1 - abar[s]) / (1 - abar[t]) * (1 - abar[t] / abar[s])
         # sqrt(1 - abar_s - sigma2) * eps with eps = (x - sqrt(abar_t) x0) / sqrt(1 - abar_t)
         c = math.sqrt(max(0.0, 1 - abar[s] - sigma2) / (1 - abar[t]))
         x = c * x + (math.sqrt(abar[s]) - c * math.sqrt(abar[t])) * x0
         if sigma2 > 0:
             x = x + math.sqrt(sigma2) * torch.randn(x.shape, generator=generator, device=x.device)
-    raise AssertionError("unreachable: the last step ends at 0")
 
 
 def _dpm_solver(
     predict: Callable[[Tensor, int], Tensor], x: Tensor, schedule: NoiseSchedule, timesteps: list[int]
-) -> Tensor:
+) -> Iterator[tuple[int, Tensor]]:
     solver = require("diffusers", "samplers").DPMSolverMultistepScheduler(
         num_train_timesteps=schedule.timesteps,
         trained_betas=schedule.betas.tolist(),
@@ -219,5 +237,6 @@ def _dpm_solver(
     solver.alphas_cumprod = schedule.alphas_cumprod.clamp_min(1e-30)
     solver.set_timesteps(timesteps=[t - 1 for t in timesteps], device=x.device)  # it counts from 0
     for t in timesteps:
-        x = solver.step(predict(x, t), t - 1, x).prev_sample
-    return x
+        x0 = predict(x, t)
+        yield t, x0
+        x = solver.step(x0, t - 1, x).prev_sample

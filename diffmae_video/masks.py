@@ -240,6 +240,14 @@ class Mask:
             self.grid,
         )
 
+    def repeat_interleave(self, count: int) -> Mask:
+        """Each clip's mask ``count`` times, side by side."""
+        return Mask(
+            self.visible.repeat_interleave(count, dim=0),
+            self.masked.repeat_interleave(count, dim=0),
+            self.grid,
+        )
+
     @property
     def batch(self) -> int:
         return self.visible.shape[0]

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diffmae_video import InputError
-from diffmae_video.diffusion import NoiseSchedule, Sample, sample
+from diffmae_video.diffusion import NoiseSchedule, Sample, sample, sample_steps
 
 # abar of the linear schedule at t = 1, 10, 50, 100, 250, 500, 750, 1000, for three rho.
 TABLE = {
@@ -219,3 +219,53 @@ def test_impossible_sampling_is_refused(arguments, message):
 def test_impossible_schedules_are_refused(arguments, message):
     with pytest.raises(InputError, match=message):
         NoiseSchedule(**arguments)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 9, 20])
+@pytest.mark.parametrize(("sampler", "eta"), [("ddpm", 0.0), ("ddim", 0.0), ("ddim", 0.5), ("dpm++", 0.0)])
+def test_the_process_step_by_step_is_the_sample(sampler, eta, steps):
+    schedule, noise = NoiseSchedule(), torch.randn(2, 3, 4)
+
+    def arguments():
+        generator = torch.Generator().manual_seed(2)
+        return gaussian_posterior(schedule), noise, schedule, sampler, steps, "angle", eta, generator
+
+    whole = sample(*arguments(), return_steps=True)
+    found = list(sample_steps(*arguments()))
+    assert [t for t, _ in found] == whole.timesteps == schedule.sampling_timesteps(steps)
+    assert torch.equal(torch.stack([x0 for _, x0 in found]), whole.steps)
+    assert torch.equal(whole.sample, whole.steps[-1])
+    assert torch.equal(whole.sample, sample(*arguments()))
+
+
+@pytest.mark.parametrize("steps", [1, 2, 9, 20])
+def test_the_solver_ends_at_its_last_prediction(steps):
+    """diffusers' own loop: the step to no noise at all gives the x0 that it was told."""
+    diffusers = pytest.importorskip("diffusers")
+    schedule = NoiseSchedule()
+    predict, x = gaussian_posterior(schedule), torch.randn(2, 3, 4)
+    solver = diffusers.DPMSolverMultistepScheduler(
+        trained_betas=schedule.betas.tolist(), prediction_type="sample", final_sigmas_type="zero"
+    )
+    solver.alphas_cumprod = schedule.alphas_cumprod.clamp_min(1e-30)
+    timesteps = schedule.sampling_timesteps(steps)
+    solver.set_timesteps(timesteps=[t - 1 for t in timesteps])
+    ours = sample(predict, x, schedule, "dpm++", steps)
+    for t in timesteps:
+        x = solver.step(predict(x, torch.tensor([t])), t - 1, x).prev_sample
+    torch.testing.assert_close(x, ours, rtol=1e-5, atol=1e-6)
+
+
+def test_a_step_is_taken_when_it_is_asked_for():
+    calls = []
+
+    def predict(xt, t):
+        calls.append(int(t[0]))
+        return xt
+
+    run = sample_steps(predict, torch.randn(1, 2), NoiseSchedule(), "ddim", 5)
+    assert calls == []
+    next(run)
+    assert calls == [1000]
+    with pytest.raises(InputError, match="unknown sampler"):
+        sample_steps(predict, torch.randn(1, 2), NoiseSchedule(), "euler", 5)  # and not at the first step

@@ -14,14 +14,14 @@ to 1, the decoder is a generator that inpaints.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from diffmae_video.diffusion import NoiseSchedule, Sample, sample
+from diffmae_video.diffusion import NoiseSchedule, sample_steps
 from diffmae_video.errors import InputError
 from diffmae_video.masks import Mask
 from diffmae_video.models.decoder import Decoder, KeysValues
@@ -176,6 +176,38 @@ class DiffMAE(MaskedAutoencoder):
             InputError: an unknown sampler, steps outside 1..T, a mask that does not fit, or a model
                 that predicts normalised patches.
         """
+        fills = self.inpaint_steps(clip, mask, sampler, steps, seed, spacing, eta, num_samples)
+        if num_samples > 1:
+            clip = clip.repeat_interleave(num_samples, dim=0)
+            mask = mask.repeat_interleave(num_samples)
+        timesteps, pictures = [], []
+        for t, fill in fills:
+            timesteps.append(t)
+            if return_steps:
+                pictures.append(self.paste(clip, mask, fill))
+        filled = self.paste(clip, mask, fill)
+        return Inpainting(filled, torch.stack(pictures) if return_steps else None, timesteps)
+
+    @torch.no_grad()
+    def inpaint_steps(
+        self,
+        clip: Tensor,
+        mask: Mask,
+        sampler: str = "ddim",
+        steps: int = 50,
+        seed: int = 0,
+        spacing: str = "angle",
+        eta: float = 0.0,
+        num_samples: int = 1,
+    ) -> Iterator[tuple[int, Tensor]]:
+        """``inpaint`` step by step, to be watched or left early.
+
+        Args, raises: those of :meth:`inpaint`.
+
+        Returns:
+            Each t and its prediction of the masked patches [B * num_samples, M, P], which ``paste`` puts
+            into the clip. The last ones are those of ``inpaint``'s clip.
+        """
         if self.normalize_target:
             raise InputError("this model predicts patches normalised one by one, which cannot be rendered")
         training = self.training
@@ -184,15 +216,10 @@ class DiffMAE(MaskedAutoencoder):
             context = self.decoder.context(self.encode_latents(clip, mask))
             if num_samples > 1:
                 context = _repeat(context, num_samples)
-                clip = clip.repeat_interleave(num_samples, dim=0)
-                mask = Mask(
-                    mask.visible.repeat_interleave(num_samples, dim=0),
-                    mask.masked.repeat_interleave(num_samples, dim=0),
-                    mask.grid,
-                )
+                mask = mask.repeat_interleave(num_samples)
             generator = torch.Generator(clip.device).manual_seed(seed)
             shape = (*mask.masked.shape, self.decoder.head.out_features)
-            result = sample(
+            yield from sample_steps(
                 lambda xt, t: self._predict_x0(xt, t, context, mask),
                 torch.randn(shape, generator=generator, device=clip.device),
                 self.schedule,
@@ -201,15 +228,9 @@ class DiffMAE(MaskedAutoencoder):
                 spacing,
                 eta,
                 generator,
-                return_steps,
             )
         finally:
             self.train(training)
-        timesteps = self.schedule.sampling_timesteps(steps, spacing)
-        if isinstance(result, Sample):
-            pictures = torch.stack([self.paste(clip, mask, x0) for x0 in result.steps])
-            return Inpainting(self.paste(clip, mask, result.sample), pictures, timesteps)
-        return Inpainting(self.paste(clip, mask, result), None, timesteps)
 
     def _predict_x0(
         self, xt: Tensor, t: Tensor, context: list[Tensor] | list[KeysValues], mask: Mask

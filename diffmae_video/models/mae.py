@@ -6,7 +6,7 @@ timestep, and predicts in one pass.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -99,15 +99,24 @@ class MAE(MaskedAutoencoder):
         Raises:
             InputError: the model predicts normalised patches.
         """
+        ((t, fill),) = self.inpaint_steps(clip, mask)
+        filled = self.paste(clip, mask, fill)
+        return Inpainting(filled, filled[None] if return_steps else None, [t])
+
+    @torch.no_grad()
+    def inpaint_steps(
+        self, clip: Tensor, mask: Mask, sampler: str = "ddim", steps: int = 1, seed: int = 0
+    ) -> Iterator[tuple[int, Tensor]]:
+        """The one step of ``inpaint``: 0 as its timestep, and the masked patches [B, M, P]."""
         if self.normalize_target:
             raise InputError("this model predicts patches normalised one by one, which cannot be rendered")
         training = self.training
         self.eval()
         try:
-            filled = self.paste(clip, mask, self.decoder(self.encode_latents(clip, mask), mask))
+            fill = self.decoder(self.encode_latents(clip, mask), mask)
         finally:
             self.train(training)
-        return Inpainting(filled, filled[None] if return_steps else None, [0])
+        yield 0, fill
 
 
 class MAEDecoder(nn.Module):

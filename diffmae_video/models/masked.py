@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -105,6 +105,15 @@ class MaskedAutoencoder(nn.Module, Pretrained):
         return_steps: bool = False,
     ) -> Inpainting:
         """Fills the masked patches of a clip; each model says how."""
+        raise TypeError(f"{type(self).__name__} does not inpaint")
+
+    def inpaint_steps(
+        self, clip: Tensor, mask: Mask, sampler: str = "ddim", steps: int = 50, seed: int = 0
+    ) -> Iterator[tuple[int, Tensor]]:
+        """``inpaint`` step by step: each t and its prediction of the masked patches [B, M, P].
+
+        ``paste`` puts them into the clip; the last ones are those of ``inpaint``'s clip.
+        """
         raise TypeError(f"{type(self).__name__} does not inpaint")
 
     def paste(self, clip: Tensor, mask: Mask, fill: Tensor) -> Tensor:

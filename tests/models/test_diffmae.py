@@ -167,6 +167,23 @@ def test_inpaint_runs_the_encoder_and_the_keys_once():
     assert model.training
 
 
+@pytest.mark.parametrize("num_samples", [1, 2])
+def test_inpaint_step_by_step_may_be_left_early(num_samples):
+    model, clip, mask, _ = setup("cross")
+    model.train()
+    whole = model.inpaint(clip, mask, steps=4, seed=3, return_steps=True, num_samples=num_samples)
+    clips, masks = clip.repeat_interleave(num_samples, 0), mask.repeat_interleave(num_samples)
+    run = model.inpaint_steps(clip, mask, steps=4, seed=3, num_samples=num_samples)
+    for wanted, picture in zip(whole.timesteps[:2], whole.steps, strict=False):
+        t, fill = next(run)
+        assert t == wanted
+        assert not fill.requires_grad
+        assert torch.equal(model.paste(clips, masks, fill), picture)
+        assert torch.is_grad_enabled()  # between the steps
+    run.close()
+    assert model.training
+
+
 def test_inpaint_shows_the_prediction_at_each_t():
     """Step 0 is the decoder's answer to the seed's own noise at T: no other t, nothing re-noised."""
     model, clip, mask, _ = setup("cross")

@@ -1,0 +1,308 @@
+"""tools/app.py in a browser, as a user finds it."""
+
+import io
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from diffmae_video import Mask
+from diffmae_video.data import normalise, open_video
+from diffmae_video.models import load_model
+from diffmae_video.rendering.live import LiveInpainting
+from diffmae_video.rendering.video import write_video
+from diffmae_video.training.process import free_port
+from tests.conftest import ROOT, tiny_diffmae
+from tests.integration.runs import environment
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="pip install 'diffmae-video[browser]'")
+pytest.importorskip("gradio", reason="pip install 'diffmae-video[app]'")
+httpx = pytest.importorskip("httpx")
+psutil = pytest.importorskip("psutil")
+CHROMIUM = Path("/usr/bin/chromium")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not CHROMIUM.exists(), reason="no Chromium: apt install chromium"),
+]
+QUIET = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update")
+
+# Whatever the server connects to or looks up, by Python's own audit events.
+WATCH = """
+import os, sys
+def watch(event, arguments):
+    if event in ("socket.connect", "socket.getaddrinfo"):
+        where = arguments[1] if event == "socket.connect" else arguments[0]
+        with open(os.environ["WATCHED"], "a") as file:
+            print(where[0] if isinstance(where, tuple) else where, file=file)
+sys.addaudithook(watch)
+"""
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    torch.manual_seed(0)
+    tiny_diffmae(frames=4, size=(64, 64)).save_pretrained(folder)
+    (folder / "config.yaml").write_text("DATA:\n  STRIDE: 2\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def app(checkpoint, tmp_path_factory):
+    """The address of a running tool and its process; its end is a test as well."""
+    folder = tmp_path_factory.mktemp("app")
+    (folder / "sitecustomize.py").write_text(WATCH)
+    (folder / "temporary").mkdir()
+    port, watched = free_port(), folder / "watched.txt"
+    about = environment(TMPDIR=folder / "temporary", WATCHED=watched)
+    about["PYTHONPATH"] += f":{folder}"
+    command = [
+        sys.executable,
+        str(ROOT / "tools/app.py"),
+        "--checkpoint",
+        str(checkpoint),
+        "--port",
+        str(port),
+    ]
+    process = subprocess.Popen(command, env=about, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        line = process.stdout.readline()
+        assert line == f"open http://127.0.0.1:{port}/\n", process.stderr.read()
+        yield line.split()[1], process
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert (process.returncode, errors) == (130, "stopped\n")
+    assert set(watched.read_text().split()) <= {"127.0.0.1", "localhost"}
+    assert not list((folder / "temporary").iterdir())  # what was uploaded has gone
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=list(QUIET))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(app, browser):
+    """Opens the page; nothing may leave the machine, and nothing may go wrong in the console."""
+    url, _ = app
+    contexts, faults, refused = [], [], []
+
+    def visit(width=1280, height=900, scheme="light"):
+        context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(60_000)
+        page.on("pageerror", lambda error: faults.append(f"page: {error}"))
+        page.on("console", lambda m: faults.append(f"console: {m.text}") if m.type == "error" else None)
+        page.on(
+            "request", lambda r: None if r.url.startswith((url, "data:", "blob:")) else faults.append(r.url)
+        )
+        page.on("response", lambda r: refused.append(r.url) if r.status >= 400 else None)
+        page.goto(url)
+        page.get_by_role("button", name="Run").wait_for()
+        return page
+
+    yield visit
+    for context in contexts:
+        context.close()
+    # gradio asks how far an upload is, and finds none where a small file was faster; it logs that twice
+    assert all("/upload_progress?" in where for where in refused), refused
+    if refused:
+        late = ("console: Failed to load resource", "console: Response")
+        faults = [fault for fault in faults if not fault.startswith(late)]
+    assert faults == []
+
+
+def upload(page, path):
+    page.locator("input[type=file]").first.set_input_files(path)
+
+
+def status(page):
+    return page.locator("p[role=status]").inner_text()
+
+
+def wait_for_status(page, text):
+    page.locator("p[role=status]", has_text=text).wait_for()
+
+
+def shown(page):
+    """The picture's pixels as they are on the page."""
+    return page.get_by_alt_text("side by side").screenshot()
+
+
+def download(page, folder):
+    button = page.get_by_role("button", name="Download")
+    button.wait_for()
+    with page.expect_download() as started:
+        button.click()
+    path = folder / started.value.suggested_filename
+    started.value.save_as(path)
+    return path
+
+
+def refusal(page):
+    """The words of the message on the page, which is then closed."""
+    toast = page.get_by_test_id("toast-body")
+    text = toast.inner_text()
+    toast.get_by_test_id("toast-close").click()
+    toast.wait_for(state="detached")
+    return text
+
+
+def set_number(page, label, value):
+    field = page.get_by_label(label).first
+    field.fill(str(value))
+    field.press("Enter")
+    field.blur()
+
+
+def test_a_clip_refines_and_is_there_to_download(visit, app, checkpoint, real_clips, tmp_path):
+    page = visit()
+    upload(page, real_clips["bikes"])
+    page.get_by_text("Start of the window").wait_for()
+    set_number(page, "number input for Start of the window", 4.0)
+    page.get_by_label("tube").check()
+    set_number(page, "number input for Steps", 200)
+    set_number(page, "Seed", 5)
+    page.get_by_role("button", name="Run").click()
+    wait_for_status(page, "of 200")
+    pictures, sentences = set(), set()
+    while page.locator("video").count() == 0:
+        sentences.add(status(page))
+        pictures.add(shown(page))
+    assert status(page).startswith("Step 200 of 200, t = 1: PSNR in the hole ")
+    assert len(sentences) > 3
+    assert len(pictures) > 2
+
+    page.wait_for_function("document.querySelector('video').readyState > 1")
+    path = download(page, tmp_path)
+    assert path.name == "bikes-tube-5.mp4"
+    live = LiveInpainting(checkpoint)
+    window, mask = live.read(real_clips["bikes"], 4.0), live.draw_mask("tube", 0.75, 5)
+    *_, last = live.refine(window, mask, "ddim", 200, 5)
+    assert f"PSNR in the hole {last.psnr:.1f} dB" in status(page)
+    with open_video(path, "pyav") as video:
+        assert (video.num_frames, video.height, video.width) == (4, 64, 64)
+        assert video.fps == pytest.approx(window.fps)
+        frames = video.frames(range(4)).astype(float)
+    expected = last.clip.permute(1, 2, 3, 0).numpy() * 255
+    assert np.abs(frames - expected).mean() < 12  # H.264 halves the colours of noise
+    hidden = mask.to_pixels(live.model.patch)[0, 0].numpy()
+    assert np.abs(frames - window.frames.numpy())[~hidden].mean() < 12
+    assert np.abs(frames - window.frames.numpy())[hidden].mean() > 30
+
+    # it listens on this machine alone
+    listening = [c for c in psutil.Process(app[1].pid).net_connections() if c.status == "LISTEN"]
+    assert {c.laddr.ip for c in listening} == {"127.0.0.1"}
+
+
+def test_a_painted_hole_of_a_picture(visit, checkpoint, tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "noise.png")
+    page = visit()
+    page.get_by_label("painted").check()
+    upload(page, tmp_path / "noise.png")
+    canvas = page.locator("canvas").first
+    canvas.wait_for()
+    page.get_by_role("button", name="Run").click()
+    assert "nothing is painted" in refusal(page)
+    time.sleep(1)  # the editor fits its picture to the page
+    box = canvas.bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + 30, y, steps=5)
+    page.mouse.up()
+    time.sleep(1)  # it sends its layer a moment after the brush is lifted
+    set_number(page, "number input for Steps", 6)
+    page.get_by_label("dpm++").check()
+    page.get_by_role("button", name="Run").click()
+    wait_for_status(page, "Step 6 of 6")
+    path = download(page, tmp_path)
+    assert path.name == "noise-painted-0.png"
+    result = np.asarray(Image.open(path))
+    changed = (result != pixels).any(2).reshape(8, 8, 8, 8).mean((1, 3))
+    assert set(np.unique(changed > 0.5)) == {False, True}
+    assert changed[changed <= 0.5].max() == 0  # whole patches, and the rest is untouched
+    assert changed[3:5, 3:5].min() > 0.9
+    assert changed[0].max() == changed[-1].max() == 0
+    # by hand, with the mask that is to be seen
+    model = load_model(checkpoint)
+    mask = Mask.from_bool(torch.from_numpy(changed > 0.5).expand(1, 2, -1, -1))
+    clip = normalise(torch.from_numpy(pixels).expand(1, 4, -1, -1, -1), model.mean, model.std)
+    filled = model.inpaint(clip, mask, "dpm++", 6, 0).clip[0].permute(1, 2, 3, 0)
+    expected = (filled * torch.tensor(model.std) + torch.tensor(model.mean)).clamp(0, 1) * 255
+    # one of the frames with the largest hole
+    assert min(np.abs(result - frame).max() for frame in expected.numpy()) < 1
+
+
+def test_stop_ends_a_run_and_another_one_starts(visit, real_clips):
+    page = visit()
+    upload(page, real_clips["carphone_pristine"])
+    page.get_by_text("Start of the window").wait_for()
+    set_number(page, "number input for Steps", 1000)
+    page.get_by_role("button", name="Run").click()
+    wait_for_status(page, "of 1000")
+    page.get_by_role("button", name="Stop").click()
+    wait_for_status(page, "Stopped.")
+    set_number(page, "number input for Steps", 2)
+    page.get_by_role("button", name="Run").click()
+    wait_for_status(page, "Step 2 of 2")
+    page.locator("video").wait_for()
+
+
+def test_what_cannot_be_taken_is_told(visit, app, tmp_path):
+    page = visit()
+    page.get_by_role("button", name="Run").click()
+    assert "choose a video or a picture first" in refusal(page)
+    frames = np.zeros((700, 16, 16, 3), np.uint8)
+    write_video(tmp_path / "long.mp4", frames, fps=1)
+    (tmp_path / "broken.mp4").write_bytes((tmp_path / "long.mp4").read_bytes()[:900])
+    with (tmp_path / "large.mp4").open("wb") as file:
+        file.truncate(201 * 1024**2)
+    for name, message in (
+        ("long.mp4", "long.mp4: is 699 s long, and at most 600 s are taken; cut it first"),
+        ("broken.mp4", "broken.mp4: PyAV cannot read it"),
+        ("large.mp4", 'File(s) exceed the maximum allowed size of 200.0 Mb: "large.mp4"'),
+    ):
+        page = visit()
+        upload(page, tmp_path / name)
+        page.get_by_test_id("toast-body").wait_for()
+        page.screenshot(path=tmp_path / f"{name}.png", full_page=True)
+        said = refusal(page)
+        assert message in said
+        assert "/" not in said
+    with (tmp_path / "large.mp4").open("rb") as file:  # past the page
+        assert httpx.post(f"{app[0]}gradio_api/upload", files={"files": file}).status_code == 413
+
+
+@pytest.mark.parametrize(("width", "height"), [(1280, 900), (390, 844)])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_fits_and_can_be_used_by_all(visit, real_clips, width, height, scheme, tmp_path):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+    page = visit(width, height, scheme)
+    upload(page, real_clips["bikes"])
+    page.get_by_text("Start of the window").wait_for()
+    set_number(page, "number input for Steps", 2)
+    page.get_by_role("button", name="Run").click()
+    page.locator("video").wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    background = Image.open(io.BytesIO(page.screenshot())).convert("L").getpixel((2, 2))
+    assert (background < 60) == (scheme == "dark")
+    page.screenshot(path=tmp_path / "page.png", full_page=True)
+    found = axe.Axe().run(page).response["violations"]
+    serious = [
+        (v["id"], n["html"]) for v in found if v["impact"] in ("serious", "critical") for n in v["nodes"]
+    ]
+    assert serious == []
