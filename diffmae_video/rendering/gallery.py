@@ -134,6 +134,7 @@ def _write_example(media: Path, number: int, example: Example, most: float) -> d
         "steps": steps,
         "data": {
             "frames": count,
+            "start": int(example.masked.any((1, 2)).argmax()),  # a clip that stands still shows what was filled
             "columns": sheet_columns(count),
             "truth": link("truth"),
             "masked": link("masked"),
@@ -152,7 +153,7 @@ def _write_example(media: Path, number: int, example: Example, most: float) -> d
 
 def _caption(fill: Fill, step: int) -> str:
     steps = f"{len(fill.psnr)} steps" if len(fill.psnr) > 1 else "1 pass"
-    return f"{fill.psnr[step]:.1f} dB · detail {fill.gradient[step]:.2f} · {fill.seconds:.2f} s for {steps}"
+    return f"PSNR {fill.psnr[step]:.1f} dB · detail {fill.gradient[step]:.2f} · {fill.seconds:.2f} s for {steps}"
 
 
 def sheet_columns(frames: int) -> int:
@@ -181,7 +182,7 @@ def encode_sheet(frames: np.ndarray, quality: int, shrink: int = 1) -> bytes:
 
 def draw_curve(curve: LossCurve, width: int = 520, height: int = 260) -> dict[str, Any]:
     """What the page's drawing of the loss needs, in its own units, and the same in words and numbers."""
-    left, right, top, bottom = 48, 12, 12, 44
+    left, right, top, bottom = 48, 24, 12, 44
     last, highest = curve.timesteps[-1], max([*curve.losses, curve.mae or 0])
     unit = _round_unit(highest / 4)
 
