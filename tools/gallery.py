@@ -20,7 +20,10 @@ def main() -> None:
     parser = tool_parser(__doc__)
     parser.add_argument("--checkpoint", required=True, metavar="FOLDER", type=Path, help="of a DiffMAE")
     parser.add_argument(
-        "--mae", metavar="FOLDER", type=Path, help="of an MAE of the same clips and patches, to stand beside it"
+        "--mae",
+        metavar="FOLDER",
+        type=Path,
+        help="of an MAE of the same clips and patches, to stand beside it",
     )
     parser.add_argument("--input", required=True, nargs="+", metavar="FILE", help="videos and pictures")
     parser.add_argument("--output", required=True, metavar="DIR", type=Path, help="where to write")

@@ -82,9 +82,7 @@ def split_videos(
     return {name: part for name, part in parts.items() if part}
 
 
-def evaluate_demo(
-    model: DiffMAE, mae: MAE, parts: dict[str, list[Entry]], cfg: CfgNode
-) -> dict[str, Any]:
+def evaluate_demo(model: DiffMAE, mae: MAE, parts: dict[str, list[Entry]], cfg: CfgNode) -> dict[str, Any]:
     """Inpaints held-out clips with a random mask in 50 steps, and once with MAE.
 
     Returns:

@@ -19,7 +19,7 @@ from diffmae_video.data.views import read_views
 from diffmae_video.decoding.readers import IMAGE_ENDINGS
 from diffmae_video.errors import InputError
 from diffmae_video.evaluation.fill_comparison import TASKS
-from diffmae_video.evaluation.fills import mean_fill
+from diffmae_video.evaluation.fills import grey_fill, mean_fill
 from diffmae_video.evaluation.inpainting import gradient_ratio, psnr
 from diffmae_video.masks import Mask
 from diffmae_video.models import MAE, DiffMAE, Inpainting, MaskedAutoencoder
@@ -70,6 +70,7 @@ class Example(NamedTuple):
         task: one of ``VIDEO_TASKS``.
         name: of the source.
         truth: uint8 [T, H, W, 3]; T is 1 for a picture.
+        given: the same with what is hidden in grey.
         masked: bool [T, H, W].
         mean_psnr: of the mean of the visible pixels, on masked pixels, in dB.
         timesteps: of the samples' S steps, T first.
@@ -80,6 +81,7 @@ class Example(NamedTuple):
     task: str
     name: str
     truth: np.ndarray
+    given: np.ndarray
     masked: np.ndarray
     mean_psnr: float
     timesteps: list[int]
@@ -177,9 +179,7 @@ def _draw(task: str, source: Source, model: DiffMAE, seed: int) -> Mask:
     return Mask.from_bool(TASKS[task]((1, h, w), random_state(seed)).to_bool().expand(-1, t, -1, -1))
 
 
-def _inpaint(
-    model: DiffMAE, mae: MAE | None, source: Source, task: str, mask: Mask, seed: int
-) -> Example:
+def _inpaint(model: DiffMAE, mae: MAE | None, source: Source, task: str, mask: Mask, seed: int) -> Example:
     frames = 1 if source.is_picture else len(source.clip)
     clip = source.clip[None].to(mask.masked.device)
     truth = clip.movedim(-1, 1).float()[:, :, :frames] / 255  # [1, 3, T, H, W]
@@ -192,7 +192,7 @@ def _inpaint(
             pixels = denormalise(steps, by.mean, by.std).clamp(0, 1)
             found.append(
                 Fill(
-                    (pixels * 255).round().byte().movedim(1, -1).cpu().numpy(),
+                    _to_frames(pixels),
                     psnr(pixels, truth, masked).tolist(),
                     [gradient_ratio(x[None], truth, masked) for x in pixels],
                     seconds / result.steps.shape[1],
@@ -214,12 +214,19 @@ def _inpaint(
         task,
         source.name,
         source.clip[:frames].numpy(),
+        _to_frames(grey_fill(truth, masked)[0]),
         masked[0, 0].cpu().numpy(),
         float(psnr(mean_fill(truth, masked), truth, masked)),
         result.timesteps,
         samples,
         by_mae,
     )
+
+
+def _to_frames(clips: Tensor) -> np.ndarray:
+    """[..., 3, T, H, W] in [0, 1] -> uint8 [..., T, H, W, 3]."""
+    frames: np.ndarray = (clips * 255).round().byte().movedim(-4, -1).cpu().numpy()
+    return frames
 
 
 def _steps(model: DiffMAE) -> int:
@@ -233,9 +240,7 @@ def _seconds_since(started: float, device: torch.device) -> float:
 
 
 @torch.no_grad()
-def loss_by_timestep(
-    model: DiffMAE, mae: MAE | None, sources: Sequence[Source], seed: int = 0
-) -> LossCurve:
+def loss_by_timestep(model: DiffMAE, mae: MAE | None, sources: Sequence[Source], seed: int = 0) -> LossCurve:
     """DiffMAE's loss on sources at timesteps from 1 to T, with masks of the model's own kind.
 
     Still pictures stand in for clips only where there is no clip. MAE's is measured on the same masks if
@@ -261,6 +266,4 @@ def loss_by_timestep(
             losses[i, j] = (predicted - x0).square().mean()
         if mae is not None and is_comparable:
             of_mae[i] = mae(clip, mask).loss
-    return LossCurve(
-        timesteps, losses.mean(0).tolist(), float(of_mae.mean()) if is_comparable else None
-    )
+    return LossCurve(timesteps, losses.mean(0).tolist(), float(of_mae.mean()) if is_comparable else None)

@@ -27,18 +27,12 @@ FPS = 6  # slower than life: sixteen frames are half a second of a film
 PAGE_BYTES = 28e6  # of all sheets of a page; what an example may weigh is its share
 # WebP quality, and what sizes are divided by: the first that fits is taken, or the last. Our choice.
 LADDER = ((90, 1), (75, 1), (55, 1), (55, 2), (35, 2), (35, 4))
-GREY = 128  # of what is hidden
 SECTIONS = {
     "random75": ("Random mask", "Three quarters of the patches are hidden, drawn at random."),
     "center": ("Centre mask", "The central half of the height and of the width is hidden."),
     "random90": ("Video", "90 % of the patches of a clip are hidden, others at each time step."),
     "future": ("Prediction of the future", "The second half of the frames is hidden."),
 }
-
-
-def masked_input(truth: np.ndarray, masked: np.ndarray) -> np.ndarray:
-    """What the model is given: uint8 [T, H, W, 3], grey where bool [T, H, W] is True."""
-    return np.where(masked[..., None], np.uint8(GREY), truth)
 
 
 def write_gallery(
@@ -103,7 +97,7 @@ def _new_folder(path: Path) -> Iterator[Path]:
 def _write_example(media: Path, number: int, example: Example, most: float) -> dict[str, Any]:
     """Writes the sheets of an example, in ``most`` bytes if that can be, and says what the page needs."""
     count, height, width = example.truth.shape[:3]
-    clips = {"truth": example.truth, "masked": masked_input(example.truth, example.masked)}
+    clips = {"truth": example.truth, "masked": example.given}
     for n, sample in enumerate(example.samples):
         clips |= {f"sample{n}-{step}": frames for step, frames in enumerate(sample.frames)}
     if example.mae is not None:
@@ -134,7 +128,9 @@ def _write_example(media: Path, number: int, example: Example, most: float) -> d
         "steps": steps,
         "data": {
             "frames": count,
-            "start": int(example.masked.any((1, 2)).argmax()),  # a clip that stands still shows what was filled
+            "start": int(
+                example.masked.any((1, 2)).argmax()
+            ),  # a clip that stands still shows what was filled
             "columns": sheet_columns(count),
             "truth": link("truth"),
             "masked": link("masked"),
@@ -153,7 +149,9 @@ def _write_example(media: Path, number: int, example: Example, most: float) -> d
 
 def _caption(fill: Fill, step: int) -> str:
     steps = f"{len(fill.psnr)} steps" if len(fill.psnr) > 1 else "1 pass"
-    return f"PSNR {fill.psnr[step]:.1f} dB · detail {fill.gradient[step]:.2f} · {fill.seconds:.2f} s for {steps}"
+    return (
+        f"PSNR {fill.psnr[step]:.1f} dB · detail {fill.gradient[step]:.2f} · {fill.seconds:.2f} s for {steps}"
+    )
 
 
 def sheet_columns(frames: int) -> int:
@@ -166,9 +164,7 @@ def encode_sheet(frames: np.ndarray, quality: int, shrink: int = 1) -> bytes:
     count, height, width = frames.shape[:3]
     if shrink > 1:
         size = (max(1, width // shrink), max(1, height // shrink))
-        frames = np.stack(
-            [np.asarray(Image.fromarray(f).resize(size, Image.Resampling.BOX)) for f in frames]
-        )
+        frames = np.stack([np.asarray(Image.fromarray(f).resize(size, Image.Resampling.BOX)) for f in frames])
         width, height = size
     columns = sheet_columns(count)
     lines = math.ceil(count / columns)
