@@ -139,8 +139,8 @@ def check_pair(model: DiffMAE, mae: MAE) -> None:
     if sizes[0] != sizes[1]:
         (ours, patch), (theirs, other) = sizes
         raise InputError(
-            f"the MAE takes clips of {list(theirs)} in patches of {list(other)}, and the DiffMAE {list(ours)} "
-            f"in {list(patch)}; give models of the same clips and patches"
+            f"the MAE takes clips of {list(theirs)} in patches of {list(other)}, and the DiffMAE "
+            f"{list(ours)} in {list(patch)}; give models of the same clips and patches"
         )
 
 

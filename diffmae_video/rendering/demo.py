@@ -67,8 +67,8 @@ def results_table(metrics: dict[str, Any]) -> str:
             "  ".join([label.ljust(first), *(v.rjust(w) for v, w in zip(values, widths, strict=True))])
         )
     lines.append(
-        f"{metrics['clips_seen']} clips in {metrics['train_seconds']:.0f} s, MAE's {metrics['mae_clips_seen']} "
-        f"in {metrics['mae_train_seconds']:.0f} s; peak memory {metrics['peak_rss_mb']} MB"
+        f"{metrics['clips_seen']} clips in {metrics['train_seconds']:.0f} s, MAE's "
+        f"{metrics['mae_clips_seen']} in {metrics['mae_train_seconds']:.0f} s; peak memory {metrics['peak_rss_mb']} MB"
     )
     return "\n".join(lines)
 
