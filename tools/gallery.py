@@ -4,9 +4,9 @@
     python tools/gallery.py --checkpoint runs/vit_b --mae runs/mae_b --input clips/*.mp4 --output gallery
     python tools/gallery.py --checkpoint runs/image_b --input *.jpg --output gallery
 
-Of each video the clip from its middle is masked in four ways (random patches, the centre, 90 % of the patches,
-the second half of the frames), and each picture in the first two. DIR/index.html opens from disk and from any
-web server; it needs nothing beside it but DIR/media.
+Of each video the clip from its middle is masked in four ways (random patches, the centre, 90 % of the
+patches, the second half of the frames), and each picture in the first two. DIR/index.html opens from disk and
+from any web server; it needs nothing beside it but DIR/media.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def main() -> None:
         "--mae",
         metavar="FOLDER",
         type=Path,
-        help="of an MAE of the same clips and patches, to stand beside it",
+        help="of an MAE of the same clips and patches",
     )
     parser.add_argument("--input", required=True, nargs="+", metavar="FILE", help="videos and pictures")
     parser.add_argument("--output", required=True, metavar="DIR", type=Path, help="where to write")

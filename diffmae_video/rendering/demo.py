@@ -66,10 +66,10 @@ def results_table(metrics: dict[str, Any]) -> str:
         lines.append(
             "  ".join([label.ljust(first), *(v.rjust(w) for v, w in zip(values, widths, strict=True))])
         )
-    lines.append(
-        f"{metrics['clips_seen']} clips in {metrics['train_seconds']:.0f} s, MAE's "
-        f"{metrics['mae_clips_seen']} in {metrics['mae_train_seconds']:.0f} s; peak memory {metrics['peak_rss_mb']} MB"
-    )
+    for name, prefix in (("DiffMAE", ""), ("MAE", "mae_")):
+        clips, seconds = metrics[f"{prefix}clips_seen"], metrics[f"{prefix}train_seconds"]
+        lines.append(f"{name}: trained on {clips} clips in {seconds:.0f} s")
+    lines.append(f"peak memory {metrics['peak_rss_mb']} MB")
     return "\n".join(lines)
 
 

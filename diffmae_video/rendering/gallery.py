@@ -1,7 +1,7 @@
 """The gallery: a folder with a page that shows inpainted examples, from disk or from any web server.
 
 A clip is a sheet: its frames side by side and below each other in one WebP file, which the page's script
-draws frame by frame. There is a sheet for each step of each sample, so that the page shows any of them at once.
+draws frame by frame. There is a sheet for each step of each sample, and the page shows any of them at once.
 """
 
 from __future__ import annotations
