@@ -128,9 +128,8 @@ def _write_example(media: Path, number: int, example: Example, most: float) -> d
         "steps": steps,
         "data": {
             "frames": count,
-            "start": int(
-                example.masked.any((1, 2)).argmax()
-            ),  # a clip that stands still shows what was filled
+            # A clip that stands still shows what was filled in
+            "start": int(example.masked.any((1, 2)).argmax()),
             "columns": sheet_columns(count),
             "truth": link("truth"),
             "masked": link("masked"),
