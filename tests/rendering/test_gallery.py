@@ -45,47 +45,41 @@ def example(task="random75", name="film.mp4", frames=16, side=64, steps=10, samp
 
 
 def data_of(page):
-    text = re.search(r'<script type="application/json" id="examples">(.*?)</script>', page.read_text()).group(
-        1
-    )
-    return json.loads(text)
+    found = re.search(r'<script type="application/json" id="examples">(.*?)</script>', page.read_text())
+    return json.loads(found.group(1))
 
 
-def frames_of(sheet, columns, count, height):
-    picture = np.asarray(Image.open(sheet).convert("RGB"))
-    width = picture.shape[1] // columns
-    return np.stack(
-        [picture[i // columns * height :, i % columns * width :][:height, :width] for i in range(count)]
-    )
+def frames_of(sheet, columns, count, size):
+    """The frames of a sheet, at a size."""
+    picture = Image.open(sheet).convert("RGB")
+    lines = -(-count // columns)
+    picture = np.asarray(picture.resize((columns * size, lines * size), Image.Resampling.BOX))
+    parts = picture.reshape(lines, size, columns, size, 3).swapaxes(1, 2)
+    return parts.reshape(-1, size, size, 3)[:count].astype(int)
 
 
 @pytest.mark.parametrize("frames", [1, 3, 16])
-def test_a_sheet_holds_the_frames_in_order(frames):
+@pytest.mark.parametrize(("quality", "scale", "most"), [(100, 1, 0), (90, 2, 4), (75, 0.5, 30)])
+def test_a_sheet_holds_the_frames_in_order(frames, quality, scale, most):
     clip = film(frames, 48)
-    sheet = io.BytesIO(encode_sheet(clip, quality=90))
-    back = frames_of(sheet, sheet_columns(frames), frames, 48)
-    assert np.abs(back.astype(int) - clip).mean() < 5
+    sheet = io.BytesIO(encode_sheet(clip, quality, scale))
+    assert Image.open(sheet).width == sheet_columns(frames) * 48 * scale
+    assert np.abs(frames_of(sheet, sheet_columns(frames), frames, 48) - clip).mean() <= most
 
 
 def test_every_step_of_every_sample_has_a_sheet_and_its_place_says_which_t(tmp_path):
-    shown = example()
+    shown = example(side=32, frames=4)
     page = write_gallery(tmp_path, [shown], 1, CURVE)
     (data,) = data_of(page)
     assert data["places"][2] == "t = 820, step 3 of 10"
-    assert len(data["samples"]) == 3
+    sheets = {data["truth"]: shown.truth, data["masked"]: shown.given, data["mae"]: shown.mae.frames[0]}
     for sample, fill in zip(data["samples"], shown.samples, strict=True):
         assert sample["captions"][2].startswith("PSNR 12.0 dB · detail 0.20")
-        for link, frames in zip(sample["sheets"], fill.frames, strict=True):
-            back = frames_of(tmp_path / link, data["columns"], 16, 64)
-            assert np.abs(back.astype(int) - frames).mean() < 5
-    for name, frames in (("truth", shown.truth), ("masked", shown.given), ("mae", shown.mae.frames[0])):
-        back = frames_of(tmp_path / data[name], data["columns"], 16, 64)
-        assert np.abs(back.astype(int) - frames).mean() < 5
-    links = {
-        *(data[n] for n in ("truth", "masked", "mae")),
-        *(x for s in data["samples"] for x in s["sheets"]),
-    }
-    assert {f"media/{p.name}" for p in (tmp_path / "media").iterdir()} == links
+        sheets |= dict(zip(sample["sheets"], fill.frames, strict=True))
+    assert {f"media/{p.name}" for p in (tmp_path / "media").iterdir()} == set(sheets)
+    assert len(sheets) == 33
+    for link, frames in sheets.items():  # so few are lossless
+        assert np.array_equal(frames_of(tmp_path / link, data["columns"], 4, 32), frames)
 
 
 def test_names_are_escaped_and_stay_out_of_links(tmp_path):
@@ -105,15 +99,13 @@ def test_a_page_loads_nothing_from_elsewhere(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("side", [64, 224])
-def test_forty_examples_weigh_less_than_30_mb(tmp_path, side):
-    made = {task: example(task, side=side) for task in VIDEO_TASKS}
+def test_forty_examples_weigh_less_than_30_mb(tmp_path):
+    made = {task: example(task) for task in VIDEO_TASKS}
     examples = (made[task] for task in VIDEO_TASKS for _ in range(10))
     write_gallery(tmp_path, examples, 40, CURVE)
     weight = sum(p.stat().st_size for p in tmp_path.rglob("*") if p.is_file())
-    print(f"40 examples of 16 x {side} x {side}: {weight / 1e6:.1f} MB")
     assert len(list((tmp_path / "media").iterdir())) == 40 * 33
-    assert weight < 30e6
+    assert 5e6 < weight < 30e6
 
 
 def test_a_gallery_in_place_of_another_leaves_none_of_its_files(tmp_path):
@@ -123,7 +115,7 @@ def test_a_gallery_in_place_of_another_leaves_none_of_its_files(tmp_path):
     assert {p.name for p in tmp_path.iterdir()} == {"index.html", "media", "mine.txt"}
     assert {p.name[:3] for p in (tmp_path / "media").iterdir()} == {"00-"}
     assert (tmp_path / "media").stat().st_mode & 0o055 == 0o055
-    assert ">MAE<" not in page.read_text()
+    assert "<b>MAE</b>" not in page.read_text()
 
 
 def test_a_failure_leaves_the_gallery_that_was_there(tmp_path):
