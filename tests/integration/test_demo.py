@@ -68,7 +68,7 @@ def test_the_files_are_there_and_whole(run):
 
 @pytest.mark.slow
 def test_the_page_is_the_gallery_with_mae_beside(run):
-    done, output = run
+    _, output = run
     with chromium() as browser, opened(browser, (output / "index.html").as_uri()) as page:
         example = page.locator("[data-example='0']")
         assert example.locator("figcaption b").all_text_contents() == [
