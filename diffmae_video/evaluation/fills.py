@@ -9,6 +9,16 @@ from diffmae_video.masks import Mask
 from diffmae_video.tokens import Triple, patchify, unpatchify
 
 
+def grey_fill(clip: Tensor, masked: Tensor) -> Tensor:
+    """Every masked pixel becomes grey: how a masked clip is shown.
+
+    Args:
+        clip: [B, 3, T, H, W], pixels in [0, 1].
+        masked: bool [B, 1, T, H, W].
+    """
+    return torch.where(masked, 0.5, clip)
+
+
 def mean_fill(clip: Tensor, masked: Tensor) -> Tensor:
     """Every masked pixel becomes the mean of the clip's visible pixels, per channel.
 

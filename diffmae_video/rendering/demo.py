@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from diffmae_video.data import denormalise
 from diffmae_video.errors import require
-from diffmae_video.evaluation.demo import Example
+from diffmae_video.evaluation.examples import Example, LossCurve
 from diffmae_video.files import atomic_path, write_text
+from diffmae_video.rendering.gallery import FPS, write_gallery
 from diffmae_video.rendering.video import panels, write_video
-from diffmae_video.tokens import patchify, unpatchify
 
 PANEL_HEIGHT = 128
-FPS = 6.0  # slower than life: a clip is a third of a second
 ROWS = (
     ("mean of the visible pixels (PSNR)", "mean_fill_psnr"),
     ("nearest visible patch (PSNR)", "nearest_fill_psnr"),
@@ -26,38 +26,28 @@ ROWS = (
     ("standard deviation", "sample_std_ratio"),
     ("frame-to-frame difference", "sample_motion_ratio"),
     ("gradient energy", "sample_gradient_ratio"),
+    ("MAE (PSNR)", "mae_psnr"),
+    ("gradient energy of MAE", "mae_gradient_ratio"),
 )
 
 
-def masked_input(example: Example, index: int) -> Tensor:
-    """A clip whose masked patches show the noise that sampling starts from: [3, T, H, W] in [0, 1]."""
-    model, mask = example.model, example.mask
-    clip = example.clips[index : index + 1].movedim(-1, 1).float() / 255
-    patches = patchify(clip, model.patch)
-    noise = torch.randn(patches.shape, generator=torch.Generator().manual_seed(index))
-    pixels = denormalise(unpatchify(noise, mask.grid, model.patch), model.mean, model.std)
-    return torch.where(mask.to_pixels(model.patch)[index : index + 1], pixels, clip)[0]
+def example_panels(example: Example) -> tuple[list[Tensor], list[str]]:
+    """Truth | masked input | x0 predictions at several t | sample | MAE, with titles.
 
-
-def example_panels(example: Example, index: int) -> tuple[list[Tensor], list[str]]:
-    """Truth | masked input | x0 predictions of the longest run at several t | samples, with titles."""
-    model = example.model
-
-    def pixels(clip: Tensor) -> Tensor:
-        return denormalise(clip, model.mean, model.std).clamp(0, 1)
-
-    *fewer, most = sorted(example.results)
-    longest = example.results[most]
-    assert longest.steps is not None
-    clips = [example.clips[index].movedim(-1, 0).float() / 255, masked_input(example, index)]
-    titles = ["truth", "masked + noise"]
-    for place in (0, len(longest.timesteps) // 3, 2 * len(longest.timesteps) // 3):
-        clips.append(pixels(longest.steps[place, index]))
-        titles.append(f"x0 at t = {longest.timesteps[place]}")
-    for steps in [n for n in fewer if n > 1] + [most]:  # a sample of one step is the x0 at t = T
-        clips.append(pixels(example.results[steps].clip[index]))
-        titles.append(f"sample, {steps} steps")
-    return clips, titles
+    Masked patches show the noise that sampling starts from, at the spread of pixels.
+    """
+    noise = np.random.default_rng(0).normal(128, 64, example.truth.shape).clip(0, 255).astype(np.uint8)
+    predictions = example.samples[0].frames
+    shown = [0, len(predictions) // 3, 2 * len(predictions) // 3]
+    clips = {
+        "truth": example.truth,
+        "masked + noise": np.where(example.masked[..., None], noise, example.truth),
+        **{f"x0 at t = {example.timesteps[i]}": predictions[i] for i in shown},
+        f"sample, {len(predictions)} steps": predictions[-1],
+    }
+    if example.mae is not None:
+        clips["MAE"] = example.mae.frames[0]
+    return [torch.from_numpy(x).movedim(-1, 0).float() / 255 for x in clips.values()], list(clips)
 
 
 def format_rows(metrics: dict[str, Any]) -> tuple[list[str], list[tuple[str, list[str]]]]:
@@ -76,12 +66,14 @@ def results_table(metrics: dict[str, Any]) -> str:
         lines.append(
             "  ".join([label.ljust(first), *(v.rjust(w) for v, w in zip(values, widths, strict=True))])
         )
-    seconds, memory = metrics["train_seconds"], metrics["peak_rss_mb"]
-    lines.append(f"{metrics['clips_seen']} clips in {seconds:.0f} s, peak memory {memory} MB")
+    for name, prefix in (("DiffMAE", ""), ("MAE", "mae_")):
+        clips, seconds = metrics[f"{prefix}clips_seen"], metrics[f"{prefix}train_seconds"]
+        lines.append(f"{name}: trained on {clips} clips in {seconds:.0f} s")
+    lines.append(f"peak memory {metrics['peak_rss_mb']} MB")
     return "\n".join(lines)
 
 
-def loss_curve(path: Path, steps: list[dict[str, Any]]) -> None:
+def draw_losses(path: Path, steps: list[dict[str, Any]]) -> None:
     """Plots the loss of each step and its running mean."""
     require("matplotlib", "demo")
     from matplotlib.figure import Figure
@@ -101,33 +93,35 @@ def loss_curve(path: Path, steps: list[dict[str, Any]]) -> None:
 
 
 def render_demo(
-    output: Path, metrics: dict[str, Any], steps: list[dict[str, Any]], examples: list[Example]
+    output: Path,
+    metrics: dict[str, Any],
+    steps: list[dict[str, Any]],
+    examples: Iterable[Example],
+    count: int,
+    curve: LossCurve,
 ) -> Path:
-    """Writes metrics.json, loss.png, each example as mp4 and GIF, and index.html; returns the page."""
-    jinja2 = require("jinja2", "demo")
+    """Writes metrics.json, loss.png, each example as mp4 and GIF, and the gallery; returns its page."""
     write_text(output / "metrics.json", json.dumps(metrics, indent=2) + "\n")
-    loss_curve(output / "loss.png", steps)
-    sections = []
-    for number, example in enumerate(examples):
-        figures = []
-        for index in range(len(example.names)):
-            name = f"example-{number}-{index}"  # the user's file names stay out of links
-            frames = panels(*example_panels(example, index), height=PANEL_HEIGHT)
-            for ending in ("mp4", "gif"):
-                write_video(output / f"{name}.{ending}", frames, FPS)
-            figures.append({"mp4": f"{name}.mp4", "gif": f"{name}.gif", "caption": example.names[index]})
-        sections.append({"title": f"{example.part}: {example.mask_kind}", "figures": figures})
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("diffmae_video", "rendering"), autoescape=True
-    )
+    draw_losses(output / "loss.png", steps)
     columns, rows = format_rows(metrics)
-    page = environment.get_template("demo.html").render(
+    return write_gallery(
+        output,
+        _with_films(output, examples),
+        count,
+        curve,
+        template="demo.html",
         metrics=metrics,
         columns=columns,
         rows=rows,
-        sections=sections,
         first_loss=f"{steps[0]['loss']:.2f}",
         last_loss=f"{steps[-1]['loss']:.2f}",
     )
-    write_text(output / "index.html", page)
-    return output / "index.html"
+
+
+def _with_films(output: Path, examples: Iterable[Example]) -> Iterator[Example]:
+    """The examples, each written as mp4 and GIF on its way."""
+    for number, example in enumerate(examples):
+        frames = panels(*example_panels(example), height=PANEL_HEIGHT)
+        for ending in ("mp4", "gif"):
+            write_video(output / f"example-{number}.{ending}", frames, FPS)
+        yield example

@@ -19,6 +19,7 @@ from diffmae_video.build import mask_arguments, view_dataset
 from diffmae_video.data import Entry, VideoError, denormalise, normalise, read_list
 from diffmae_video.data.random_clips import random_state
 from diffmae_video.errors import InputError
+from diffmae_video.evaluation.fills import grey_fill
 from diffmae_video.evaluation.probe import NEIGHBOURS, knn_probe
 from diffmae_video.masks import Mask
 from diffmae_video.models import MaskedAutoencoder
@@ -146,7 +147,7 @@ class Validation:
                     f"sample, {steps} steps": model.inpaint(clip, mask, steps=steps).clip,
                 }
         truth = denormalise(clip, model.mean, model.std)
-        hidden = torch.where(mask.to_pixels(model.patch), 0.5, truth)
+        hidden = grey_fill(truth, mask.to_pixels(model.patch))
         pictures = [truth, hidden, *(denormalise(x, model.mean, model.std) for x in columns.values())]
         titles = ["truth", "masked", *columns]
         middle = clip.shape[2] // 2

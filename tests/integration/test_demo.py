@@ -12,6 +12,8 @@ from PIL import Image
 from diffmae_video import Mask, load_model
 from diffmae_video.data import Entry, open_video, read_list, uniform_clips
 from diffmae_video.evaluation.inpainting import evaluate_inpainting
+from diffmae_video.models import MAE
+from tests.browser import chromium, opened
 from tests.conftest import ROOT
 
 SMALL = ["DATA.SIZE", "32", "DATA.NUM_FRAMES", "8", "TRAIN.MAX_STEPS", "40", "TRAIN.WARMUP_STEPS", "5"]
@@ -37,15 +39,17 @@ def test_the_files_are_there_and_whole(run):
     assert f"open {output / 'index.html'}" in done.stdout
     metrics = json.loads((output / "metrics.json").read_text())
     wanted = ["mean_fill", "nearest_fill", "first_prediction", "sample"]
-    for name in [f"{w}_psnr" for w in wanted] + [
+    for name in [f"{w}_psnr" for w in [*wanted, "mae"]] + [
         "sample_std_ratio",
         "sample_motion_ratio",
         "sample_gradient_ratio",
+        "mae_gradient_ratio",
     ]:
         assert np.isfinite(metrics[name])
         assert set(metrics["parts"]) == {"same videos, later", "unseen video"}
     assert metrics["train_seconds"] > 0
-    assert metrics["clips_seen"] == 40 * 4
+    assert metrics["clips_seen"] == metrics["mae_clips_seen"] == 40 * 4
+    assert metrics["mae_train_seconds"] > 0
     assert 0 < metrics["peak_rss_mb"] < 4096
     Image.open(output / "loss.png").verify()
     page = (output / "index.html").read_text()
@@ -57,8 +61,26 @@ def test_the_files_are_there_and_whole(run):
         assert frames[:, 30:].std() > 20  # not blank
         with Image.open(clip.with_suffix(".gif")) as gif:
             assert gif.n_frames > 1
-    assert len(list(output.glob("example-*.mp4"))) == 8
-    assert "http" not in page.replace("https://", "http://").replace("http://www.w3.org", "")
+    assert len(list(output.glob("example-*.mp4"))) == 3 * 4  # stretches, sections
+    assert len(list((output / "media").iterdir())) == 12 * (2 + 3 * 10 + 1)
+    assert "http" not in page
+
+
+@pytest.mark.slow
+def test_the_page_is_the_gallery_with_mae_beside(run):
+    _, output = run
+    with chromium() as browser, opened(browser, (output / "index.html").as_uri()) as page:
+        example = page.locator("[data-example='0']")
+        assert example.locator("figcaption b").all_text_contents() == [
+            *("Truth", "Masked input", "DiffMAE", "MAE")
+        ]
+        assert page.locator("section > h2").all_text_contents()[:4] == [
+            *("Random mask", "Centre mask", "Video", "Prediction of the future")
+        ]
+        figures = page.locator("td").all_text_contents()
+        metrics = json.loads((output / "metrics.json").read_text())
+        assert f"{metrics['mae_psnr']:.2f}" in figures
+    assert isinstance(load_model(output / "mae"), MAE)
 
 
 @pytest.mark.slow
@@ -90,7 +112,7 @@ def test_the_figures_can_be_made_again_from_the_checkpoint(run, real_clips):
     model = load_model(output / "checkpoint")
     clips = uniform_clips(Entry(str(real_clips["carphone_pristine"])), 8, 8, 1, (32, 32))
     mask = Mask.random(8, model.encoder.grid, 0.75, torch.Generator().manual_seed(9))
-    metrics, _ = evaluate_inpainting(model, clips, mask)
+    metrics, _ = evaluate_inpainting(model, clips, mask, (50,))
     reported = json.loads((output / "metrics.json").read_text())["parts"]["unseen video"]
     for name in ("mean_fill_psnr", "first_prediction_psnr", "sample_psnr"):
         assert abs(metrics[name] - reported[name]) < 1.0, name
