@@ -18,7 +18,6 @@ from torch import Tensor
 from diffmae_video.data.random_clips import random_state
 from diffmae_video.decoding import VideoReader
 from diffmae_video.errors import InputError
-from diffmae_video.inpainting.canvas import Canvas
 from diffmae_video.inpainting.holes import Hole
 from diffmae_video.inpainting.joint import JointFill
 from diffmae_video.inpainting.windows import Place, make_batches, starts, time_step
@@ -213,7 +212,7 @@ class FilmFill:
                 return torch.where(area, (x * self.std + self.mean).clamp(0, 1).cpu(), known)
 
             def keep(x0: Tensor) -> None:
-                kept.append((to_pixels(x0) * 255).round().byte())  # noqa: B023 - called in this round
+                kept.append((to_pixels(x0) * 255).round().byte())
 
             key = (self.sampling.seed, number + 1)
             noise = torch.stack(
