@@ -1,11 +1,11 @@
 """Fills the hole of a whole video or picture, of any length, size and rate.
 
-    python tools/inpaint.py --checkpoint runs/vit_b --input film.mp4 --output filled.mp4 --mask 40,30,64,48
-    python tools/inpaint.py --checkpoint runs/vit_b --input film.mp4 --output filled.mp4 --mask 40,30,64,48,2,5.5
-    python tools/inpaint.py --checkpoint runs/vit_b --input film.mp4 --output filled.webm --mask mask.png --tiles
-    python tools/inpaint.py --checkpoint runs/vit_b --input film.mp4 --output filled.gif --mask masks.mp4
-    python tools/inpaint.py --checkpoint runs/vit_b --input photo.jpg --output filled.png --samples 4
-    python tools/inpaint.py --checkpoint runs/vit_b --input film.mp4 --output filled.png --mask random \\
+    python tools/inpaint.py --checkpoint runs/vit_b --input film.mp4 --output out.mp4 --mask 40,30,64,48
+    python tools/inpaint.py --checkpoint runs/vit_b --input film.mp4 --output out.mp4 --mask 40,30,64,48,2,5.5
+    python tools/inpaint.py --checkpoint runs/vit_b --input film.mp4 --output out.webm --mask hole.png --tiles
+    python tools/inpaint.py --checkpoint runs/vit_b --input film.mp4 --output out.gif --mask masks.mp4
+    python tools/inpaint.py --checkpoint runs/vit_b --input photo.jpg --output out.png --samples 4
+    python tools/inpaint.py --checkpoint runs/vit_b --input film.mp4 --output out.png --mask random \\
         --mask-ratio 0.9 --sampler dpm++ --steps 10 --save-steps
 
 --mask is one of

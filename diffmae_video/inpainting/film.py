@@ -63,14 +63,14 @@ class FilledFrame(NamedTuple):
     """A frame and what was put into its hole.
 
     Attributes:
-        index: of the frame in the film.
+        number: of the frame in the film, from 0.
         truth: of the input, uint8 [H, W, 3].
         hole: bool [H, W].
         samples: uint8 [H, W, 3] each; outside of the hole they are the truth.
         steps: the first sample's x0 predictions, to be taken one after another, like ``samples``.
     """
 
-    index: int
+    number: int
     truth: np.ndarray
     hole: np.ndarray
     samples: list[np.ndarray]
@@ -178,9 +178,10 @@ class FilmFill:
             finished = [fill[:, following - first : done - first] for fill in fills]
 
     def _read(self, start: int, stop: int) -> list[Held]:
-        frames = self.video.frames(range(start, stop))
-        holes = self.hole.pixels(start, stop) if stop > start else []
-        patches = self.hole.patches(holes, start) if stop > start else []
+        if start >= stop:
+            return []
+        frames, holes = self.video.frames(range(start, stop)), self.hole.pixels(start, stop)
+        patches = self.hole.patches(holes, start)
         return [
             Held(frame, hole, self.canvas.shrink(frame, hole), hidden)
             for frame, hole, hidden in zip(frames, holes, patches, strict=True)

@@ -67,7 +67,7 @@ class Report:
             cut = (*(slice(None),) * 3, *box)
             if pixels:
                 change = flicker(pair[cut], both[cut]).numpy().astype(np.float64)
-                self.change.append((frame.index, pixels, change))
+                self.change.append((frame.number, pixels, change))
         self.before = (clips, region)
 
     def result(self) -> dict[str, Any]:

@@ -98,7 +98,7 @@ def inpaint_file(
         "fps": fps,
         "size": size,
         "mask": kind,
-        **({"mask_ratio": ratio} if hole.is_drawn else {}),
+        **({"mask_ratio": ratio} if hole.is_drawn and kind != "center" else {}),
         "model": type(model).__name__,
         "tiles": tiles,
         "seed": sampling.seed,

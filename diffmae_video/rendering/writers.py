@@ -83,7 +83,7 @@ def open_film(
             yield write
             if not count:
                 raise InputError(f"{path}: a PNG holds one frame and there is none")
-    elif ending == ".png":
+    elif ending == ".png" and times is not None:
         with _atomic_folder(path.with_suffix("")) as folder:
             numbers = iter(range(len(times)))
             yield lambda frame: Image.fromarray(frame).save(
