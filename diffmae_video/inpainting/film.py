@@ -1,9 +1,9 @@
 """A whole film filled in, stretch by stretch, so that memory does not grow with its length.
 
 Every frame of the film is a frame of the model's clips, whatever the rates of the two (our choice: what is
-left out would have to be made up). Clips start less than half a clip after each other; a few of them make a
-stretch, which is sampled jointly. A stretch's last frames are sampled with it and dropped: the next one
-starts with clips that see the last finished frames, and fills them anew.
+left out would have to be made up). Clips start at most half a clip after each other; a few of them make a
+stretch, which is sampled jointly. What its last clips share with the next stretch is left to that one, with
+their predictions for it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from diffmae_video.data.random_clips import random_state
 from diffmae_video.decoding import VideoReader
 from diffmae_video.errors import InputError
 from diffmae_video.inpainting.holes import Hole
-from diffmae_video.inpainting.joint import JointFill
+from diffmae_video.inpainting.joint import Carried, JointFill
 from diffmae_video.inpainting.windows import Place, make_batches, starts, time_step
 from diffmae_video.models import MaskedAutoencoder
 
@@ -51,12 +51,16 @@ class Stretch(NamedTuple):
     Attributes:
         clips: their first frames.
         end: of the last clip.
-        cut: the frames from here on are the next stretch's to fill.
+        cut: where the next stretch starts.
     """
 
     clips: list[int]
     end: int
     cut: int
+
+    @property
+    def start(self) -> int:
+        return self.clips[0]
 
 
 class FilledFrame(NamedTuple):
@@ -98,13 +102,8 @@ def plan(num_frames: int, clip: int, patch: int, aligned: bool, most: int = STRE
     total = max(clip, -(-num_frames // patch) * patch)
     clips = starts(total, clip, time_step(clip, patch, aligned))
     groups = [clips[i : i + most] for i in range(0, len(clips), most)]
-    stretches = []
-    for group, following in zip(groups, [*groups[1:], None], strict=True):
-        end = group[-1] + clip
-        # In the middle of what the two share, and a whole number of patches into the next one's first clip
-        cut = total if following is None else following[0] + (end - following[0]) // 2 // patch * patch
-        stretches.append(Stretch(group, end, cut))
-    return stretches
+    cuts = [*(group[0] for group in groups[1:]), total]
+    return [Stretch(group, group[-1] + clip, cut) for group, cut in zip(groups, cuts, strict=True)]
 
 
 class FilmFill:
@@ -132,11 +131,11 @@ class FilmFill:
             for row in starts(self.canvas.grid[0], self.grid[1], max(1, self.grid[1] // 2))
             for column in starts(self.canvas.grid[1], self.grid[2], max(1, self.grid[2] // 2))
         ]
-        step = time_step(self.clip, self.patch[0], hole.is_drawn)
+        step = time_step(self.clip, self.patch[0], hole.is_aligned)
         (height, width), (high, wide) = self.canvas.film, self.canvas.size
         frame_bytes = 4 * height * width + 100 * high * wide  # uint8 and bool; about eight floats [3, h, w]
         fit = min(STRETCH_BYTES // (frame_bytes * step), CLIPS // len(self.tiles), STRETCH)
-        self.stretches = plan(video.num_frames, self.clip, self.patch[0], hole.is_drawn, max(1, fit))
+        self.stretches = plan(video.num_frames, self.clip, self.patch[0], hole.is_aligned, max(1, fit))
         schedule = getattr(model, "schedule", None)
         self.timesteps: list[int] = schedule.sampling_timesteps(sampling.steps) if schedule else [0]
         mean, std = (torch.tensor(x).view(3, 1, 1, 1) for x in (model.mean, model.std))
@@ -155,27 +154,20 @@ class FilmFill:
             InputError: a stretch of the film has no visible patch that it could be filled by.
         """
         held: list[Held] = []
-        first = done = 0  # of the frames that are held; those up to ``done`` are finished
-        finished: list[Tensor] = []  # of each sample, [3, done - first, h, w] in [0, 1]
+        first = 0  # of the frames that are held
+        before: list[Carried | None] = [None] * self.sampling.samples
         for stretch in self.stretches:
-            keep = stretch.clips[0] - first
-            held, first = held[keep:], stretch.clips[0]
+            held, first = held[stretch.start - first :], stretch.start
             held += self._read(first + len(held), min(stretch.end, self.video.num_frames))
-            padded = [*held, *[held[-1]] * (stretch.end - first - len(held))]
-            hidden = torch.stack([frame.hidden for frame in padded])
-            hidden[: done - first] = False
-            fills, steps = self._fill(stretch, padded, hidden, finished, done - first)
-            for i in range(done - first, min(stretch.cut, self.video.num_frames) - first):
+            fills, steps, before = self._fill(stretch, held, before)
+            for i, frame in enumerate(held[: stretch.cut - first]):
                 yield FilledFrame(
                     first + i,
-                    held[i].frame,
-                    held[i].hole,
-                    [self._composite(held[i], fill[:, i]) for fill in fills],
-                    (self._composite(held[i], step[:, i].float() / 255) for step in steps),
+                    frame.frame,
+                    frame.hole,
+                    [self._composite(frame, fill[:, i]) for fill in fills],
+                    (self._composite(frame, step[:, i].float() / 255) for step in steps),
                 )
-            done = stretch.cut
-            following = next((s.clips[0] for s in self.stretches if s.clips[0] > stretch.clips[-1]), done)
-            finished = [fill[:, following - first : done - first] for fill in fills]
 
     def _read(self, start: int, stop: int) -> list[Held]:
         if start >= stop:
@@ -188,56 +180,61 @@ class FilmFill:
         ]
 
     def _fill(
-        self, stretch: Stretch, held: Sequence[Held], hidden: Tensor, finished: Sequence[Tensor], done: int
-    ) -> tuple[list[Tensor], list[Tensor]]:
-        """Each sample's stretch [3, n, h, w] in [0, 1], and the steps of the first one, as uint8."""
+        self, stretch: Stretch, held: Sequence[Held], before: Sequence[Carried | None]
+    ) -> tuple[list[Tensor], list[Tensor], list[Carried | None]]:
+        """Each sample's stretch [3, n, h, w] in [0, 1], the steps of the first one, as uint8, and what each
+        hands on.
+        """
+        held = [*held, *[held[-1]] * (stretch.end - stretch.start - len(held))]
         truth = torch.stack([frame.small for frame in held], dim=1)  # [3, n, h, w]
-        places = [
-            Place(f - stretch.clips[0], row, column) for f in stretch.clips for row, column in self.tiles
-        ]
+        hidden = torch.stack([frame.hidden for frame in held])
+        samples, levels = self.sampling.samples, (truth * 255).round().byte()
+        if not hidden.any():
+            return [truth] * samples, [levels] * len(self.timesteps), [None] * samples
+        places = [Place(f - stretch.start, row, column) for f in stretch.clips for row, column in self.tiles]
         batches = make_batches(hidden, places, self.grid, self.patch[0], BATCH)
         p, q = self.canvas.patch
         area = hidden.repeat_interleave(p, 1).repeat_interleave(q, 2)
-        fills, kept = [], []
-        for number in range(self.sampling.samples):
-            known = truth.clone()
-            if done:
-                known[:, :done] = finished[number]
-            if not hidden.any():
-                fills.append(known)
-                continue
-            joint = JointFill(self.model, (known.to(self.device) - self.mean) / self.std, batches)
+        canvas = (truth.to(self.device) - self.mean) / self.std
+        fills: list[Tensor] = []
+        steps: list[Tensor] = []
+        after: list[Carried | None] = []
+
+        def to_pixels(x: Tensor) -> Tensor:
+            return torch.where(area, (x * self.std + self.mean).clamp(0, 1).cpu(), truth)
+
+        for number in range(samples):
+            joint = JointFill(self.model, canvas, batches, before[number], stretch.cut - stretch.start)
             self._check(stretch, area & (joint.weight.cpu() == 0))
-
-            def to_pixels(x: Tensor, known: Tensor = known) -> Tensor:
-                return torch.where(area, (x * self.std + self.mean).clamp(0, 1).cpu(), known)
-
-            def keep(x0: Tensor) -> None:
-                kept.append((to_pixels(x0) * 255).round().byte())
-
-            key = (self.sampling.seed, number + 1)
-            noise = torch.stack(
-                [
-                    torch.randn(3, *self.canvas.size, generator=random_state(*key, frame, 1))
-                    for frame in range(stretch.clips[0], stretch.end)
-                ],
-                dim=1,
-            ).to(self.device)
-            seed = random_state(*key, stretch.clips[0], 2).initial_seed()
-            fresh = torch.Generator(self.device).manual_seed(seed)
-            on_step = keep if self.sampling.keeps_steps and number == 0 else None
-            fills.append(
-                to_pixels(joint.sample(noise, self.sampling.sampler, self.sampling.steps, fresh, on_step))
+            keeps = self.sampling.keeps_steps and number == 0
+            x0 = joint.sample(
+                self._noise(stretch, number),
+                self.sampling.sampler,
+                self.sampling.steps,
+                self._fresh(stretch, number),
+                (lambda x0: steps.append((to_pixels(x0) * 255).round().byte())) if keeps else None,
             )
-        if self.sampling.keeps_steps and not kept:
-            kept = [(fills[0] * 255).round().byte()] * len(self.timesteps)
-        return fills, kept
+            fills.append(to_pixels(x0))
+            after.append(joint.carried)
+        return fills, steps, after
+
+    def _noise(self, stretch: Stretch, number: int) -> Tensor:
+        """x_T of a stretch of a sample, [3, n, h, w]; every frame's is its own."""
+        frames = range(stretch.start, stretch.end)
+        generators = [random_state(self.sampling.seed, number + 1, frame, 1) for frame in frames]
+        noise = [torch.randn(3, *self.canvas.size, generator=generator) for generator in generators]
+        return torch.stack(noise, dim=1).to(self.device)
+
+    def _fresh(self, stretch: Stretch, number: int) -> torch.Generator:
+        """For what a sampler draws on its way."""
+        seed = random_state(self.sampling.seed, number + 1, stretch.start, 2).initial_seed()
+        return torch.Generator(self.device).manual_seed(seed)
 
     def _check(self, stretch: Stretch, unseen: Tensor) -> None:
-        frames = unseen[: stretch.cut - stretch.clips[0]].flatten(1).any(1).nonzero().flatten().tolist()
+        frames = unseen[: stretch.cut - stretch.start].flatten(1).any(1).nonzero().flatten().tolist()
         if not frames:
             return
-        first, last = (min(stretch.clips[0] + f, self.video.num_frames - 1) for f in (frames[0], frames[-1]))
+        first, last = (min(stretch.start + f, self.video.num_frames - 1) for f in (frames[0], frames[-1]))
         what = "a tile of the frame" if self.canvas.tiles else "the whole frame"
         raise InputError(
             f"the mask hides {what} for all {self.clip} frames of the model's clips around frames {first} to "

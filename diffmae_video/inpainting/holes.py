@@ -19,14 +19,17 @@ from diffmae_video.inpainting.canvas import Canvas
 from diffmae_video.masks import MASKS, Mask
 
 
+STEADY = ("tube", "center")  # the same at all times
+
+
 class Hole(ABC):
     """Which pixels of a film are hidden, a few frames at a time.
 
     Attributes:
-        is_drawn: on the patches of the model, and so in steps of whole patches in time.
+        is_aligned: it changes with the model's patches in time, a clip's length at a time.
     """
 
-    is_drawn = False
+    is_aligned = False
 
     def __init__(self, canvas: Canvas) -> None:
         self.canvas = canvas
@@ -144,13 +147,12 @@ class DrawnHole(Hole):
         InputError: the ratio leaves nothing visible or nothing masked.
     """
 
-    is_drawn = True
-
     def __init__(
         self, canvas: Canvas, kind: str, ratio: float, steps: int, patch: int, num_frames: int, seed: int
     ) -> None:
         super().__init__(canvas)
         self.kind, self.ratio, self.seed = kind, ratio, seed
+        self.is_aligned = kind not in STEADY
         self.steps, self.patch, self.total = steps, patch, -(-num_frames // patch)
         self.drawn = (-1, torch.zeros(0))
         self._draw(0)  # what cannot be drawn is told now
@@ -162,7 +164,7 @@ class DrawnHole(Hole):
             if self.kind == "frame" and number and steps == 1:  # it would hide the only one
                 mask = torch.zeros(1, *self.canvas.grid, dtype=torch.bool)
             else:
-                chance = random_state(self.seed, 0 if self.kind == "tube" else number)
+                chance = random_state(self.seed, 0 if self.kind in STEADY else number)
                 mask = Mask.draw(self.kind, 1, (steps, *self.canvas.grid), self.ratio, chance).to_bool()[0]
             self.drawn = (number, mask)
         return self.drawn[1]

@@ -8,7 +8,7 @@ where clips overlap, and the one x_t of the whole stretch goes a step on, so tha
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -21,22 +21,48 @@ from diffmae_video.tokens import gather_tokens, patchify, unpatchify
 OnStep = Callable[[Tensor], None]
 
 
+class Carried(NamedTuple):
+    """What the clips of a stretch predict of the frames that the next one shares.
+
+    Attributes:
+        weight: of the predictions, [k, H, W].
+        totals: of each step, their weighted sum where the weight is above 0, float16 [3, K].
+    """
+
+    weight: Tensor
+    totals: list[Tensor]
+
+
 class JointFill:
     """The clips of one stretch, encoded once.
+
+    Stretches that follow each other are one, but that clips of the earlier one do not see what the later
+    one makes of the frames that both have: their predictions are kept and count in its averages.
 
     Args:
         model: a DiffMAE or an MAE, in evaluation mode.
         canvas: the stretch, float [3, n, H, W], normalised, on the model's device; what is hidden is
             never read.
         batches: the clips, see :func:`~diffmae_video.inpainting.windows.make_batches`.
+        before: what the stretch before predicts of the first frames.
+        shared: the first frame that the next stretch has too, whose predictions are kept.
 
     Attributes:
         weight: of all predictions of a pixel, [n, H, W]; 0 where there is none.
+        carried: of the shared frames, after :meth:`sample`.
     """
 
     @torch.no_grad()
-    def __init__(self, model: MaskedAutoencoder, canvas: Tensor, batches: Sequence[Batch]) -> None:
-        self.model, self.shape = model, canvas.shape
+    def __init__(
+        self,
+        model: MaskedAutoencoder,
+        canvas: Tensor,
+        batches: Sequence[Batch],
+        before: Carried | None = None,
+        shared: int | None = None,
+    ) -> None:
+        self.model, self.shape, self.before = model, canvas.shape, before
+        self.shared = canvas.shape[1] if shared is None else shared
         self.batches = [Batch(batch.places, batch.mask.to(canvas.device)) for batch in batches]
         t, h, w = (n * side for n, side in zip(model.encoder.grid, model.patch, strict=True))
         self.clip_size = (t, h, w)
@@ -53,9 +79,12 @@ class JointFill:
                 self._parts(self.weight, batch), batch.mask.to_pixels(model.patch)[:, 0], strict=True
             ):
                 part += self.hat * masked
+        if before is not None:
+            self.weight[: len(before.weight)] += before.weight
+        self.carried = Carried(self.weight[self.shared :], [])
 
-    def average(self, predict: Callable[[Batch, Any], Tensor]) -> Tensor:
-        """The weighted mean [3, n, H, W] of all clips' predictions [B, M, P]; 0 where there is none."""
+    def _average(self, predict: Callable[[Batch, Any], Tensor]) -> Tensor:
+        """The next step's weighted mean [3, n, H, W] of all predictions [B, M, P]; 0 where there is none."""
         total = torch.zeros(self.shape, device=self.weight.device)
         for batch, context in zip(self.batches, self.contexts, strict=True):
             patches = predict(batch, context)
@@ -65,6 +94,10 @@ class JointFill:
             fills = unpatchify(whole, batch.mask.grid, self.model.patch)
             for part, fill in zip(self._parts(total, batch), fills, strict=True):
                 part += self.hat * fill
+        if self.before is not None:
+            weight = self.before.weight
+            total[:, : len(weight)][:, weight > 0] += self.before.totals[len(self.carried.totals)]
+        self.carried.totals.append(total[:, self.shared :][:, self.carried.weight > 0].half())
         return total / self.weight.clamp_min(1e-12)
 
     @torch.no_grad()
@@ -88,7 +121,7 @@ class JointFill:
         """
         model = self.model
         if isinstance(model, MAE):
-            fill = self.average(lambda batch, latents: model.decoder(latents, batch.mask))
+            fill = self._average(lambda batch, latents: model.decoder(latents, batch.mask))
             if on_step:
                 on_step(fill)
             return fill
@@ -101,7 +134,7 @@ class JointFill:
                 )
                 return model.predict_x0(patches, t.expand(len(patches)), context, batch.mask)
 
-            x0 = self.average(of_clips)
+            x0 = self._average(of_clips)
             if on_step:
                 on_step(x0)
             return x0[None]

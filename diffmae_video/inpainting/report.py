@@ -23,10 +23,12 @@ class Report:
 
     Args:
         samples: of each frame.
+        patch: frames of one.
         clips, stretches: frames at which a clip or a stretch starts or ends.
     """
 
-    def __init__(self, samples: int, clips: Iterable[int], stretches: Iterable[int]) -> None:
+    def __init__(self, samples: int, patch: int, clips: Iterable[int], stretches: Iterable[int]) -> None:
+        self.patch = patch
         self.samples, self.clips, self.stretches = samples, set(clips), set(stretches)
         self.frames = self.hidden = self.visible = 0
         self.visible_sum = np.zeros(3)
@@ -74,23 +76,27 @@ class Report:
         """The figures; NaN becomes None, where there is nothing to measure.
 
         Differences are in levels of 255 and PSNR in dB, over hidden values but for ``outside``.
-        ``joint_difference``, ``stretch_joint_difference`` and ``inner_difference`` are the means of
-        |x[t] - x[t - 1]| at frames where a clip, or a stretch, starts or ends, and at all others.
+        ``joint_difference`` is the mean of |x[t] - x[t - 1]| at frames t where a clip starts or ends,
+        ``stretch_joint_difference`` where a stretch starts, ``inner_difference`` at all other frames and
+        ``patch_difference`` at those of them where a patch would start, counted from the first frame.
         """
-        joints = [c for c in self.change if c[0] in self.clips]
-        inner = [c for c in self.change if c[0] not in self.clips and c[0] not in self.stretches]
-        at_stretches = [c for c in self.change if c[0] in self.stretches]
-        values = max(1, 3 * self.hidden)
-        truth = {
-            "joint_difference": _mean(joints, -1),
-            "stretch_joint_difference": _mean(at_stretches, -1),
-            "inner_difference": _mean(inner, -1),
+        inner = [c for c in self.change if c[0] not in self.clips]
+        kinds = {
+            "joint_difference": [c for c in self.change if c[0] in self.clips],
+            "stretch_joint_difference": [c for c in self.change if c[0] in self.stretches],
+            "inner_difference": inner,
+            "patch_difference": [c for c in inner if c[0] % self.patch == 0],
         }
+        values = max(1, 3 * self.hidden)
+
+        def differences(k: int) -> dict[str, float | None]:
+            return {name: _finite(_mean(changes, k)) for name, changes in kinds.items()}
+
         return {
             "frames": self.frames,
             "hidden_share": self.hidden / max(1, self.hidden + self.visible),
             "mean_fill_psnr": _psnr(self.mean_error / values),
-            "truth": {name: _finite(x) for name, x in truth.items()},
+            "truth": differences(-1),
             "samples": [
                 {
                     "psnr": _psnr(self.error[k] / values),
@@ -98,9 +104,7 @@ class Report:
                     "difference_outside": 255 * self.outside[k] / max(1, 3 * self.visible),
                     "flicker": _finite(_ratio(_mean(self.change, k), _mean(self.change, -1))),
                     "gradient_ratio": _finite(_ratio(self.gradient[k], self.gradient[-1])),
-                    "joint_difference": _finite(_mean(joints, k)),
-                    "stretch_joint_difference": _finite(_mean(at_stretches, k)),
-                    "inner_difference": _finite(_mean(inner, k)),
+                    **differences(k),
                 }
                 for k in range(self.samples)
             ],

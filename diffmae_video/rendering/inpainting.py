@@ -19,6 +19,7 @@ from diffmae_video.inpainting.canvas import Canvas
 from diffmae_video.inpainting.film import FilmFill, Sampling
 from diffmae_video.inpainting.holes import open_hole
 from diffmae_video.inpainting.report import Report
+from diffmae_video.masks import MASKS
 from diffmae_video.models import MaskedAutoencoder, load_model
 from diffmae_video.rendering.writers import ENDINGS, keeps_sound, open_film, sound_codecs
 
@@ -64,7 +65,7 @@ def inpaint_file(
             contextlib.closing(open_hole(kind, ratio, model, canvas, video, sampling.seed))
         )
         fill = FilmFill(model, video, hole, sampling)
-        report = Report(sampling.samples, *fill.joints())
+        report = Report(sampling.samples, fill.patch[0], *fill.joints())
         outputs = sample_paths(target, sampling.samples)
         _check_outputs([source, Path(kind)], [*outputs, *([target.with_suffix("")] * (video.num_frames > 1))])
         codecs = sound_codecs(source) if video.num_frames > 1 else []
@@ -98,7 +99,7 @@ def inpaint_file(
         "fps": fps,
         "size": size,
         "mask": kind,
-        **({"mask_ratio": ratio} if hole.is_drawn and kind != "center" else {}),
+        **({"mask_ratio": ratio} if kind in MASKS and kind != "center" else {}),
         "model": type(model).__name__,
         "tiles": tiles,
         "seed": sampling.seed,
