@@ -27,10 +27,10 @@ of frames that are not steady are kept. Sample k > 1 goes to film-k.mp4, and wit
 sample's x0 predictions go to film-steps/t1000.mp4 and so on, T first. film.json beside it holds the figures,
 which are the last line of the output too: psnr, flicker and gradient_ratio compare with what the input has in
 the hole (flicker: mean |x[t + 1] - x[t]| over the input's), joint_difference is the mean
-|x[t] - x[t - 1]| at frames where a clip starts or ends, stretch_joint_difference where clips are first sampled
-apart from those before, inner_difference at the other frames, and patch_difference at every such one where a
-patch starts (random, frame and block masks tie clips to patches, which differ more than frames within one), in
-levels of 255; "truth" has the input's.
+|x[t] - x[t - 1]| at frames where a clip starts or ends, stretch_joint_difference where clips are first
+sampled apart from those before, inner_difference at the other frames, and patch_difference at those of them
+where a patch starts (random, frame and block masks tie clips to patches, and two patches differ more than the
+frames of one), in levels of 255; "truth" has the input's.
 """
 
 from __future__ import annotations

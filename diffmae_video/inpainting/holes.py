@@ -18,7 +18,6 @@ from diffmae_video.errors import InputError
 from diffmae_video.inpainting.canvas import Canvas
 from diffmae_video.masks import MASKS, Mask
 
-
 STEADY = ("tube", "center")  # the same at all times
 
 
