@@ -114,7 +114,7 @@ class FilmHole(Hole):
 
     def __init__(self, canvas: Canvas, path: Path, num_frames: int) -> None:
         super().__init__(canvas)
-        self.video = open_video(path)
+        self.video = open_video(path, "pyav")  # decord cannot read lossless H.264 of small frames
         _check_size(path, (self.video.height, self.video.width), canvas)
         if self.video.num_frames != num_frames:
             self.close()

@@ -57,7 +57,7 @@ def inpaint_file(
         raise InputError(f"--output {target}: the ending must be one of {', '.join(ENDINGS)}")
     model = load_renderer(checkpoint)
     with contextlib.ExitStack() as stack:
-        video = stack.enter_context(open_video(source))
+        video = stack.enter_context(open_video(source, "pyav"))
         canvas = Canvas.of((video.height, video.width), model.encoder.grid, model.patch, tiles)
         kind = model.mask["kind"] if mask is None else mask
         ratio = model.mask["ratio"] if ratio is None else ratio
