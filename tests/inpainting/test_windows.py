@@ -1,5 +1,7 @@
 """Where clips lie, which of them make a batch, and how stretches follow each other."""
 
+import itertools
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -49,7 +51,7 @@ def test_stretches_give_every_frame_once(frames, steps, patch, aligned, most):
     assert [s.start for s in stretches] == ends[:-1]
     assert ends == sorted(set(ends))
     assert ends[-1] == stretches[-1].end == max(clip, -(-frames // patch) * patch)
-    for one, following in zip(stretches, stretches[1:], strict=False):
+    for one, following in itertools.pairwise(stretches):
         assert one.end - following.start <= clip  # what is handed on
         assert following.end >= one.end
         assert len(one.clips) <= most
