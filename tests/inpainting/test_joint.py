@@ -94,3 +94,31 @@ def test_what_is_hidden_is_never_read():
         JointFill(model, canvas, batches).sample(noise, steps=2),
         JointFill(model, other, batches).sample(noise, steps=2),
     )
+
+
+def test_stretches_are_tied_as_if_they_were_one():
+    """An MAE's predictions know no x_t, so that two tied stretches must be what one of all clips is."""
+    narrow = {"width": 32, "depth": 2, "heads": 2}
+    model = MAE((32, 32), 4, PATCH, narrow, narrow).eval()
+    canvas, hidden = torch.randn(3, 10, 32, 32), torch.zeros(10, 4, 4, dtype=torch.bool)
+    hidden[1:, 1:3, 1:3] = True
+    hidden[4:, 0, 0] = True
+    whole = JointFill(
+        model, canvas, make_batches(hidden, [Place(f, 0, 0) for f in (0, 1, 2, 3, 5, 6)], GRID, 2, 8)
+    )
+    expected = whole.sample(canvas)
+
+    first = JointFill(
+        model,
+        canvas[:, :6],
+        make_batches(hidden[:6], [Place(f, 0, 0) for f in (0, 1, 2)], GRID, 2, 8),
+        shared=3,
+    )
+    ahead = first.sample(canvas[:, :6])
+    later = make_batches(hidden[3:], [Place(f, 0, 0) for f in (0, 2, 3)], GRID, 2, 8)
+    second = JointFill(model, canvas[:, 3:], later, before=first.carried)
+    torch.testing.assert_close(second.weight, whole.weight[3:])
+    torch.testing.assert_close(ahead[:, :3], expected[:, :3], atol=1e-5, rtol=0)
+    torch.testing.assert_close(second.sample(canvas[:, 3:]), expected[:, 3:], atol=2e-3, rtol=0)
+    untied = JointFill(model, canvas[:, 3:], later).sample(canvas[:, 3:])
+    assert float((untied - expected[:, 3:]).abs().max()) > 0.02
