@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -39,9 +40,9 @@ def model(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def frames(real_clips):
-    """Of carphone: uint8 [40, 144, 176, 3]."""
+    """Of carphone: uint8 [20, 144, 176, 3]."""
     with open_video(real_clips["carphone_pristine"], "pyav") as video:
-        return video.frames(range(40))
+        return video.frames(range(20))
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +66,7 @@ def inpaint(monkeypatch, capsys, model):
         if code:
             assert len(output.err.splitlines()) == 1
             return output.err
+        run.said = output.err.splitlines()
         result = json.loads(output.out.splitlines()[-1])
         assert result == json.loads(target.with_suffix(".json").read_text())
         return result
@@ -88,7 +90,7 @@ def outside(difference):
 def test_the_hole_is_filled_and_the_rest_is_the_inputs_own(tmp_path, inpaint, film):
     result = inpaint(film, tmp_path / "a.png", "--mask", "40,30,60,50", "--samples", 2)
     truth, first, second = read(film), read(tmp_path / "a"), read(tmp_path / "a-2")
-    assert first.shape == truth.shape == (40, 144, 176, 3)
+    assert first.shape == truth.shape == (20, 144, 176, 3)
     for one, other in ((first, truth), (second, truth), (first, second)):
         difference = np.abs(one.astype(int) - other)
         assert outside(difference).max() == 0
@@ -100,7 +102,7 @@ def test_the_hole_is_filled_and_the_rest_is_the_inputs_own(tmp_path, inpaint, fi
     assert figures["difference_outside"] == 0
     change, true_change = (np.abs(np.diff(x[HOLE].astype(float), axis=0)).mean() for x in (first, truth))
     assert figures["flicker"] == pytest.approx(change / true_change, rel=1e-4)
-    assert (result["frames"], result["size"], result["seed"]) == (40, [144, 176], 0)
+    assert (result["frames"], result["size"], result["seed"]) == (20, [144, 176], 0)
     assert result["hidden_share"] == pytest.approx(3000 / (144 * 176))
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a", "a-2", "a.json"]
 
@@ -113,22 +115,23 @@ def test_the_hole_is_filled_and_the_rest_is_the_inputs_own(tmp_path, inpaint, fi
 
 
 def test_an_mp4_keeps_rate_size_sound_and_what_is_visible(tmp_path, inpaint, frames):
-    sounding(tmp_path / "film.mp4", frames=frames[:30], fps=25, seconds=1.2)
+    sounding(tmp_path / "film.mp4", frames=frames, fps=25, seconds=0.8)
     truth = read(tmp_path / "film.mp4")
     inpaint(tmp_path / "film.mp4", tmp_path / "a.mp4", "--mask", "40,30,60,50", "--sampler", "dpm++")
     with open_video(tmp_path / "a.mp4", "pyav") as video:
-        assert (video.num_frames, video.fps, video.height, video.width) == (30, 25, 144, 176)
+        assert (video.num_frames, video.fps, video.height, video.width) == (20, 25, 144, 176)
     difference = np.abs(read(tmp_path / "a.mp4").astype(int) - truth)
     assert outside(difference).mean() < 4
     assert difference[HOLE].mean() > 3 * outside(difference).mean()
     assert [b for _, b in packets(tmp_path / "a.mp4")] == [b for _, b in packets(tmp_path / "film.mp4")]
 
 
-def test_sound_that_does_not_fit_is_said(tmp_path, inpaint, frames, capfd):
+def test_sound_that_does_not_fit_is_said(tmp_path, inpaint, frames):
     sounding(tmp_path / "film.mp4", frames=frames[:10], fps=25, seconds=0.4)
     for name in ("a.webm", "a.gif"):
         inpaint(tmp_path / "film.mp4", tmp_path / name, "--mask", "40,30,60,50")
         assert len(read(tmp_path / name)) == 10
+        assert inpaint.said == [f"the sound (aac) is left out: {Path(name).suffix} does not hold it"]
 
 
 def test_steps_are_the_x0_predictions_and_end_with_the_film(tmp_path, inpaint, film):
@@ -143,11 +146,13 @@ def test_steps_are_the_x0_predictions_and_end_with_the_film(tmp_path, inpaint, f
     assert np.array_equal(first[:, :36], truth[:, :36])
 
 
-@pytest.mark.parametrize("mask", ["random", "tube", "frame", "block", "40,30,60,50,0.2,0.7"])
+@pytest.mark.parametrize("mask", ["random", "tube", "frame", "block", "40,30,60,50,0.2,0.5"])
 @pytest.mark.parametrize("tiles", [(), ("--tiles",)])
 def test_every_mask_resized_and_in_tiles(tmp_path, inpaint, film, mask, tiles):
-    if tiles and mask == "40,30,60,50,0.2,0.7":
-        mask = "40,30,20,20,0.2,0.7"  # a tile must see something
+    if tiles and mask == "block":
+        pytest.skip("its cuboids are larger than a tile")
+    if tiles and mask == "40,30,60,50,0.2,0.5":
+        mask = "40,30,20,20,0.2,0.5"  # a tile must see something
     result = inpaint(film, tmp_path / "a.png", "--mask", mask, "--mask-ratio", 0.6, *tiles)
     difference = np.abs(read(tmp_path / "a").astype(int) - read(film)).max(3)
     share = (difference > 0).mean()
@@ -186,7 +191,7 @@ def test_pictures_and_films_with_models_of_either(tmp_path, inpaint, frames, fil
     assert difference[HOLE].mean() > 1
     assert result["samples"][0]["flicker"] is None
     inpaint(film, tmp_path / "b.png", "--mask", "random", checkpoint=checkpoint)
-    assert len(read(tmp_path / "b")) == 40
+    assert len(read(tmp_path / "b")) == 20
 
 
 def test_mistakes_are_one_line_and_leave_nothing(tmp_path, inpaint, film, frames):
@@ -200,7 +205,7 @@ def test_mistakes_are_one_line_and_leave_nothing(tmp_path, inpaint, film, frames
         (film, out / "a.mp4", ("--mask", "0,0,176,144"), "hides the whole frame for all 4 frames"),
         (film, out / "a.mp4", ("--mask", "0,0,90,90", "--tiles"), "or leave out --tiles"),
         (film, out / "a.mp4", ("--mask", tmp_path / "black.mp4"), "hides nothing"),
-        (film, out / "a.mp4", ("--mask", "random", "--mask-ratio", "1"), "leaves none"),
+        (film, out / "a.mp4", ("--mask", "random", "--mask-ratio", "1"), "mask ratio 1.0"),
         (film, out / "a.xyz", box, "the ending must be one of .mp4"),
         (film, tmp_path / "file" / "a.mp4", box, "file"),
         (tmp_path / "nowhere.mp4", out / "a.mp4", box, "no such file"),
