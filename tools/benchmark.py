@@ -46,7 +46,7 @@ def main() -> None:
     else:
         import torch
 
-        from diffmae_video.data import read_list, uniform_clips
+        from diffmae_video.data import open_video, read_list, uniform_clips
         from diffmae_video.models import DiffMAE
 
         folder = args.checkpoint or DEMO / "checkpoint"
@@ -63,8 +63,10 @@ def main() -> None:
             uniform_clips(e, 4, cfg.DATA.NUM_FRAMES, cfg.DATA.STRIDE, cfg.DATA.SIZE, cfg.DATA.BACKEND)
             for e in entries
         ]
+        with open_video(entries[0].path, cfg.DATA.BACKEND) as video:
+            seconds = cfg.DATA.NUM_FRAMES * cfg.DATA.STRIDE / (cfg.DATA.FPS or video.fps)
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        result = sample_speed(model.to(device), torch.cat(clips), cfg.MASK.RATIO)
+        result = sample_speed(model.to(device), torch.cat(clips), cfg.MASK.RATIO, seconds)
     print(json.dumps(result))
 
 

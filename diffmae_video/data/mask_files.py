@@ -17,6 +17,28 @@ from diffmae_video.errors import InputError
 BRIGHT = 127  # of 255: brighter is masked
 
 
+def is_bright(frames: np.ndarray) -> np.ndarray:
+    """Where frames of a mask hide: uint8 [..., 3] -> bool [...]."""
+    bright: np.ndarray = frames.max(axis=-1) > BRIGHT
+    return bright
+
+
+def read_mask_picture(path: str | Path) -> np.ndarray:
+    """Reads a mask picture as bool [H, W], True where it is bright (or, with transparency, opaque).
+
+    Raises:
+        InputError: the file is missing or no picture.
+    """
+    try:
+        with Image.open(path) as picture:
+            has_alpha = "A" in picture.getbands() or "transparency" in picture.info
+            levels = picture.convert("RGBA").getchannel("A") if has_alpha else picture.convert("L")
+            bright: np.ndarray = np.asarray(levels) > BRIGHT
+            return bright
+    except (UnidentifiedImageError, OSError) as error:
+        raise InputError(f"{path}: cannot read it as a mask picture ({error})") from error
+
+
 def read_mask(path: str | Path, num_frames: int, height: int, width: int, backend: str = "decord") -> Tensor:
     """Reads a mask as bool [T, H, W], True where it is bright (or, with transparency, opaque).
 
@@ -30,14 +52,8 @@ def read_mask(path: str | Path, num_frames: int, height: int, width: int, backen
     if path.suffix.lower() in VIDEO_ENDINGS:
         with open_video(path, backend) as video:
             indices = [min(i, video.num_frames - 1) for i in range(num_frames)]
-            bright = video.frames(indices).max(axis=3) > BRIGHT
+            bright = is_bright(video.frames(indices))
     else:
-        try:
-            with Image.open(path) as picture:
-                has_alpha = "A" in picture.getbands() or "transparency" in picture.info
-                levels = picture.convert("RGBA").getchannel("A") if has_alpha else picture.convert("L")
-                bright = np.repeat(np.asarray(levels)[None] > BRIGHT, num_frames, axis=0)
-        except (UnidentifiedImageError, OSError) as error:
-            raise InputError(f"{path}: cannot read it as a mask picture ({error})") from error
+        bright = np.repeat(read_mask_picture(path)[None], num_frames, axis=0)
     mask = torch.from_numpy(bright)[None].to(torch.uint8)
     return F.interpolate(mask, size=(height, width), mode="nearest")[0].bool()

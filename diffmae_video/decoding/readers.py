@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from diffmae_video.decoding.pyav import PyAVReader
 from diffmae_video.decoding.reader import VideoError, VideoReader, reason, resized
-from diffmae_video.errors import InputError, require
+from diffmae_video.errors import InputError, MissingExtraError, require
 
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 
@@ -54,6 +55,9 @@ def _decord(path: str, short_side: int | None) -> VideoReader:
     decord picks another one of several streams, and its sparse reads return other frames of HEVC, of
     MPEG-4 with B-frames, of open GOPs and of files without an index.
     """
+    # decord loads its libraries for all to see: PyAV's VP9 encoder would take decord's older libvpx and fail.
+    with contextlib.suppress(MissingExtraError):
+        require("av.codec", "video")
     require("decord", "video")
     exact = PyAVReader(path, short_side)
     codec = exact.stream.codec_context.name

@@ -144,7 +144,7 @@ class DiffMAE(MaskedAutoencoder):
 
     def denoise(self, xt: Tensor, t: Tensor, latents: Sequence[Tensor], mask: Mask) -> Tensor:
         """The decoder alone: noised patches [B, M, P] at t int64 [B] -> x0 [B, M, P], float32."""
-        return self._predict_x0(xt, t, self.decoder.context(latents), mask)
+        return self.predict_x0(xt, t, self.decoder.context(latents), mask)
 
     @torch.no_grad()
     def inpaint(
@@ -220,7 +220,7 @@ class DiffMAE(MaskedAutoencoder):
             generator = torch.Generator(clip.device).manual_seed(seed)
             shape = (*mask.masked.shape, self.decoder.head.out_features)
             yield from sample_steps(
-                lambda xt, t: self._predict_x0(xt, t, context, mask),
+                lambda xt, t: self.predict_x0(xt, t, context, mask),
                 torch.randn(shape, generator=generator, device=clip.device),
                 self.schedule,
                 sampler,
@@ -232,9 +232,10 @@ class DiffMAE(MaskedAutoencoder):
         finally:
             self.train(training)
 
-    def _predict_x0(
+    def predict_x0(
         self, xt: Tensor, t: Tensor, context: list[Tensor] | list[KeysValues], mask: Mask
     ) -> Tensor:
+        """:meth:`denoise` with what the decoder's ``context`` made of the latents, once for all steps."""
         prediction = self.decoder(xt, t, context, mask)
         if self.prediction == "x0":
             return prediction
