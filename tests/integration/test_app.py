@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,19 +17,14 @@ from diffmae_video.models import load_model
 from diffmae_video.rendering.live import LiveInpainting
 from diffmae_video.rendering.video import write_video
 from diffmae_video.training.process import free_port
+from tests.browser import chromium
 from tests.conftest import ROOT, tiny_diffmae
 from tests.integration.runs import environment
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="pip install 'diffmae-video[browser]'")
 pytest.importorskip("gradio", reason="pip install 'diffmae-video[app]'")
 httpx = pytest.importorskip("httpx")
 psutil = pytest.importorskip("psutil")
-CHROMIUM = Path("/usr/bin/chromium")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not CHROMIUM.exists(), reason="no Chromium: apt install chromium"),
-]
-QUIET = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update")
+pytestmark = pytest.mark.slow
 
 # Whatever the server connects to or looks up, by Python's own audit events.
 WATCH = """
@@ -86,10 +80,8 @@ def app(checkpoint, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def browser():
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=list(QUIET))
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture
