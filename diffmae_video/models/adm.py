@@ -219,7 +219,7 @@ def _unet(
         )
     down = ["AttnDownBlock2D" if has else "ResnetDownsampleBlock2D" for has in attends]
     up = ["AttnUpBlock2D" if has else "ResnetUpsampleBlock2D" for has in reversed(attends)]
-    return require("diffusers", "compare").UNet2DModel(
+    unet = require("diffusers", "compare").UNet2DModel(
         sample_size=tuple(image_size),
         block_out_channels=tuple(width * m for m in multipliers),
         down_block_types=tuple(down),
@@ -231,3 +231,9 @@ def _unet(
         attention_head_dim=head_width,
         dropout=dropout,
     )
+    # as in ADM, what is added to a residual stream, and the output, are 0 at first
+    for name, module in unet.named_modules():
+        if name.endswith(("conv2", "to_out.0", "conv_out")):
+            nn.init.zeros_(module.weight)
+            nn.init.zeros_(module.bias)
+    return unet
