@@ -19,10 +19,10 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
-from diffmae_video.build import build_model, mask_arguments
+from diffmae_video.build import Model, build_model, mask_arguments
 from diffmae_video.errors import InputError
 from diffmae_video.masks import Mask
-from diffmae_video.models import DiffMAE, MaskedAutoencoder
+from diffmae_video.models import DiffMAE
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,8 @@ class Cost:
 
     Attributes:
         parameters: of the encoder and the decoder.
-        encoder_macs, decoder_macs: multiply-accumulates of one forward; a training step is about
-            three forwards.
+        encoder_macs, decoder_macs: multiply-accumulates of one forward, of the encoder and of the rest; a
+            training step is about three forwards.
     """
 
     parameters: int
@@ -64,10 +64,11 @@ def training_cost(cfg: CfgNode) -> Cost:
         mask = Mask(mask.visible, mask.masked[:, :decoded], mask.grid)
     clip = torch.empty(1, 3, cfg.DATA.NUM_FRAMES, *cfg.DATA.SIZE, device="meta")
     macs = macs_by_module(model, clip, mask)
-    return Cost(sum(p.numel() for p in model.parameters()), macs["encoder"], macs["decoder"])
+    parameters = sum(p.numel() for p in model.parameters())
+    return Cost(parameters, macs["encoder"], macs[""] - macs["encoder"])
 
 
-def meta_model(cfg: CfgNode) -> MaskedAutoencoder:
+def meta_model(cfg: CfgNode) -> Model:
     """The model of a config on the meta device: every shape, and no memory for weights.
 
     Raises:

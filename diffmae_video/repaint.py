@@ -7,6 +7,7 @@ so that the two parts come to agree.
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import torch
@@ -27,9 +28,7 @@ def repaint_path(steps: int, jump: int, resamplings: int) -> list[int]:
         InputError: an argument below 1.
     """
     if min(steps, jump, resamplings) < 1:
-        raise InputError(
-            f"steps, jump and resamplings are 1 or more, got {steps}, {jump} and {resamplings}"
-        )
+        raise InputError(f"steps, jump and resamplings are 1 or more, got {steps}, {jump} and {resamplings}")
     ends = sorted({*range(steps, 0, -jump)})
     path = [0]
     for end in ends:
@@ -84,7 +83,7 @@ def repaint(
     x = noise()
     kept: dict[int, Tensor] = {}
     path = repaint_path(steps, jump, resamplings)
-    for here, there in zip(path, path[1:], strict=False):
+    for here, there in itertools.pairwise(path):
         if there < here:  # up again, by q(x_t | x_s)
             share = levels[there] / levels[here]
             x = math.sqrt(share) * x + math.sqrt(1 - share) * noise()

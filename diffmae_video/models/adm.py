@@ -203,14 +203,12 @@ def _unet(
         raise InputError(f"adm: a width of {width} does not divide by its 32 groups of channels")
     if any(side % 2 ** (len(multipliers) - 1) for side in image_size):
         raise InputError(
-            f"adm: {image_size[0]} x {image_size[1]} pixels cannot be halved {len(multipliers) - 1} times; give "
-            "another DATA.SIZE or fewer MODEL.ADM.MULTIPLIERS"
+            f"adm: {image_size[0]} x {image_size[1]} pixels cannot be halved {len(multipliers) - 1} times; "
+            "give another DATA.SIZE or fewer MODEL.ADM.MULTIPLIERS"
         )
     attends = [image_size[0] // 2**i in attention for i in range(len(multipliers))]
     narrow = [
-        width * m
-        for m, has in zip(multipliers, attends, strict=True)
-        if has and (width * m) % head_width
+        width * m for m, has in zip(multipliers, attends, strict=True) if has and (width * m) % head_width
     ]
     if narrow or width * multipliers[-1] % head_width:
         raise InputError(

@@ -65,9 +65,7 @@ class Classifier(nn.Module, Pretrained):
         arguments = dict(encoder or {})
         if trunk == Encoder.__name__:
             arguments["final_norm"] = pool == "token"
-        self.encoder = TRUNKS[trunk](
-            image_size=image_size, num_frames=num_frames, patch=patch, **arguments
-        )
+        self.encoder = TRUNKS[trunk](image_size=image_size, num_frames=num_frames, patch=patch, **arguments)
         if pool == "token" and getattr(self.encoder, "cls_token", None) is None:
             raise InputError("this encoder has no class token to pool by; use pool 'mean'")
         eps = arguments.get("eps", 1e-6)

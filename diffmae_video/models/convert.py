@@ -57,7 +57,9 @@ def encoder_of(model: Encoder | Classifier) -> Encoder:
     """A classifier's encoder; an encoder is its own."""
     encoder = model if isinstance(model, Encoder) else model.encoder
     if not isinstance(encoder, Encoder):
-        raise InputError(f"a {type(encoder).__name__} is no ViT: other libraries have no layout for its weights")
+        raise InputError(
+            f"a {type(encoder).__name__} is no ViT: other libraries have no layout for its weights"
+        )
     return encoder
 
 

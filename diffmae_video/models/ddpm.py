@@ -43,9 +43,7 @@ class DDPM(DenoisingModel):
         std: Sequence[float] = IMAGENET_STD,
     ) -> None:
         arguments = {**(encoder or {}), "class_token": False}
-        super().__init__(
-            Encoder(image_size, num_frames, patch, **arguments), schedule, prediction, mean, std
-        )
+        super().__init__(Encoder(image_size, num_frames, patch, **arguments), schedule, prediction, mean, std)
         self.timestep = TimestepEmbedding(self.encoder.width)
         self.head = nn.Linear(self.encoder.width, self.encoder.patch_embed.in_features)
         self.timestep.apply(initialize_linear)

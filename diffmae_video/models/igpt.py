@@ -67,12 +67,9 @@ class PixelGPT(Trunk):
         check_pictures("igpt", num_frames)
         if width % heads:
             raise InputError(f"igpt: a width of {width} does not divide by {heads} heads")
-        if not 0 <= layer <= depth:
-            raise InputError(f"igpt: the layer is 1 to {depth}, or 0 for the middle one; got {layer}")
         self.patch: Triple = (patch[0], patch[1], patch[2])
         self.grid = grid_of((num_frames, image_size[0], image_size[1]), self.patch)
         self.size, self.width = (image_size[0], image_size[1]), width
-        self.layer = layer or max(1, depth // 2)
         self.mean, self.std = tuple(mean), tuple(std)
         library = require("transformers", "compare")
         shape = library.ImageGPTConfig(
@@ -89,6 +86,7 @@ class PixelGPT(Trunk):
         self.head = nn.Linear(width, colours, bias=False)
         nn.init.zeros_(self.head.weight)  # all colours are as likely at first
         self.register_buffer("palette", torch.zeros(colours, 3))
+        self.set_layer(layer)
 
     @property
     def depth(self) -> int:
@@ -106,6 +104,25 @@ class PixelGPT(Trunk):
     def classifier_arguments(self, drop_path: float) -> dict[str, Any]:
         """As any trunk's; fine-tuning reads the last layer (iGPT)."""
         return {**super().classifier_arguments(drop_path), "layer": self.depth}
+
+    def set_layer(self, layer: int) -> None:
+        """Takes the features of another layer.
+
+        Raises:
+            InputError: there is no such layer.
+        """
+        if not 0 <= layer <= self.depth:
+            raise InputError(f"MODEL.IGPT.LAYER: 1 to {self.depth}, or 0 for the middle one; got {layer}")
+        self.layer = layer or max(1, self.depth // 2)
+
+    def pooled_layers(self, clip: Tensor) -> Tensor:
+        """Every layer's features, the first one's first, each their mean over the pixels: [B, depth, D]."""
+        read = torch.cat([self.start(len(clip)), self.tokens_of(clip)[:, :-1]], dim=1)
+        out = self.gpt(read, output_hidden_states=True, use_cache=False)
+        inner = [
+            block.ln_1(x).mean(1) for block, x in zip(self.blocks[1:], out.hidden_states[1:-1], strict=True)
+        ]
+        return torch.stack([*inner, out.last_hidden_state.mean(1)], dim=1)
 
     def set_palette(self, palette: Tensor) -> None:
         """Takes over colours, [colours, 3] in 0..255."""
@@ -127,9 +144,7 @@ class PixelGPT(Trunk):
         pixels = ((pictures.float() * std + mean) * 255).flatten(2).transpose(1, 2)  # [B, N, 3]
         palette = self.palette.float()
         length = palette.square().sum(1)
-        nearest = [
-            (length - 2 * part @ palette.T).argmin(1) for part in pixels.reshape(-1, 3).split(PIXELS)
-        ]
+        nearest = [(length - 2 * part @ palette.T).argmin(1) for part in pixels.reshape(-1, 3).split(PIXELS)]
         return torch.cat(nearest).view(len(pixels), -1)
 
     def pictures_of_tokens(self, tokens: Tensor) -> Tensor:
@@ -292,9 +307,7 @@ class IGPT(nn.Module, Pretrained):
         hidden = mask.to_pixels(self.patch).expand_as(clip)
         if num_samples > 1:
             clip, hidden = (x.repeat_interleave(num_samples, dim=0) for x in (clip, hidden))
-        drawn = self._complete(
-            self.encoder.tokens_of(clip), hidden[:, 0, 0].flatten(1), seed, temperature
-        )
+        drawn = self._complete(self.encoder.tokens_of(clip), hidden[:, 0, 0].flatten(1), seed, temperature)
         filled = self.encoder.pictures_of_tokens(drawn).to(clip.dtype)
         return Inpainting(torch.where(hidden, filled, clip), None, [])
 

@@ -134,8 +134,8 @@ def _of_this_project(folder: Path, source: str) -> Trained:
     encoder = model if isinstance(model, Trunk) else model.recognition_part()
     if not isinstance(encoder, Encoder):
         raise InputError(
-            f"{folder}: {type(model).__name__} has no ViT encoder but a {type(encoder).__name__}, which serves "
-            "recognition here (tools/finetune.py, probe.py, features.py) and is not converted"
+            f"{folder}: {type(model).__name__} has no ViT encoder but a {type(encoder).__name__}, which "
+            "serves recognition here (tools/finetune.py, probe.py, features.py) and is not converted"
         )
     if encoder is not model:
         _log_skipped(folder, [key for key in model.state_dict() if not key.startswith("encoder.")])
