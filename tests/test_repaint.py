@@ -31,7 +31,14 @@ def fill(resamplings, count=20000, **options):
     hidden = torch.tensor([False, True]).expand(count, 2)
     generator = torch.Generator().manual_seed(0)
     return repaint(
-        exact_x0(schedule), known, hidden, schedule, 50, resamplings=resamplings, generator=generator, **options
+        exact_x0(schedule),
+        known,
+        hidden,
+        schedule,
+        50,
+        resamplings=resamplings,
+        generator=generator,
+        **options,
     )
 
 

@@ -42,7 +42,7 @@ def test_a_classifier_stands_on_it_and_comes_back_with_it(tmp_path, kind):
     if kind != "ddpm":
         with pytest.raises(InputError, match="other libraries have no layout"):
             timm_weights(classifier)
-        with pytest.raises(InputError, match="set FINETUNE.DROP_PATH 0"):
+        with pytest.raises(InputError, match=r"set FINETUNE.DROP_PATH 0"):
             Classifier.on(trunk, CLASSES, drop_path=0.1)
         with pytest.raises(InputError, match="no class token"):
             Classifier.on(trunk, CLASSES, pool="token")
