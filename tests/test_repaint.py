@@ -36,9 +36,9 @@ def fill(resamplings, count=4000, **options):
 
 
 def moments(steps, jump, resamplings):
-    """Mean and std of what the chain draws, by its recursion: nothing is drawn, DDPM's posterior as published."""
-    betas_of = [1.0, *SCHEDULE.alphas_cumprod.tolist()]
-    levels = [betas_of[t] for t in (*SCHEDULE.sampling_timesteps(steps), 0)]
+    """Mean and std of what the chain draws, by its recursion, with DDPM's posterior as published."""
+    abar = [1.0, *SCHEDULE.alphas_cumprod.tolist()]
+    levels = [abar[t] for t in (*SCHEDULE.sampling_timesteps(steps), 0)]
     mean, cov = torch.zeros(2, dtype=torch.float64), torch.eye(2, dtype=torch.float64)
     unknown, known = torch.diag(torch.tensor([0.0, 1.0]).double()), torch.tensor([1.0, 0.0]).double()
     for here, there in itertools.pairwise(repaint_path(steps, jump, resamplings)):

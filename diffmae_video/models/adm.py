@@ -88,12 +88,18 @@ class UNetEncoder(Trunk):
         return [embedding, *blocks]
 
     def fitted(self, image_size: Sequence[int] | None, num_frames: int | None) -> UNetEncoder:
-        """This one for pictures of another size: convolutions take any that the levels can halve."""
+        """This one for pictures of another size: convolutions take any that the levels can halve.
+
+        Attention stays on its levels.
+        """
         own = self._hub_mixin_config
         if image_size is None or list(image_size) == list(own["image_size"]):
             check_pictures("adm", num_frames or 1)
             return self
-        other = UNetEncoder(**{**own, "image_size": list(image_size), "num_frames": num_frames or 1})
+        attends = [hasattr(level, "attentions") for level in self.down_blocks]
+        heights = [image_size[0] // 2**i for i, has in enumerate(attends) if has]
+        changed = {"image_size": list(image_size), "num_frames": num_frames or 1, "attention": heights}
+        other = UNetEncoder(**{**own, **changed})
         other.load_state_dict(self.state_dict())
         return other.train(self.training)
 
