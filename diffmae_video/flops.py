@@ -133,7 +133,7 @@ def _macs_of_convolutions(model: nn.Module, *inputs: Any) -> dict[str, int]:
 
     It counts a module's own calls alone, and not those of its children from elsewhere.
     """
-    with torch.no_grad(), FlopCounterMode(display=False, depth=None) as counter:
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
         model(*inputs)
     prefix = f"{type(model).__name__}."
     by_name = {name.removeprefix(prefix): sum(n.values()) // 2 for name, n in counter.flop_counts.items()}
