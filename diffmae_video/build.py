@@ -25,28 +25,59 @@ from diffmae_video.data.augment import ClipAugmentation
 from diffmae_video.decoding import BACKENDS
 from diffmae_video.errors import InputError
 from diffmae_video.masks import Mask
-from diffmae_video.models import MAE, Classifier, DiffMAE, Encoder, MaskedAutoencoder, load_encoder
+from diffmae_video.models import (
+    ADM,
+    DDPM,
+    IGPT,
+    MAE,
+    Classifier,
+    DenoisingModel,
+    DiffMAE,
+    Encoder,
+    MaskedAutoencoder,
+    PixelGPT,
+    Trunk,
+    UNetEncoder,
+    load_trunk,
+)
 from diffmae_video.models.encoder import ENCODER_SIZES
 from diffmae_video.models.weight_files import read_config
 from diffmae_video.tokens import grid_of
 
-OBJECTIVES = ("diffmae", "mae")
+OBJECTIVES = ("diffmae", "mae", "ddpm", "adm", "igpt")
+Model = MaskedAutoencoder | DenoisingModel | IGPT
 POLICIES = ("fail", "wrong", "skip")  # of an evaluation, for videos that cannot be read
 
 
-def build_model(cfg: CfgNode) -> MaskedAutoencoder:
+def build_model(cfg: CfgNode) -> Model:
     """The model of a config, with fresh weights.
 
     Raises:
         InputError: an unknown name, or sizes that do not fit together.
     """
-    if cfg.MODEL.OBJECTIVE not in OBJECTIVES:
-        raise InputError(
-            f"MODEL.OBJECTIVE: unknown objective {cfg.MODEL.OBJECTIVE!r}; there are {', '.join(OBJECTIVES)}"
-        )
-    decoder = cfg.MODEL.DECODER
-    shared: dict[str, Any] = {
+    _check_objective(cfg)
+    decoder, objective = cfg.MODEL.DECODER, cfg.MODEL.OBJECTIVE
+    pixels: dict[str, Any] = {
         **_clip_arguments(cfg),
+        "mean": list(cfg.DATA.MEAN),
+        "std": list(cfg.DATA.STD),
+    }
+    diffusion: dict[str, Any] = {
+        "schedule": {
+            "kind": cfg.DIFFUSION.SCHEDULE,
+            "rho": cfg.DIFFUSION.RHO,
+            "timesteps": cfg.DIFFUSION.TIMESTEPS,
+        },
+        "prediction": cfg.MODEL.PREDICTION,
+    }
+    if objective == "ddpm":
+        return DDPM(**pixels, **diffusion, encoder=_encoder_arguments(cfg))
+    if objective == "adm":
+        return ADM(**pixels, **diffusion, encoder=_unet_arguments(cfg))
+    if objective == "igpt":
+        return IGPT(**pixels, encoder=_gpt_arguments(cfg))
+    shared: dict[str, Any] = {
+        **pixels,
         "encoder": _encoder_arguments(cfg),
         "decoder": {
             "width": decoder.WIDTH,
@@ -56,21 +87,21 @@ def build_model(cfg: CfgNode) -> MaskedAutoencoder:
         },
         "mask": mask_arguments(cfg),
         "normalize_target": cfg.MODEL.NORM_TARGET,
-        "mean": list(cfg.DATA.MEAN),
-        "std": list(cfg.DATA.STD),
     }
-    if cfg.MODEL.OBJECTIVE == "mae":
+    if objective == "mae":
         return MAE(**shared)
     return DiffMAE(
         **{**shared, "decoder": {"kind": decoder.KIND, **shared["decoder"]}},
-        schedule={
-            "kind": cfg.DIFFUSION.SCHEDULE,
-            "rho": cfg.DIFFUSION.RHO,
-            "timesteps": cfg.DIFFUSION.TIMESTEPS,
-        },
-        prediction=cfg.MODEL.PREDICTION,
+        **diffusion,
         decode_fraction=decoder.FRACTION,
     )
+
+
+def _check_objective(cfg: CfgNode) -> None:
+    if cfg.MODEL.OBJECTIVE not in OBJECTIVES:
+        raise InputError(
+            f"MODEL.OBJECTIVE: unknown objective {cfg.MODEL.OBJECTIVE!r}; there are {', '.join(OBJECTIVES)}"
+        )
 
 
 def build_classifier(cfg: CfgNode, classes: Sequence[str]) -> Classifier:
@@ -81,7 +112,7 @@ def build_classifier(cfg: CfgNode, classes: Sequence[str]) -> Classifier:
     """
     finetune, data = cfg.FINETUNE, cfg.DATA
     if finetune.INIT:
-        encoder = load_encoder(finetune.INIT, data.SIZE, data.NUM_FRAMES)
+        trunk = load_trunk(finetune.INIT, data.SIZE, data.NUM_FRAMES)
         own = read_config(Path(finetune.INIT))
         for name in ("mean", "std"):
             if name in own and not np.allclose(own[name], data[name.upper()]):
@@ -90,9 +121,9 @@ def build_classifier(cfg: CfgNode, classes: Sequence[str]) -> Classifier:
                     f"DATA.{name.upper()} to that"
                 )
     else:
-        encoder = Encoder(**_clip_arguments(cfg), **_encoder_arguments(cfg))
+        trunk = _fresh_trunk(cfg)
     model = Classifier.on(
-        encoder,
+        trunk,
         classes,
         drop_path=finetune.DROP_PATH,
         pool=finetune.POOL,
@@ -101,9 +132,26 @@ def build_classifier(cfg: CfgNode, classes: Sequence[str]) -> Classifier:
         mean=list(data.MEAN),
         std=list(data.STD),
     )
+    if isinstance(model.encoder, PixelGPT):
+        model.encoder.head.requires_grad_(finetune.GENERATIVE > 0)
+    elif finetune.GENERATIVE:
+        raise InputError(
+            f"FINETUNE.GENERATIVE {finetune.GENERATIVE}: is for models of igpt, and this one is a "
+            f"{type(model.encoder).__name__}; set it to 0"
+        )
     if finetune.FREEZE >= 0:
         model.freeze(finetune.FREEZE)
     return model
+
+
+def _fresh_trunk(cfg: CfgNode) -> Trunk:
+    _check_objective(cfg)
+    if cfg.MODEL.OBJECTIVE == "adm":
+        return UNetEncoder(**_clip_arguments(cfg), **_unet_arguments(cfg))
+    if cfg.MODEL.OBJECTIVE == "igpt":
+        pixels: dict[str, Any] = {"mean": list(cfg.DATA.MEAN), "std": list(cfg.DATA.STD)}
+        return PixelGPT(**_clip_arguments(cfg), **_gpt_arguments(cfg), **pixels)
+    return Encoder(**_clip_arguments(cfg), **_encoder_arguments(cfg))
 
 
 def _clip_arguments(cfg: CfgNode) -> dict[str, Any]:
@@ -112,6 +160,33 @@ def _clip_arguments(cfg: CfgNode) -> dict[str, Any]:
         "num_frames": cfg.DATA.NUM_FRAMES,
         "patch": list(cfg.MODEL.PATCH),
     }
+
+
+def _unet_arguments(cfg: CfgNode) -> dict[str, Any]:
+    adm = cfg.MODEL.ADM
+    return {
+        "width": adm.WIDTH,
+        "multipliers": _numbers(adm.MULTIPLIERS, "MODEL.ADM.MULTIPLIERS"),
+        "resnets": adm.RESNETS,
+        "attention": _numbers(adm.ATTENTION, "MODEL.ADM.ATTENTION") if adm.ATTENTION else [],
+        "dropout": adm.DROPOUT,
+    }
+
+
+def _numbers(text: str, key: str) -> list[int]:
+    """``"1,2,2"`` to numbers of 1 or more."""
+    try:
+        numbers = [int(part) for part in text.strip("[]").split(",")]
+    except ValueError as error:
+        raise InputError(f"{key}: takes whole numbers with commas between them, got {text!r}") from error
+    if min(numbers) < 1:
+        raise InputError(f"{key}: must be 1 or more, got {text}")
+    return numbers
+
+
+def _gpt_arguments(cfg: CfgNode) -> dict[str, Any]:
+    shape = {name: _encoder_arguments(cfg)[name] for name in ("width", "depth", "heads")}
+    return {**shape, "colours": cfg.MODEL.IGPT.COLOURS, "layer": cfg.MODEL.IGPT.LAYER}
 
 
 def _encoder_arguments(cfg: CfgNode) -> dict[str, Any]:

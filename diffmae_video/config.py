@@ -22,11 +22,15 @@ def default_config() -> CfgNode:
     cfg = CfgNode()
 
     cfg.MODEL = CfgNode()
-    cfg.MODEL.OBJECTIVE = "diffmae"  # diffmae or mae
-    cfg.MODEL.PREDICTION = "x0"  # of diffmae: x0 or eps
+    cfg.MODEL.OBJECTIVE = "diffmae"  # diffmae, mae or ddpm; of pictures also adm or igpt
+    cfg.MODEL.PREDICTION = "x0"  # of diffmae, ddpm and adm: x0 or eps
     cfg.MODEL.NORM_TARGET = False  # targets normalised per patch; such a model cannot render
-    cfg.MODEL.PATCH = [2, 16, 16]  # frames, pixels, pixels
-    cfg.MODEL.ENCODER = CfgNode()
+    cfg.MODEL.PATCH = [
+        2,
+        16,
+        16,
+    ]  # frames, pixels, pixels; of adm and igpt: of the masks for inpainting alone
+    cfg.MODEL.ENCODER = CfgNode()  # of all but adm; igpt reads SIZE, WIDTH, DEPTH and HEADS
     cfg.MODEL.ENCODER.SIZE = "B"  # S, B, L or H
     cfg.MODEL.ENCODER.WIDTH = 0  # 0: that of SIZE; so for the next two
     cfg.MODEL.ENCODER.DEPTH = 0
@@ -40,6 +44,16 @@ def default_config() -> CfgNode:
     cfg.MODEL.DECODER.HEADS = 0  # 0: heads 64 wide
     cfg.MODEL.DECODER.POSITIONS = "sincos"  # sincos or sharp
     cfg.MODEL.DECODER.FRACTION = 1.0  # share of masked patches that cross decodes in training
+
+    cfg.MODEL.ADM = CfgNode()  # of adm, in place of ENCODER and DECODER
+    cfg.MODEL.ADM.WIDTH = 256  # channels of the first level
+    cfg.MODEL.ADM.MULTIPLIERS = "1,1,2,2,4,4"  # of WIDTH, one for each level; a level halves the picture
+    cfg.MODEL.ADM.RESNETS = 2  # on each level of the way down
+    cfg.MODEL.ADM.ATTENTION = "32,16,8"  # the heights of levels with attention, pixels
+    cfg.MODEL.ADM.DROPOUT = 0.0  # in the resnets
+    cfg.MODEL.IGPT = CfgNode()  # of igpt
+    cfg.MODEL.IGPT.COLOURS = 512  # clusters of the training pictures' pixels
+    cfg.MODEL.IGPT.LAYER = 0  # whose features are taken, from 1; 0: the middle one; tools/probe.py chooses
 
     cfg.MASK = CfgNode()
     cfg.MASK.KIND = "random"
@@ -115,6 +129,7 @@ def default_config() -> CfgNode:
     cfg.FINETUNE.SMOOTHING = 0.1  # of the labels
     cfg.FINETUNE.CLASS_WEIGHTS = ""  # balanced, or a YAML file of class: weight; empty: all 1
     cfg.FINETUNE.HOLD_OUT = 0.0  # share of each class that is for validation, where DATA.VAL is empty
+    cfg.FINETUNE.GENERATIVE = 0.0  # of igpt: weight of its own loss beside that of the classes; iGPT: 1
     cfg.FINETUNE.MULTI_LABEL = False  # labels are "running;jumping", each class a yes or no of its own
 
     cfg.EVALUATION = CfgNode()  # of tools/evaluate.py, on DATA.VAL; a run validates on one view
@@ -176,6 +191,7 @@ def recipe_of(folder: str | Path) -> Path:
 
 AT_LEAST_1 = (
     *("MODEL.PATCH", "MODEL.DECODER.WIDTH", "MODEL.DECODER.DEPTH", "DIFFUSION.TIMESTEPS"),
+    *("MODEL.ADM.WIDTH", "MODEL.ADM.RESNETS", "MODEL.IGPT.COLOURS"),
     *("DATA.NUM_FRAMES", "DATA.STRIDE", "DATA.SIZE", "DATA.REPEATS"),
     *("TRAIN.BATCH_SIZE", "TRAIN.ACCUMULATION", "TRAIN.LOG_EVERY", "TRAIN.MAX_BAD_STEPS"),
     *("VALIDATION.CLIPS", "CHECKPOINT.KEEP", "EVALUATION.VIEWS", "EVALUATION.BATCH_SIZE"),
@@ -183,12 +199,12 @@ AT_LEAST_1 = (
 )
 AT_LEAST_0 = (
     *("MODEL.ENCODER.WIDTH", "MODEL.ENCODER.DEPTH", "MODEL.ENCODER.HEADS", "MODEL.DECODER.HEADS"),
-    *("DATA.WORKERS", "DATA.FPS", "DATA.SHORT_SIDE"),
+    *("MODEL.IGPT.LAYER", "DATA.WORKERS", "DATA.FPS", "DATA.SHORT_SIDE"),
     *("TRAIN.EPOCHS", "TRAIN.MAX_STEPS", "TRAIN.WARMUP_EPOCHS", "TRAIN.WARMUP_STEPS"),
     *("TRAIN.BASE_LR", "TRAIN.WEIGHT_DECAY", "TRAIN.CLIP_GRAD", "TRAIN.SEED"),
     *("TRAIN.PATIENCE", "CHECKPOINT.EVERY_STEPS", "CHECKPOINT.EVERY_MINUTES"),
     *("VALIDATION.EVERY_STEPS", "VALIDATION.PICTURES"),
-    *("FINETUNE.MIXUP", "FINETUNE.CUTMIX", "FINETUNE.RAND_AUGMENT"),
+    *("FINETUNE.MIXUP", "FINETUNE.CUTMIX", "FINETUNE.RAND_AUGMENT", "FINETUNE.GENERATIVE"),
 )
 
 
@@ -211,6 +227,8 @@ def _check_ranges(cfg: CfgNode) -> None:
     for key in ("DROPOUT", "DROP_PATH", "ERASE", "SMOOTHING", "HOLD_OUT"):
         if not 0 <= cfg.FINETUNE[key] < 1:
             raise InputError(f"FINETUNE.{key}: 0 or more and below 1, got {cfg.FINETUNE[key]}")
+    if not 0 <= cfg.MODEL.ADM.DROPOUT < 1:
+        raise InputError(f"MODEL.ADM.DROPOUT: 0 or more and below 1, got {cfg.MODEL.ADM.DROPOUT}")
     if not 0 < cfg.FINETUNE.LAYER_DECAY <= 1:
         raise InputError(f"FINETUNE.LAYER_DECAY: above 0 and at most 1, got {cfg.FINETUNE.LAYER_DECAY}")
     if cfg.FINETUNE.RAND_AUGMENT[1] > 30:

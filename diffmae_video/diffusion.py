@@ -76,10 +76,18 @@ class NoiseSchedule:
     def add_noise(self, x0: Tensor, t: Tensor, noise: Tensor) -> Tensor:
         """``xt = sqrt(abar_t) x0 + sqrt(1 - abar_t) noise``, in float32.
 
-        Shapes: x0 and noise [B, M, P], t [B].
+        Shapes: x0 and noise [B, ...], t [B].
         """
-        signal, sigma = self.signal_and_noise(t)
-        return signal[:, None, None] * x0.float() + sigma[:, None, None] * noise.float()
+        signal, sigma = (values.view(-1, *[1] * (x0.ndim - 1)) for values in self.signal_and_noise(t))
+        return signal * x0.float() + sigma * noise.float()
+
+    def x0_of(self, xt: Tensor, t: Tensor, noise: Tensor, bounds: tuple[Tensor, Tensor]) -> Tensor:
+        """What is behind xt [B, ...] if ``noise`` is in it, cut to bounds that broadcast to it.
+
+        At t = T it divides by sqrt(abar_T), 4e-6, and what that makes of an error is cut.
+        """
+        signal, sigma = (values.view(-1, *[1] * (xt.ndim - 1)) for values in self.signal_and_noise(t))
+        return ((xt.float() - sigma * noise) / signal).clamp(*bounds)
 
     def sampling_timesteps(self, steps: int, spacing: str = "angle") -> list[int]:
         """``steps`` strictly falling timesteps, the first of them T.
@@ -206,21 +214,30 @@ def _ancestral(
     eta: float,
     generator: torch.Generator | None,
 ) -> Iterator[tuple[int, Tensor]]:
-    """DDIM with a share eta of fresh noise. At eta = 1 it is DDPM: the same mean and variance as
-    the posterior q(x_s | x_t, x0), written by the noise in x_t (DDIM, section 4.1).
-    """
     abar = [1.0, *schedule.alphas_cumprod.tolist()]
     for t, s in zip(timesteps, [*timesteps[1:], 0], strict=True):
         x0 = predict(x, t)
         yield t, x0
-        if s == 0:
-            return
-        sigma2 = eta**2 * (1 - abar[s]) / (1 - abar[t]) * (1 - abar[t] / abar[s])
-        # sqrt(1 - abar_s - sigma2) * eps with eps = (x - sqrt(abar_t) x0) / sqrt(1 - abar_t)
-        c = math.sqrt(max(0.0, 1 - abar[s] - sigma2) / (1 - abar[t]))
-        x = c * x + (math.sqrt(abar[s]) - c * math.sqrt(abar[t])) * x0
-        if sigma2 > 0:
-            x = x + math.sqrt(sigma2) * torch.randn(x.shape, generator=generator, device=x.device)
+        x = reverse_step(x, x0, abar[t], abar[s], eta, generator)
+
+
+def reverse_step(
+    x: Tensor, x0: Tensor, abar_t: float, abar_s: float, eta: float, generator: torch.Generator | None
+) -> Tensor:
+    """One step of DDIM, from x at t to s below it, with a share eta of fresh noise.
+
+    At eta = 1 it is DDPM's: the same mean and variance as the posterior q(x_s | x_t, x0), written by the
+    noise in x_t (DDIM, section 4.1). At ``abar_s = 1`` it is x0.
+    """
+    if abar_s == 1:
+        return x0
+    sigma2 = eta**2 * (1 - abar_s) / (1 - abar_t) * (1 - abar_t / abar_s)
+    # sqrt(1 - abar_s - sigma2) * eps with eps = (x - sqrt(abar_t) x0) / sqrt(1 - abar_t)
+    c = math.sqrt(max(0.0, 1 - abar_s - sigma2) / (1 - abar_t))
+    x = c * x + (math.sqrt(abar_s) - c * math.sqrt(abar_t)) * x0
+    if sigma2 > 0:
+        x = x + math.sqrt(sigma2) * torch.randn(x.shape, generator=generator, device=x.device)
+    return x
 
 
 def _dpm_solver(

@@ -18,11 +18,12 @@ from fvcore.common.config import CfgNode
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode
 
-from diffmae_video.build import build_model, mask_arguments
+from diffmae_video.build import Model, build_model, mask_arguments
 from diffmae_video.errors import InputError
 from diffmae_video.masks import Mask
-from diffmae_video.models import DiffMAE, MaskedAutoencoder
+from diffmae_video.models import DiffMAE
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,8 @@ class Cost:
 
     Attributes:
         parameters: of the encoder and the decoder.
-        encoder_macs, decoder_macs: multiply-accumulates of one forward; a training step is about
-            three forwards.
+        encoder_macs, decoder_macs: multiply-accumulates of one forward, of the encoder and of the rest; a
+            training step is about three forwards.
     """
 
     parameters: int
@@ -64,10 +65,12 @@ def training_cost(cfg: CfgNode) -> Cost:
         mask = Mask(mask.visible, mask.masked[:, :decoded], mask.grid)
     clip = torch.empty(1, 3, cfg.DATA.NUM_FRAMES, *cfg.DATA.SIZE, device="meta")
     macs = macs_by_module(model, clip, mask)
-    return Cost(sum(p.numel() for p in model.parameters()), macs["encoder"], macs["decoder"])
+    parameters = sum(p.numel() for p in model.parameters())
+    encoder = macs.get("encoder", macs[""] - macs.get("decoder", 0))  # ADM's is called in parts
+    return Cost(parameters, encoder, macs[""] - encoder)
 
 
-def meta_model(cfg: CfgNode) -> MaskedAutoencoder:
+def meta_model(cfg: CfgNode) -> Model:
     """The model of a config on the meta device: every shape, and no memory for weights.
 
     Raises:
@@ -94,6 +97,8 @@ def macs_by_module(model: nn.Module, *inputs: Any) -> dict[str, int]:
     Raises:
         InputError: the model has a product of matrices that no handle counts.
     """
+    if any(isinstance(module, nn.Conv2d) for module in model.modules()):
+        return _macs_of_convolutions(model, *inputs)
     with warnings.catch_warnings():  # fvcore.nn compiles losses at import, by a deprecated function
         warnings.simplefilter("ignore", FutureWarning)
         from fvcore.nn import FlopCountAnalysis, jit_handles
@@ -121,6 +126,18 @@ def macs_by_module(model: nn.Module, *inputs: Any) -> dict[str, int]:
     prefix = "model."
     by_name = {name.removeprefix(prefix): int(n) for name, n in counts.items() if name.startswith(prefix)}
     return {"": int(counts[""]), **by_name}
+
+
+def _macs_of_convolutions(model: nn.Module, *inputs: Any) -> dict[str, int]:
+    """:func:`macs_by_module` by torch's counter: fvcore's tracing has no convolutions on the meta device.
+
+    It counts a module's own calls alone, and not those of its children from elsewhere.
+    """
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model(*inputs)
+    prefix = f"{type(model).__name__}."
+    by_name = {name.removeprefix(prefix): sum(n.values()) // 2 for name, n in counter.flop_counts.items()}
+    return {**by_name, "": by_name["Global"]}
 
 
 # Parts of names of operators that multiply matrices.

@@ -15,6 +15,9 @@ looked at. Features are computed once for all kinds:
                1,568 tokens 768 wide takes 4.8 MB
     knn        votes of the 20 nearest of TRAIN by cosine, at temperature 0.07; nothing is trained
 
+Of iGPT the features are those of one layer: MODEL.IGPT.LAYER, or by default the one whose neighbours are
+right most often on a fifth of TRAIN that is held out; the JSON object names it.
+
 TRAIN.SEED is that of the fifth, the weights and the order: the same seed, the same figures. A video that
 cannot be read is named on stderr and left out. The last line of output is one JSON object: an accuracy from
 0 to 1 for each kind, classes, train and val (videos that were read), and dim.

@@ -14,7 +14,7 @@ import torch
 from fvcore.common.config import CfgNode
 from safetensors import SafetensorError
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
@@ -25,7 +25,7 @@ from diffmae_video.data.manifest import VIDEO_ENDINGS
 from diffmae_video.decoding.readers import IMAGE_ENDINGS
 from diffmae_video.errors import InputError
 from diffmae_video.files import atomic_path
-from diffmae_video.models import Classifier, Encoder, load_encoder, load_model
+from diffmae_video.models import Classifier, PixelGPT, Trunk, load_model, load_trunk
 from diffmae_video.models.pretrained import WEIGHTS
 from diffmae_video.models.weight_files import read_config
 
@@ -83,16 +83,16 @@ def write_features(
     return f"{output}: features {shape}{left_out}"
 
 
-def load_frozen(path: str | Path, options: Sequence[Any] = ()) -> tuple[Classifier | Encoder, CfgNode]:
+def load_frozen(path: str | Path, options: Sequence[Any] = ()) -> tuple[Classifier | Trunk, CfgNode]:
     """A model for features, on the GPU if there is one, and how clips for it are sampled.
 
     That is said by the config.yaml of the run, if ``path`` is its folder or one of its checkpoints'; else
     by the defaults, with the model's own size, frames, mean and std. The run's lists do not count.
 
     Args:
-        path: a folder of this project, or what :func:`~diffmae_video.models.weights.load_encoder` takes.
+        path: what :func:`~diffmae_video.models.trunks.load_trunk` takes.
         options: KEY, VALUE, ... that differ. Another DATA.SIZE and DATA.NUM_FRAMES fit the encoder to
-            them; MODEL.ENCODER.HEADS is for files that do not tell it.
+            them; MODEL.ENCODER.HEADS is for files that do not tell it, MODEL.IGPT.LAYER for iGPT's.
 
     Raises:
         InputError: the checkpoint cannot be read, or an option is wrong.
@@ -103,7 +103,7 @@ def load_frozen(path: str | Path, options: Sequence[Any] = ()) -> tuple[Classifi
     recipe = recipe_of(folder)
     is_run = "model" in about and recipe.is_file()
     cfg = load_config(recipe if is_run else None, [*NO_DATA, *options])
-    model: Classifier | Encoder
+    model: Classifier | Trunk
     if about.get("model") == "Classifier" and (path.is_dir() or path.name == WEIGHTS):
         model = load_model(folder)
     else:
@@ -111,15 +111,17 @@ def load_frozen(path: str | Path, options: Sequence[Any] = ()) -> tuple[Classifi
             value if is_run or key in options[::2] else None
             for key, value in (("DATA.SIZE", cfg.DATA.SIZE), ("DATA.NUM_FRAMES", cfg.DATA.NUM_FRAMES))
         )
-        model = load_encoder(path, size, frames, cfg.MODEL.ENCODER.HEADS or None)
+        model = load_trunk(path, size, frames, cfg.MODEL.ENCODER.HEADS or None)
+        if isinstance(model, PixelGPT):
+            model.set_layer(cfg.MODEL.IGPT.LAYER)
     if not is_run:
         cfg = load_config(None, [*_own_options(model, about), *options])
     return model.to("cuda" if torch.cuda.is_available() else "cpu"), cfg
 
 
-def _own_options(model: Classifier | Encoder, about: dict[str, Any]) -> list[Any]:
+def _own_options(model: Classifier | Trunk, about: dict[str, Any]) -> list[Any]:
     """What the model says of its clips, and its config.json: ours, or with timm's ``pretrained_cfg``."""
-    encoder = model.encoder if isinstance(model, Classifier) else model
+    encoder = model.recognition_part() if isinstance(model, Classifier) else model
     frames, *size = (n * side for n, side in zip(encoder.grid, encoder.patch, strict=True))
     options = ["DATA.NUM_FRAMES", frames, "DATA.SIZE", size]
     about = about.get("pretrained_cfg", about)
@@ -143,7 +145,7 @@ def find_entries(source: str | Path, cfg: CfgNode) -> list[Entry]:
 
 @torch.no_grad()
 def extract_features(
-    model: Classifier | Encoder,
+    model: nn.Module,
     cfg: CfgNode,
     entries: Sequence[Entry],
     views: tuple[int, int] = (1, 1),
@@ -156,7 +158,7 @@ def extract_features(
     that cannot be read is left out, with a line on stderr.
 
     Args:
-        model, cfg: of :func:`load_frozen`.
+        model, cfg: of :func:`load_frozen`; or any model of clips to tokens.
         views: clips over time, crops along the longer side.
         batch: clips per forward, at most.
         keep_tokens: keep the patch tokens as well, those of the same place averaged over the views.

@@ -12,6 +12,7 @@ from typing import Any
 from fvcore.common.config import CfgNode
 
 from diffmae_video.build import mask_arguments
+from diffmae_video.errors import InputError
 from diffmae_video.flops import meta_model
 from diffmae_video.masks import Mask
 from diffmae_video.models import DiffMAE, MaskedAutoencoder
@@ -67,9 +68,11 @@ class Footprint:
         """That of a config's training step.
 
         Raises:
-            InputError: the config makes no model, or its mask does not fit the clips.
+            InputError: the config makes no masked autoencoder, or its mask does not fit the clips.
         """
         model, mask = meta_model(cfg), mask_arguments(cfg)
+        if not isinstance(model, MaskedAutoencoder):
+            raise InputError(f"MODEL.OBJECTIVE {cfg.MODEL.OBJECTIVE}: there is no formula for its memory")
         size = 4 if cfg.TRAIN.PRECISION == "fp32" else 2
         clip, checkpointed = (sum(activation_bytes(model, mask, size, c)) for c in (False, True))
         return cls(sum(p.numel() for p in model.parameters()), size, cfg.TRAIN.EMA > 0, clip, checkpointed)

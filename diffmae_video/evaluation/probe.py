@@ -10,16 +10,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from fvcore.common.config import CfgNode
 from timm.layers import Mlp
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from diffmae_video.data import class_indices, class_names, read_list
+from diffmae_video.data import Entry, class_indices, class_names, read_list
 from diffmae_video.data.random_clips import random_state
 from diffmae_video.errors import InputError
 from diffmae_video.evaluation.features import Features, extract_features, load_frozen
+from diffmae_video.models import PixelGPT
 from diffmae_video.models.layers import CrossAttention, initialize_linear
 
 KINDS = ("linear", "attentive", "knn")
@@ -27,6 +30,7 @@ NEIGHBOURS = 20  # and the temperature of their votes (DINO)
 TEMPERATURE = 0.07
 ROWS = 1024  # whose neighbours are looked for at once, for memory's sake
 PENALTIES = (10.0, 1.0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
+LAYER_ENTRIES = 10000
 ITERATIONS = 2000  # of L-BFGS, at most
 # Of the attentive probe's training (our choice, after V-JEPA).
 EPOCHS, LEAST_STEPS, BATCH = 20, 1000, 64
@@ -44,7 +48,7 @@ def probe(
 
     Returns:
         An accuracy by kind; ``classes``; ``train`` and ``val``, the videos that were read; ``dim``, the
-        features' width.
+        features' width; of iGPT the ``layer`` that they are of.
 
     Raises:
         InputError: a list is not given, cannot be read or lacks labels, or one of VAL is none of TRAIN's;
@@ -66,10 +70,14 @@ def probe(
         found = extract_features(model, cfg, lists[key], batch=batch, keep_tokens=keep_tokens)
         return found, torch.tensor(class_indices(found.entries, names))
 
+    if isinstance(model, PixelGPT) and not cfg.MODEL.IGPT.LAYER:
+        model.set_layer(best_layer(model, cfg, lists["TRAIN"], names))
     (train, train_y), (val, val_y) = look_at("TRAIN"), look_at("VAL")
     device, seed = next(model.parameters()).device, cfg.TRAIN.SEED
     pooled = (train.pooled.to(device), train_y.to(device), val.pooled.to(device), val_y.to(device))
     figures: dict[str, float] = {}
+    if isinstance(model, PixelGPT):
+        figures["layer"] = model.layer
     if "linear" in kinds:
         figures["linear"] = linear_probe(*pooled, seed=seed)
     if "attentive" in kinds:
@@ -86,6 +94,39 @@ def probe(
         "val": len(val_y),
         "dim": train.pooled.shape[1],
     }
+
+
+def best_layer(model: PixelGPT, cfg: CfgNode, entries: Sequence[Entry], names: Sequence[str]) -> int:
+    """The layer of iGPT whose features tell a held-out fifth of labelled entries best, by neighbours.
+
+    Of equals the lowest. At most :data:`LAYER_ENTRIES` entries count, spread evenly (our choice).
+
+    Args:
+        names: of the classes.
+    """
+    places = np.linspace(0, len(entries) - 1, min(LAYER_ENTRIES, len(entries))).round().astype(int)
+    chosen = [entries[i] for i in places]
+    layers = AllLayers(model)
+    found = extract_features(layers, cfg, chosen, batch=cfg.EVALUATION.BATCH_SIZE, keep_tokens=True)
+    assert found.tokens is not None
+    labels = torch.tensor(class_indices(found.entries, names))
+    held_out = held_out_fifth(labels, cfg.TRAIN.SEED)
+    accuracies = [
+        knn_probe(x[~held_out], labels[~held_out], x[held_out], labels[held_out])
+        for x in found.tokens.unbind(1)
+    ]
+    return 1 + int(np.argmax(accuracies))
+
+
+class AllLayers(nn.Module):
+    """iGPT with a layer's pooled features in the place of each token: [B, depth, D]."""
+
+    def __init__(self, gpt: PixelGPT) -> None:
+        super().__init__()
+        self.gpt = gpt
+
+    def forward(self, clip: Tensor) -> Tensor:
+        return self.gpt.pooled_layers(clip)
 
 
 def knn_probe(

@@ -23,7 +23,7 @@ from diffmae_video.evaluation.inpainting import psnr, std_ratio
 from diffmae_video.flops import training_cost
 from diffmae_video.masks import Mask
 from diffmae_video.memory import keep_freed_memory
-from diffmae_video.models import DiffMAE
+from diffmae_video.models import DiffMAE, MaskedAutoencoder
 from diffmae_video.training.engine import build_engine, spread_non_finite, take_step
 from diffmae_video.training.optim import build_optimizer
 from diffmae_video.training.process import start_process
@@ -73,7 +73,7 @@ def train_speed(cfg: CfgNode, compiled: bool = False) -> dict[str, Any]:
     training engine (in bf16 that keeps float32 weights beside, and is another thing).
 
     Raises:
-        InputError: a precision other than fp32 and bf16.
+        InputError: a precision other than fp32 and bf16, or another objective than diffmae and mae.
         MissingExtraError: transformers is not installed.
     """
     if cfg.TRAIN.PRECISION not in DTYPES:
@@ -83,6 +83,10 @@ def train_speed(cfg: CfgNode, compiled: bool = False) -> dict[str, Any]:
     dtype, batch = DTYPES[cfg.TRAIN.PRECISION], cfg.TRAIN.BATCH_SIZE
     torch.manual_seed(cfg.TRAIN.SEED)
     model = build_model(cfg).to(device, dtype).train()
+    if not isinstance(model, MaskedAutoencoder):
+        raise InputError(
+            f"MODEL.OBJECTIVE {cfg.MODEL.OBJECTIVE}: the benchmark compares diffmae and mae only"
+        )
     clip = torch.randn(batch, 3, cfg.DATA.NUM_FRAMES, *cfg.DATA.SIZE, device=device)
     mask = model.draw_mask(clip)
     flops = 6 * batch * training_cost(cfg).macs

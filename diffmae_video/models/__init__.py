@@ -1,26 +1,40 @@
 """The models; each file reads alone."""
 
+from diffmae_video.models.adm import ADM, UNetEncoder
 from diffmae_video.models.classifier import Classifier
+from diffmae_video.models.ddpm import DDPM
 from diffmae_video.models.decoder import Decoder
+from diffmae_video.models.denoising import DenoisingModel
 from diffmae_video.models.diffmae import DiffMAE
 from diffmae_video.models.encoder import Encoder
+from diffmae_video.models.igpt import IGPT, PixelGPT
 from diffmae_video.models.mae import MAE
 from diffmae_video.models.masked import Inpainting, MaskedAutoencoder, Output
 from diffmae_video.models.pretrained import load_model
+from diffmae_video.models.trunk import Trunk
+from diffmae_video.models.trunks import load_trunk
 from diffmae_video.models.weights import load_encoder
 
-MODELS = (DiffMAE, MAE, Encoder, Classifier)
+MODELS = (DiffMAE, MAE, DDPM, ADM, IGPT, Encoder, UNetEncoder, PixelGPT, Classifier)
 
 __all__ = [
+    "ADM",
+    "DDPM",
+    "IGPT",
     "MAE",
     "MODELS",
     "Classifier",
     "Decoder",
+    "DenoisingModel",
     "DiffMAE",
     "Encoder",
     "Inpainting",
     "MaskedAutoencoder",
     "Output",
+    "PixelGPT",
+    "Trunk",
+    "UNetEncoder",
     "load_encoder",
     "load_model",
+    "load_trunk",
 ]

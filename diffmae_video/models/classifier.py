@@ -1,4 +1,4 @@
-"""A classifier of clips: an encoder on all tokens, pooling, a norm, dropout and a linear head."""
+"""A classifier of clips: a trunk on all tokens, pooling, a norm, dropout and a linear head."""
 
 from __future__ import annotations
 
@@ -10,11 +10,15 @@ from torch import Tensor, nn
 
 from diffmae_video.errors import InputError
 from diffmae_video.masks import Mask
+from diffmae_video.models.adm import UNetEncoder
 from diffmae_video.models.encoder import Encoder
+from diffmae_video.models.igpt import PixelGPT
 from diffmae_video.models.masked import IMAGENET_MEAN, IMAGENET_STD
 from diffmae_video.models.pretrained import Pretrained
+from diffmae_video.models.trunk import Trunk
 
 POOLS = ("mean", "token")
+TRUNKS: dict[str, type[Trunk]] = {cls.__name__: cls for cls in (Encoder, UNetEncoder, PixelGPT)}
 
 
 class Classifier(nn.Module, Pretrained):
@@ -23,15 +27,16 @@ class Classifier(nn.Module, Pretrained):
     Args:
         classes: their names, in the order of the logits.
         image_size, num_frames, patch: see :class:`~diffmae_video.models.encoder.Encoder`.
-        encoder: further arguments of it; whether it ends in a norm is up to ``pool``.
+        encoder: further arguments of it; whether an Encoder ends in a norm is up to ``pool``.
         pool: ``mean`` of the patch tokens and then a norm of its own, in place of the encoder's (MAE),
             or the class ``token`` after the encoder's norm.
         dropout: before the head.
         multi_label: each class is a yes or no of its own: sigmoids and not a softmax.
         mean, std: of the normalisation that clips have gone through, on pixels in [0, 1].
+        trunk: the class that ``encoder`` has the arguments of: Encoder, UNetEncoder or PixelGPT.
 
     Raises:
-        InputError: no class, a class twice, an unknown pool, or no class token to pool by.
+        InputError: no class, a class twice, an unknown pool or trunk, or no class token to pool by.
     """
 
     def __init__(
@@ -46,6 +51,7 @@ class Classifier(nn.Module, Pretrained):
         multi_label: bool = False,
         mean: Sequence[float] = IMAGENET_MEAN,
         std: Sequence[float] = IMAGENET_STD,
+        trunk: str = Encoder.__name__,
     ) -> None:
         super().__init__()
         if not classes or len(set(classes)) < len(classes):
@@ -54,9 +60,13 @@ class Classifier(nn.Module, Pretrained):
             raise InputError(f"unknown pool {pool!r}; there are {', '.join(POOLS)}")
         self.classes, self.pool, self.multi_label = list(classes), pool, multi_label
         self.mean, self.std = tuple(mean), tuple(std)
-        arguments = {**(encoder or {}), "final_norm": pool == "token"}
-        self.encoder = Encoder(image_size, num_frames, patch, **arguments)
-        if pool == "token" and self.encoder.cls_token is None:
+        if trunk not in TRUNKS:
+            raise InputError(f"unknown trunk {trunk!r}; there are {', '.join(TRUNKS)}")
+        arguments = dict(encoder or {})
+        if trunk == Encoder.__name__:
+            arguments["final_norm"] = pool == "token"
+        self.encoder = TRUNKS[trunk](image_size=image_size, num_frames=num_frames, patch=patch, **arguments)
+        if pool == "token" and getattr(self.encoder, "cls_token", None) is None:
             raise InputError("this encoder has no class token to pool by; use pool 'mean'")
         eps = arguments.get("eps", 1e-6)
         self.fc_norm = nn.LayerNorm(self.encoder.width, eps=eps) if pool == "mean" else nn.Identity()
@@ -68,7 +78,7 @@ class Classifier(nn.Module, Pretrained):
     @classmethod
     def on(
         cls,
-        encoder: Encoder,
+        encoder: Trunk,
         classes: Sequence[str],
         drop_path: float = 0.0,
         pool: str = "mean",
@@ -77,17 +87,18 @@ class Classifier(nn.Module, Pretrained):
         """A classifier with the weights of an encoder and a fresh head.
 
         Args:
-            encoder: say, of :func:`~diffmae_video.models.weights.load_encoder`, which fits positions
-                and patch to other sizes; it stays as it is.
+            encoder: say, of :func:`~diffmae_video.models.trunks.load_trunk`, which fits it to other
+                sizes; it stays as it is.
             drop_path: see :class:`~diffmae_video.models.encoder.Encoder`.
             arguments: ``dropout``, ``multi_label``, ``mean`` and ``std``.
 
         Raises:
             InputError: see :class:`Classifier`.
         """
-        own = dict(encoder._hub_mixin_config)
+        own = encoder.classifier_arguments(drop_path)
         shape = {name: own.pop(name) for name in ("image_size", "num_frames", "patch")}
-        model = cls(classes, **shape, encoder={**own, "drop_path": drop_path}, pool=pool, **arguments)
+        kind = type(encoder).__name__
+        model = cls(classes, **shape, encoder=own, pool=pool, trunk=kind, **arguments)
         theirs, ours = encoder.state_dict(), model.encoder.state_dict()
         # With pool "mean" the encoder's norm stays behind; with "token" one that it has not starts afresh.
         model.encoder.load_state_dict(ours | {name: theirs[name] for name in ours if name in theirs})
@@ -101,34 +112,45 @@ class Classifier(nn.Module, Pretrained):
         """
         if blocks > self.encoder.depth:
             raise InputError(f"{blocks} blocks cannot be frozen: the encoder has {self.encoder.depth}")
-        first = [self.encoder.patch_embed, self.encoder.positions, *self.encoder.blocks[:blocks]]
-        for module in first:
-            module.requires_grad_(False)
-        if self.encoder.cls_token is not None:
-            self.encoder.cls_token.requires_grad_(False)
+        for layer in self.encoder.layers()[: blocks + 1]:
+            for parameter in layer:
+                parameter.requires_grad_(False)
+
+    def recognition_part(self) -> Trunk:
+        """What the head stands on."""
+        return self.encoder
 
     def encode(self, clip: Tensor, mask: Mask | None = None) -> Tensor:
         """Patch tokens of the encoder: [B, N, D], with a mask [B, V, D]; no class token."""
-        return self.encoder(clip, mask)
+        tokens: Tensor = self.encoder(clip) if mask is None else self.encoder(clip, mask)
+        return tokens
 
     def features(self, clip: Tensor) -> Tensor:
         """What the head sees: [B, D].
 
         ``clip`` is a float clip [B, 3, T, H, W]; an image [B, 3, H, W] is taken as one frame.
         """
-        if clip.ndim == 4:
-            clip = clip[:, :, None]
-        tokens = self.encoder.tap(clip, None, [self.encoder.depth - 1])[0]  # [B, (1 +) N, D]
-        if self.pool == "token":
-            return tokens[:, 0]
-        first = 0 if self.encoder.cls_token is None else 1
-        pooled: Tensor = self.fc_norm(tokens[:, first:].mean(1))  # [B, D]
-        return pooled
+        if self.pool == "mean":
+            return self._pooled(self.encoder(clip))
+        assert isinstance(self.encoder, Encoder)
+        clip = clip[:, :, None] if clip.ndim == 4 else clip
+        return self.encoder.tap(clip, None, [self.encoder.depth - 1])[0][:, 0]
 
-    def forward(self, clip: Tensor) -> Tensor:
-        """Logits [B, classes] of clips as :meth:`features` takes them."""
-        logits: Tensor = self.head(self.dropout(self.features(clip)))
-        return logits
+    def forward(self, clip: Tensor, generative: bool = False) -> Any:
+        """Logits [B, classes] of clips as :meth:`features` takes them.
+
+        With ``generative``, on a PixelGPT alone, the loss of the next pixel's colour beside them: (logits,
+        loss), for iGPT's joint objective.
+        """
+        if not generative:
+            return self.head(self.dropout(self.features(clip)))
+        assert isinstance(self.encoder, PixelGPT)
+        tokens, loss = self.encoder.tokens_and_loss(clip)
+        return self.head(self.dropout(self._pooled(tokens))), loss
+
+    def _pooled(self, tokens: Tensor) -> Tensor:
+        pooled: Tensor = self.fc_norm(tokens.mean(1))  # [B, D]
+        return pooled
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """Of logits [..., classes], by class: they sum to 1 unless ``multi_label``."""

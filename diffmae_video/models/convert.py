@@ -55,7 +55,12 @@ def is_classifier(path: str | Path) -> bool:
 
 def encoder_of(model: Encoder | Classifier) -> Encoder:
     """A classifier's encoder; an encoder is its own."""
-    return model if isinstance(model, Encoder) else model.encoder
+    encoder = model if isinstance(model, Encoder) else model.encoder
+    if not isinstance(encoder, Encoder):
+        raise InputError(
+            f"a {type(encoder).__name__} is no ViT: other libraries have no layout for its weights"
+        )
+    return encoder
 
 
 def timm_weights(model: Encoder | Classifier) -> dict[str, Tensor]:

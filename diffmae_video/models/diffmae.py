@@ -32,6 +32,7 @@ from diffmae_video.models.masked import (
     Inpainting,
     MaskedAutoencoder,
     Output,
+    pixel_bounds,
 )
 
 PREDICTIONS = ("x0", "eps")
@@ -239,17 +240,9 @@ class DiffMAE(MaskedAutoencoder):
         prediction = self.decoder(xt, t, context, mask)
         if self.prediction == "x0":
             return prediction
-        # 1 / sqrt(abar_T) is 2e5: what it makes of an error is cut to the range that pixels have.
-        signal, sigma = self.schedule.signal_and_noise(t)
-        x0 = (xt.float() - sigma[:, None, None] * prediction) / signal[:, None, None]
-        low, high = (
-            torch.tensor(
-                [(level - m) / s for m, s in zip(self.mean, self.std, strict=True)], device=xt.device
-            )
-            for level in (0.0, 1.0)
-        )
-        channels = x0.unflatten(-1, (-1, 3))
-        return channels.clamp(low, high).flatten(-2)
+        bounds = pixel_bounds(self.mean, self.std, xt.device)
+        channels, noise = xt.unflatten(-1, (-1, 3)), prediction.unflatten(-1, (-1, 3))  # [B, M, P / 3, 3]
+        return self.schedule.x0_of(channels, t, noise, bounds).flatten(-2)
 
     def _subset(
         self, mask: Mask, noise: Tensor | None, generator: torch.Generator | None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,14 +11,14 @@ from torch import Tensor, nn
 from diffmae_video.errors import InputError
 from diffmae_video.masks import Mask
 from diffmae_video.models.layers import Positions, initialize_linear, vit_block
-from diffmae_video.models.pretrained import Pretrained
+from diffmae_video.models.trunk import Trunk
 from diffmae_video.tokens import Triple, gather_tokens, grid_of, patchify
 
 # width, depth, heads (ViT; Dosovitskiy et al. 2021, S: DeiT)
 ENCODER_SIZES = {"S": (384, 12, 6), "B": (768, 12, 12), "L": (1024, 24, 16), "H": (1280, 32, 16)}
 
 
-class Encoder(nn.Module, Pretrained):
+class Encoder(Trunk):
     """A ViT over the patches of a clip; an image is a clip of one frame.
 
     Args:
@@ -52,7 +53,7 @@ class Encoder(nn.Module, Pretrained):
             raise InputError(f"encoder width {width} does not divide by {heads} heads")
         self.patch: Triple = (patch[0], patch[1], patch[2])
         self.grid = grid_of((num_frames, image_size[0], image_size[1]), self.patch)
-        self.width, self.depth = width, depth
+        self.width = width
         self.patch_embed = nn.Linear(3 * patch[0] * patch[1] * patch[2], width)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, width)) if class_token else None
         self.positions = Positions(positions, self.grid, width)
@@ -65,6 +66,20 @@ class Encoder(nn.Module, Pretrained):
         self.apply(initialize_linear)
         if self.cls_token is not None:
             nn.init.normal_(self.cls_token, std=0.02)
+
+    @property
+    def depth(self) -> int:
+        return len(self.blocks)
+
+    def layers(self) -> list[list[nn.Parameter]]:
+        """The embedding, its positions and the class token; then each block."""
+        embedding = [*self.patch_embed.parameters(), *self.positions.parameters()]
+        if self.cls_token is not None:
+            embedding.append(self.cls_token)
+        return [embedding, *([*block.parameters()] for block in self.blocks)]
+
+    def classifier_arguments(self, drop_path: float) -> dict[str, Any]:
+        return {**self._hub_mixin_config, "drop_path": drop_path}
 
     def embed(self, clip: Tensor, mask: Mask | None = None) -> Tensor:
         """A clip [B, 3, T, H, W] to tokens [B, V, D]: masked patches are never embedded.

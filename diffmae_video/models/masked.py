@@ -17,19 +17,29 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
+def pixel_bounds(mean: Sequence[float], std: Sequence[float], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Black and white as normalised pixels: float32 [3] each."""
+    low, high = (
+        torch.tensor([(level - m) / s for m, s in zip(mean, std, strict=True)], device=device)
+        for level in (0.0, 1.0)
+    )
+    return low, high
+
+
 class Output(NamedTuple):
     """What a training forward returns.
 
     Attributes:
         loss: scalar, float32.
-        prediction: of the masked patches [B, M, P], float32; with ``decoded`` of those [B, K, P].
-        mask: the mask that was drawn or given.
+        prediction: of the masked patches [B, M, P], float32; with ``decoded`` of those [B, K, P]; of a
+            model without masks its own whole output.
+        mask: the mask that was drawn or given; None of a model without masks.
         decoded: the K masked tokens that were decoded, int64 [B, K]; None for all.
     """
 
     loss: Tensor
     prediction: Tensor
-    mask: Mask
+    mask: Mask | None
     decoded: Tensor | None = None
 
 
@@ -77,6 +87,14 @@ class MaskedAutoencoder(nn.Module, Pretrained):
     @property
     def patch(self) -> Triple:
         return self.encoder.patch
+
+    def noise_shape(self, clip: Tensor, mask: Mask) -> tuple[int, ...]:
+        """Of the noise for one clip of a batch: (M, P)."""
+        return (mask.masked.shape[1], self.decoder.head.out_features)
+
+    def recognition_part(self) -> Encoder:
+        """What goes downstream."""
+        return self.encoder
 
     def draw_mask(self, clip: Tensor, generator: torch.Generator | None = None) -> Mask:
         """A mask of the model's own kind and ratio for a clip, on its device."""

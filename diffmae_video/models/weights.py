@@ -23,6 +23,7 @@ from diffmae_video.models.layers import Positions, resample_positions
 from diffmae_video.models.layouts import Weights, read_weights
 from diffmae_video.models.pretrained import CONFIG, load_model
 from diffmae_video.models.stored_positions import read_positions
+from diffmae_video.models.trunk import Trunk
 from diffmae_video.models.weight_files import Checkpoint, read_checkpoint, read_config
 from diffmae_video.tokens import Triple
 
@@ -130,7 +131,12 @@ def _of_this_project(folder: Path, source: str) -> Trained:
     if source not in ("auto", "diffmae"):
         raise InputError(f"{folder}: its {CONFIG} is that of diffmae and not of {source}")
     model = load_model(folder)
-    encoder = model if isinstance(model, Encoder) else model.encoder
+    encoder = model if isinstance(model, Trunk) else model.recognition_part()
+    if not isinstance(encoder, Encoder):
+        raise InputError(
+            f"{folder}: {type(model).__name__} has no ViT encoder but a {type(encoder).__name__}, which "
+            "serves recognition here (tools/finetune.py, probe.py, features.py) and is not converted"
+        )
     if encoder is not model:
         _log_skipped(folder, [key for key in model.state_dict() if not key.startswith("encoder.")])
     weights = {

@@ -33,10 +33,11 @@ from diffmae_video.data.random_clips import random_state
 from diffmae_video.errors import InputError
 from diffmae_video.evaluation.classify import accuracy, classify, mean_average_precision
 from diffmae_video.files import atomic_path, write_text
-from diffmae_video.models import Classifier
+from diffmae_video.models import Classifier, PixelGPT
 from diffmae_video.models.pretrained import CONFIG, WEIGHTS
 from diffmae_video.training.card import write_card
 from diffmae_video.training.checkpoint import file_of
+from diffmae_video.training.colours import give_colours
 from diffmae_video.training.engine import resolve_precision
 from diffmae_video.training.loop import NOT_DATA, Run, train
 from diffmae_video.training.optim import build_optimizer
@@ -73,6 +74,9 @@ def finetune(cfg: CfgNode, output: str | Path, resume: bool = False) -> None:
         torch.manual_seed(cfg.TRAIN.SEED)
         torch.set_float32_matmul_precision("high")
         model = build_classifier(cfg, classes)
+        trunk = model.encoder
+        if isinstance(trunk, PixelGPT) and not cfg.FINETUNE.INIT and run.found is None:
+            give_colours(trunk, cfg, entries, process)
         dataset = labelled_dataset(cfg, entries, classes)
         plan = Plan.of(cfg, len(dataset), process.world)
         precision = resolve_precision(cfg.TRAIN.PRECISION, process.device)
@@ -181,7 +185,7 @@ class FinetuningLoss:
     """The loss of a batch; which clips are mixed and how depends on the batch's place in the stream.
 
     Cross-entropy with soft targets, or of one yes or no for each class; weighted sums are divided by
-    the number of clips.
+    the number of clips. With FINETUNE.GENERATIVE iGPT's own loss is added (its joint objective).
     """
 
     def __init__(self, cfg: CfgNode, engine: Any, process: Process, weights: Tensor | None) -> None:
@@ -198,7 +202,12 @@ class FinetuningLoss:
         labels = batch.labels.to(self.device, non_blocking=True)
         state = random_state(self.cfg.TRAIN.SEED, places[0], NOT_DATA)
         clips, targets = self.mix(clips, labels, state)
-        return classification_loss(self.engine(clips), targets, self.weights, self.cfg.FINETUNE.MULTI_LABEL)
+        finetune = self.cfg.FINETUNE
+        if not finetune.GENERATIVE:
+            return classification_loss(self.engine(clips), targets, self.weights, finetune.MULTI_LABEL)
+        logits, generative = self.engine(clips, generative=True)
+        loss = classification_loss(logits, targets, self.weights, finetune.MULTI_LABEL)
+        return loss + finetune.GENERATIVE * generative
 
 
 def classification_loss(logits: Tensor, targets: Tensor, weights: Tensor | None, multi_label: bool) -> Tensor:

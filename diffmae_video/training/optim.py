@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import torch
 from fvcore.common.param_scheduler import CompositeParamScheduler, CosineParamScheduler, LinearParamScheduler
 from torch import nn
 
+from diffmae_video.models.trunk import Trunk
+
+NOT_DECAYED = ("positions", "wpe", "wte")  # tables by position or by token, as in GPT's training
+
 
 def parameter_groups(model: nn.Module, weight_decay: float, layer_decay: float = 1.0) -> list[dict[str, Any]]:
     """AdamW's groups: weight decay on matrices only, not on biases, norms, positions and tokens.
 
     Args:
-        layer_decay: below 1, for fine-tuning an encoder or a classifier: the rate of each layer is that
-            of the next times this. Embedding, positions and class token are the first layer; final norm
-            and head are the last one, which has the whole rate (as MAE; timm's norm goes with the last
+        layer_decay: below 1, for fine-tuning a trunk or a classifier: the rate of each layer is that
+            of the next times this. The trunk says what its layers are; what is in none of them, final norm
+            and head, is the last one, which has the whole rate (as MAE; timm's norm goes with the last
             block). Groups then carry ``lr_scale``.
     """
-    depth = len({match[1] for name, _ in model.named_parameters() if (match := BLOCK.search(name))})
+    layer_of: dict[int, int] = {}
+    depth = 0
+    if layer_decay != 1:
+        layers = (model if isinstance(model, Trunk) else model.recognition_part()).layers()  # type: ignore[operator]
+        depth = len(layers) - 1
+        layer_of = {id(p): i for i, layer in enumerate(layers) for p in layer}
     groups: dict[tuple[int, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
-        is_matrix = parameter.ndim > 1 and "positions" not in name and not name.endswith("token")
-        layer = depth + 1 if layer_decay == 1 else _layer(name, depth)
+        is_embedding = name.endswith("token") or any(part in NOT_DECAYED for part in name.split("."))
+        is_matrix = parameter.ndim > 1 and not is_embedding
+        layer = layer_of.get(id(parameter), depth + 1)
         groups.setdefault((layer, is_matrix), []).append(parameter)
     return [
         {
@@ -37,17 +46,6 @@ def parameter_groups(model: nn.Module, weight_decay: float, layer_decay: float =
             groups.items(), key=lambda item: (item[0][0], not item[0][1])
         )
     ]
-
-
-BLOCK = re.compile(r"(?:^|\.)blocks\.(\d+)\.")
-FIRST = ("patch_embed", "positions", "cls_token")
-
-
-def _layer(name: str, depth: int) -> int:
-    block = BLOCK.search(name)
-    if block:
-        return 1 + int(block[1])
-    return 0 if any(part in name.split(".") for part in FIRST) else depth + 1
 
 
 def build_optimizer(

@@ -16,6 +16,8 @@ from diffmae_video.data import TrainingClips, clips_on, normalise
 from diffmae_video.data.random_clips import random_state
 from diffmae_video.evaluation.memory import estimate_memory
 from diffmae_video.flops import training_cost
+from diffmae_video.models import IGPT
+from diffmae_video.training.colours import give_colours
 from diffmae_video.training.engine import resolve_precision
 from diffmae_video.training.loop import NOT_DATA, Run, train
 from diffmae_video.training.optim import build_optimizer
@@ -44,13 +46,15 @@ def pretrain(cfg: CfgNode, output: str | Path, resume: bool = False) -> None:
         run = Run.open(cfg, Path(output), resume, process)
         torch.manual_seed(cfg.TRAIN.SEED)
         torch.set_float32_matmul_precision("high")
-        model = build_model(cfg)
-        plan = Plan.of(cfg, len(build_dataset(cfg)), process.world)
+        model, dataset = build_model(cfg), build_dataset(cfg)
+        plan = Plan.of(cfg, len(dataset), process.world)
         precision = resolve_precision(cfg.TRAIN.PRECISION, process.device)
         if process.is_main:
             count = sum(p.numel() for p in model.parameters())
             machine = f"{precision} on {process.world} x {process.device.type}"
             print(f"{count / 1e6:.1f} M parameters, {machine}; {plan}", flush=True)
+        if isinstance(model, IGPT) and run.found is None:
+            give_colours(model.encoder, cfg, dataset.entries, process)
         optimizer = build_optimizer(model, cfg.TRAIN.WEIGHT_DECAY, tuple(cfg.TRAIN.BETAS))
         engine = run.build_engine(model, optimizer, precision)
         loader = build_loader(cfg, process.rank, process.world, start=run.state.samples)
@@ -69,17 +73,14 @@ def describe_run(cfg: CfgNode) -> str:
     """
     world = int(os.environ.get("WORLD_SIZE", "1"))
     plan = Plan.of(cfg, len(build_dataset(cfg)), world)
-    memory = estimate_memory(cfg, world, cfg.DEEPSPEED.ZERO_STAGE)
-    parts = (
-        f"{name} {value / 2**30:.2f}" for name, value in (*vars(memory).items(), ("in all", memory.total))
-    )
-    return "\n".join(
-        (
-            str(training_cost(cfg)),
-            f"{plan}; on {world} process{'es' if world > 1 else ''}",
-            f"memory of each process in GiB, by formula: {', '.join(parts)}",
+    lines = [str(training_cost(cfg)), f"{plan}; on {world} process{'es' if world > 1 else ''}"]
+    if cfg.MODEL.OBJECTIVE in ("diffmae", "mae"):  # the formula knows no other one
+        memory = estimate_memory(cfg, world, cfg.DEEPSPEED.ZERO_STAGE)
+        parts = (
+            f"{name} {value / 2**30:.2f}" for name, value in (*vars(memory).items(), ("in all", memory.total))
         )
-    )
+        lines.append(f"memory of each process in GiB, by formula: {', '.join(parts)}")
+    return "\n".join(lines)
 
 
 class PretrainingLoss:
@@ -92,14 +93,13 @@ class PretrainingLoss:
     def __init__(self, cfg: CfgNode, engine: Any, process: Process) -> None:
         self.cfg, self.engine, self.device = cfg, engine, process.device
         self.generator = torch.Generator(process.device)
-        self.values = engine.module.decoder.head.out_features
 
     def __call__(self, batch: TrainingClips, places: Sequence[int]) -> Tensor:
         clips = clips_on(batch.clips, self.cfg.DATA.SIZE, self.device)
         clips = normalise(clips, self.cfg.DATA.MEAN, self.cfg.DATA.STD)
         mask = batch.mask.to(self.device, non_blocking=True)
-        shape = (self.cfg.DATA.REPEATS, mask.masked.shape[1], self.values)
-        noise = torch.cat([self._noise(place, shape) for place in places])  # [B, M, P]
+        shape = (self.cfg.DATA.REPEATS, *self.engine.module.noise_shape(clips, mask))
+        noise = torch.cat([self._noise(place, shape) for place in places])  # [B, M, P] of masked patches
         t = batch.t.to(self.device, non_blocking=True)
         loss: Tensor = self.engine(clips, mask=mask, t=t, noise=noise, generator=self.generator).loss
         return loss

@@ -15,14 +15,14 @@ import torch.distributed as dist
 from fvcore.common.config import CfgNode
 from torch import Tensor, nn
 
-from diffmae_video.build import mask_arguments, view_dataset
+from diffmae_video.build import Model, mask_arguments, view_dataset
 from diffmae_video.data import Entry, VideoError, denormalise, normalise, read_list
 from diffmae_video.data.random_clips import random_state
 from diffmae_video.errors import InputError
 from diffmae_video.evaluation.fills import grey_fill
 from diffmae_video.evaluation.probe import NEIGHBOURS, knn_probe
 from diffmae_video.masks import Mask
-from diffmae_video.models import MaskedAutoencoder
+from diffmae_video.models import IGPT, DenoisingModel, DiffMAE, MaskedAutoencoder
 from diffmae_video.rendering.video import panels
 from diffmae_video.tokens import grid_of
 from diffmae_video.training.process import Process
@@ -31,6 +31,7 @@ BUCKETS = 10  # of timesteps
 PER_VIDEO = 8  # clips, where there are few videos
 PANEL_HEIGHT = 224
 SAMPLING_STEPS = 50
+RESAMPLINGS = 4  # of RePaint, which takes so many times these steps
 
 T = TypeVar("T")
 
@@ -88,23 +89,25 @@ class Validation:
         dataset.decoder.stop()
 
     @torch.no_grad()
-    def measure(self, model: MaskedAutoencoder) -> dict[str, float]:
+    def measure(self, model: Model) -> dict[str, float]:
         """The figures of a model, the same on every process.
 
         Returns:
-            ``loss``: the mean over clips and, for DiffMAE, timesteps. ``loss_t0`` to ``loss_t9``, for
-            DiffMAE: by tenths of the timesteps, t = 1 in the first one. ``knn``, where there are
-            labels: the share of clips that :func:`~diffmae_video.evaluation.probe.knn_probe` gets right
+            ``loss``: the mean over clips and, of models that denoise, timesteps. ``loss_t0`` to
+            ``loss_t9``, of those: by tenths of the timesteps, t = 1 in the first one. ``knn``, where there
+            are labels: the share of clips that :func:`~diffmae_video.evaluation.probe.knn_probe` gets right
             by those of the other videos.
         """
-        device, is_diffmae = self.process.device, self.cfg.MODEL.OBJECTIVE == "diffmae"
-        buckets = timestep_buckets(self.cfg.DIFFUSION.TIMESTEPS) if is_diffmae else [range(1, 2)]
+        device, denoises = self.process.device, isinstance(model, DiffMAE | DenoisingModel)
+        buckets = timestep_buckets(self.cfg.DIFFUSION.TIMESTEPS) if denoises else [range(1, 2)]
         losses = torch.zeros(self.count, len(buckets), device=device)
         features = torch.zeros(self.count, model.encoder.width, device=device)
         with evaluating(model):
             for start in range(0, len(self.rows), self.batch):
                 rows = self.rows[start : start + self.batch]
-                clip, mask, noise = self._task(self.clips[start : start + self.batch], rows)
+                clip, mask, states = self._task(self.clips[start : start + self.batch], rows)
+                shape = model.noise_shape(clip, mask)
+                noise = torch.stack([torch.randn(shape, generator=s) for s in states]).to(device)
                 for i, bucket in enumerate(buckets):
                     t = spread_timesteps(rows, bucket).to(device)
                     # The batch's mean stands for each of its clips: the sums are right.
@@ -113,7 +116,7 @@ class Validation:
                     features[rows] = model.encode(clip).mean(1).float()
         losses = self._sum(losses)[self.was_read]
         figures = {"loss": float(losses.mean())}
-        if is_diffmae:
+        if denoises:
             figures |= {f"loss_t{i}": float(x) for i, x in enumerate(losses.mean(0))}
         if self.labels is not None:
             features = self._sum(features)[self.was_read].cpu()
@@ -126,26 +129,20 @@ class Validation:
         return figures["loss"]
 
     @torch.no_grad()
-    def picture(self, model: MaskedAutoencoder) -> np.ndarray | None:
-        """Truth | masked input | first prediction | sample of a few clips: uint8 [h, w, 3].
+    def picture(self, model: Model) -> np.ndarray | None:
+        """Truth | masked input | what the model makes of it, of a few clips: uint8 [h, w, 3].
 
-        A clip is a row, and its middle frame is shown. MAE's one prediction is its sample.
+        A clip is a row, and its middle frame is shown; see :func:`fills` for the columns.
 
         Returns:
             None where there is nothing to show: on other processes than the main one, or of a model
             that predicts normalised patches.
         """
-        if not self.shown or model.normalize_target:
+        if not self.shown or getattr(model, "normalize_target", False):
             return None
         clip, mask, _ = self._task(torch.stack(self.shown), self.shown_rows)
         with evaluating(model):
-            columns = {"prediction": model.inpaint(clip, mask, steps=1).clip}
-            if self.cfg.MODEL.OBJECTIVE == "diffmae":
-                steps = min(SAMPLING_STEPS, self.cfg.DIFFUSION.TIMESTEPS)
-                columns = {
-                    "x0 at t = T": columns["prediction"],
-                    f"sample, {steps} steps": model.inpaint(clip, mask, steps=steps).clip,
-                }
+            columns = fills(model, clip, mask, min(SAMPLING_STEPS, self.cfg.DIFFUSION.TIMESTEPS))
         truth = denormalise(clip, model.mean, model.std)
         hidden = grey_fill(truth, mask.to_pixels(model.patch))
         pictures = [truth, hidden, *(denormalise(x, model.mean, model.std) for x in columns.values())]
@@ -157,8 +154,8 @@ class Validation:
         ]
         return np.concatenate(rows)
 
-    def _task(self, clips: Tensor, rows: Tensor) -> tuple[Tensor, Mask, Tensor]:
-        """Normalised clips with the mask and the noise of their rows, all on the device."""
+    def _task(self, clips: Tensor, rows: Tensor) -> tuple[Tensor, Mask, list[torch.Generator]]:
+        """Normalised clips with the mask of their rows, on the device, and what draws their noise."""
         device, data = self.process.device, self.cfg.DATA
         clip = normalise(clips.to(device), data.MEAN, data.STD)
         states = [random_state(int(row)) for row in rows]
@@ -166,15 +163,38 @@ class Validation:
         grid = grid_of((data.NUM_FRAMES, *data.SIZE), (a, p, q))
         arguments = mask_arguments(self.cfg)
         mask = Mask.cat([Mask.draw(batch=1, grid=grid, generator=s, **arguments) for s in states])
-        shape = (mask.masked.shape[1], 3 * a * p * q)
-        noise = torch.stack([torch.randn(shape, generator=s) for s in states])
-        return clip, mask.to(device), noise.to(device)
+        return clip, mask.to(device), states
 
     def _sum(self, table: Tensor) -> Tensor:
         """The sum over processes of a table whose rows each one of them has filled."""
         if self.process.world > 1:
             dist.all_reduce(table)
         return table
+
+
+def fills(model: Model, clip: Tensor, mask: Mask, steps: int) -> dict[str, Tensor]:
+    """What a model makes of a masked clip, by the title of a column.
+
+    DiffMAE: its first prediction, which is MAE's task, and a sample; MAE: its prediction. What models
+    without masks make up out of nothing comes last; the truth has no part in it.
+
+    Args:
+        steps: of diffusion.
+    """
+    if isinstance(model, MaskedAutoencoder):
+        prediction = model.inpaint(clip, mask, steps=1).clip
+        if not isinstance(model, DiffMAE):
+            return {"prediction": prediction}
+        return {
+            "x0 at t = T": prediction,
+            f"sample, {steps} steps": model.inpaint(clip, mask, steps=steps).clip,
+        }
+    if isinstance(model, IGPT):
+        return {"completed": model.inpaint(clip, mask).clip, "made up": model.sample(len(clip)).clip}
+    return {
+        f"RePaint, {steps} steps": model.inpaint(clip, mask, steps=steps, resamplings=RESAMPLINGS).clip,
+        "made up": model.sample(len(clip), steps=steps).clip,
+    }
 
 
 def choose_entries(entries: Sequence[Entry], count: int) -> list[Entry]:
