@@ -14,12 +14,12 @@ MOTIONS = ("--plain", "--size", "32", "--train", "3300", "--val", "880")
 
 
 def labelled_split(folder: Path) -> tuple[Path, Path]:
-    """What a folder has to train on and to validate on: train/ and test/ or val/, or lists.
+    """What a folder has to train on and to validate on: lists, or else train/ and test/ or val/.
 
     Raises:
         InputError: it has not both.
     """
-    for ending in ("", ".csv"):
+    for ending in (".csv", ""):  # where there are lists, the folders may hold what they name
         train = folder / f"train{ending}"
         for name in ("test", "val"):
             if train.exists() and (folder / f"{name}{ending}").exists():

@@ -69,3 +69,6 @@ def test_a_set_is_folders_or_lists(tmp_path, names):
     for name in names:
         (tmp_path / name).mkdir()
     assert labelled_split(tmp_path) == (tmp_path / names[0], tmp_path / names[1])
+    for name in ("train.csv", "val.csv"):  # the labels of what is in train/ and val/
+        (tmp_path / name).mkdir(exist_ok=True)
+    assert labelled_split(tmp_path) == (tmp_path / "train.csv", tmp_path / "val.csv")
