@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,6 +36,20 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         flush_folder(path.parent)
     finally:
         aside.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """A folder beside ``path`` to fill, which takes its place at the end; on an error it is deleted."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+    try:
+        yield aside
+        aside.chmod(0o755)  # a web server's user is another one
+        shutil.rmtree(path, ignore_errors=True)
+        aside.rename(path)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def flush_folder(folder: Path) -> None:

@@ -10,7 +10,8 @@ and test/ (or val/), each a folder per class, or with train.csv and val.csv; wit
 or, where the recipes read clips, the moving actions of datasets/ are drawn on the spot. Run it again after a
 stop, whatever stopped it: what is done is not done again.
 
-Writes OUTPUT/result.json (with environment and costs), table.md, table.csv and plot.png; the last line of
+Writes OUTPUT/result.json (with environment and costs), table.md, table.csv, plot.png and index.html, a page
+of all that with held-out samples as each system fills them in, and with what it makes up; the last line of
 output is one JSON object with top-1 as shares.
 """
 
@@ -22,7 +23,9 @@ from pathlib import Path
 
 from diffmae_video import load_config
 from diffmae_video.cli import run_tool, tool_parser
-from diffmae_video.errors import InputError
+from diffmae_video.errors import InputError, require
+
+SHOWN = 6  # held-out samples on the page
 
 
 def main() -> None:
@@ -47,20 +50,31 @@ def main() -> None:
         raise InputError("--jobs: 1 or more")
     output = args.output or Path("outputs/compare") / recipes.name
 
-    from diffmae_video.evaluation.compare import compare, systems_of
+    from diffmae_video.evaluation.compare import plan, systems_of
     from diffmae_video.evaluation.labelled_sets import digits, labelled_split, motions
+    from diffmae_video.evaluation.recognition import run_study
+    from diffmae_video.evaluation.shown import fill_held_out, make_up
     from diffmae_video.files import write_text
+    from diffmae_video.rendering.comparison import write_comparison
     from diffmae_video.rendering.recognition import plot_study, study_csv, study_table, summary
 
+    for module in ("jinja2", "matplotlib"):  # told now, and not after the work
+        require(module, "compare")
     is_video = load_config(recipes / f"{systems_of(cfg, recipes)[0]}.yaml").DATA.NUM_FRAMES > 1
     drawn = motions if is_video else digits
     data = labelled_split(args.data) if args.data else drawn(output / "data")
-    result = compare(cfg, recipes, data, output, args.jobs)
+    study, costs = plan(cfg, recipes, data, output)
+    result = run_study(study, args.jobs) | {"costs": costs}
     write_text(output / "result.json", json.dumps(result, indent=1) + "\n")
     write_text(output / "table.md", study_table(result))
     write_text(output / "table.csv", study_csv(result))
     plot_study(result, output / "plot.png")
+    folders = {system: study.folder(0, system) for system in study.systems}
+    held_out = [entry.path for entry in study.entries(study.val)]
+    shown = held_out[:: max(1, len(held_out) // SHOWN)][:SHOWN]
+    page = write_comparison(output, result, fill_held_out(folders, shown), make_up(folders))
     print(study_table(result))
+    print(f"open {page.resolve()}")
     print(json.dumps(summary(result)))
 
 

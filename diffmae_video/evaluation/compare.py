@@ -11,14 +11,13 @@ import json
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from fvcore.common.config import CfgNode
 
 from diffmae_video.config import load_config
 from diffmae_video.errors import InputError
 from diffmae_video.evaluation.jobs import Job, run_jobs
-from diffmae_video.evaluation.recognition import PARTS, Study, run_study
+from diffmae_video.evaluation.recognition import PARTS, Study
 from diffmae_video.flops import training_cost
 from diffmae_video.training.pretrain import pretrain
 
@@ -27,22 +26,21 @@ FLOPS_PER_MAC, FORWARDS = 2, 3  # a step is about three forwards
 TIMED, WARMUP = 16, 6  # steps that are run to know the seconds of one, and of them those that do not count
 
 
-def compare(
-    cfg: CfgNode, recipes: Path, data: tuple[Path, Path], output: Path, at_once: int
-) -> dict[str, Any]:
-    """Runs what is not done yet of COMPARE's plan, and gathers what came out.
+def plan(
+    cfg: CfgNode, recipes: Path, data: tuple[Path, Path], output: Path
+) -> tuple[Study, dict[str, dict[str, float]]]:
+    """COMPARE's plan as a study, and what the pre-training of each of its systems costs.
 
     Args:
         recipes: the folder of the systems' recipes and of those for fine-tuning.
         data: to train on, and to validate on; with labels.
-        at_once: runs side by side, of one core each.
 
     Returns:
-        What :func:`~diffmae_video.evaluation.recognition.run_study` does, and ``costs``: by system its
-        parameters, multiply-accumulates of a forward of one picture or clip, steps and FLOPs.
+        The study, and by system its parameters, multiply-accumulates of a forward of one picture or
+        clip, steps, pictures or clips, and FLOPs.
 
     Raises:
-        InputError: the plan is not one, or a run failed.
+        InputError: the plan is not one, or a run that times steps failed.
     """
     compared = cfg.COMPARE
     systems = systems_of(cfg, recipes)
@@ -81,7 +79,7 @@ def compare(
         curves=systems,
         probes=("linear", "knn"),
     )
-    return run_study(study, at_once) | {"costs": costs}
+    return study, costs
 
 
 def systems_of(cfg: CfgNode, recipes: Path) -> tuple[str, ...]:

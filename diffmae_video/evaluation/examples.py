@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -103,7 +103,7 @@ class LossCurve(NamedTuple):
     mae: float | None
 
 
-def read_sources(paths: Sequence[str | Path], checkpoint: Path, model: DiffMAE) -> list[Source]:
+def read_sources(paths: Sequence[str | Path], checkpoint: Path, model: Any) -> list[Source]:
     """One clip from the middle of each video, and pictures, at the size of a model.
 
     Frames are as far apart as in the recipe beside the checkpoint, or where there is none as the
@@ -123,8 +123,8 @@ def read_sources(paths: Sequence[str | Path], checkpoint: Path, model: DiffMAE) 
     return sources
 
 
-def clip_size(model: MaskedAutoencoder) -> tuple[int, int, int]:
-    """(frames, height, width) of the clips of a model."""
+def clip_size(model: Any) -> tuple[int, int, int]:
+    """(frames, height, width) of the clips of a model of any objective."""
     (t, h, w), (a, p, q) = model.encoder.grid, model.patch
     return t * a, h * p, w * q
 
@@ -192,7 +192,7 @@ def _inpaint(model: DiffMAE, mae: MAE | None, source: Source, task: str, mask: M
             pixels = denormalise(steps, by.mean, by.std).clamp(0, 1)
             found.append(
                 Fill(
-                    _to_frames(pixels),
+                    to_frames(pixels),
                     psnr(pixels, truth, masked).tolist(),
                     [gradient_ratio(x[None], truth, masked) for x in pixels],
                     seconds / result.steps.shape[1],
@@ -214,7 +214,7 @@ def _inpaint(model: DiffMAE, mae: MAE | None, source: Source, task: str, mask: M
         task,
         source.name,
         source.clip[:frames].numpy(),
-        _to_frames(grey_fill(truth, masked)[0]),
+        to_frames(grey_fill(truth, masked)[0]),
         masked[0, 0].cpu().numpy(),
         float(psnr(mean_fill(truth, masked), truth, masked)),
         result.timesteps,
@@ -223,7 +223,7 @@ def _inpaint(model: DiffMAE, mae: MAE | None, source: Source, task: str, mask: M
     )
 
 
-def _to_frames(clips: Tensor) -> np.ndarray:
+def to_frames(clips: Tensor) -> np.ndarray:
     """[..., 3, T, H, W] in [0, 1] -> uint8 [..., T, H, W, 3]."""
     frames: np.ndarray = (clips * 255).round().byte().movedim(-4, -1).cpu().numpy()
     return frames

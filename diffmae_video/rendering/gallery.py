@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import io
 import math
-import shutil
-import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +18,7 @@ from tqdm import tqdm
 
 from diffmae_video.errors import require
 from diffmae_video.evaluation.examples import Example, Fill, LossCurve
-from diffmae_video.files import write_text
+from diffmae_video.files import new_folder, write_text
 
 FPS = 6  # slower than life: sixteen frames are half a second of a film
 PAGE_BYTES = 28e6  # of all sheets of a page; what an example may weigh is its share
@@ -59,7 +56,7 @@ def write_gallery(
     """
     jinja2 = require("jinja2", "gallery")
     rows = []
-    with _new_folder(output / "media") as media:
+    with new_folder(output / "media") as media:
         bar = tqdm(examples, total=count, desc="inpainting", unit=" examples", disable=None)
         for number, example in enumerate(bar):
             rows.append({"number": number, **_write_example(media, number, example, PAGE_BYTES / count)})
@@ -79,20 +76,6 @@ def write_gallery(
     )
     write_text(output / "index.html", page)
     return output / "index.html"
-
-
-@contextmanager
-def _new_folder(path: Path) -> Iterator[Path]:
-    """A folder beside ``path`` to fill, which takes its place at the end; on an error it is deleted."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
-    try:
-        yield aside
-        aside.chmod(0o755)  # a web server's user is another one
-        shutil.rmtree(path, ignore_errors=True)
-        aside.rename(path)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _write_example(media: Path, number: int, example: Example, most: float) -> dict[str, Any]:
