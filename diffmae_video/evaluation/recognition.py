@@ -199,7 +199,7 @@ def run_study(study: Study, at_once: int) -> dict[str, Any]:
             for job in (*before, *after)
             if job.folder.parent.name == "seed0"
         },
-        "environment": json.loads((after[0].folder / "environment.json").read_text(encoding="utf-8")),
+        "environment": environment_of(after[0].folder),
     }
     if is_video:
         result["motion"] = [
@@ -278,6 +278,12 @@ def motion_checks(folder: Path) -> dict[str, float]:
             ordered = torch.tensor([entry.label not in ANY_ORDER for entry in entries])
             found["shuffled_ordered"] = accuracy(logits[ordered], labels[ordered], 1)
     return found
+
+
+def environment_of(folder: Path) -> list[dict[str, Any]]:
+    """What a run was run with, without the places of its machine: a result is to be shown."""
+    starts = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
+    return [{k: v for k, v in start.items() if k not in ("command", "folder")} for start in starts]
 
 
 def last_row(path: Path) -> dict[str, Any]:

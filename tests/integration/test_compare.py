@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import time
 
 import pytest
+from PIL import Image
 
 from tests.conftest import ROOT
 from tests.integration.runs import environment
@@ -89,3 +91,9 @@ def test_killed_in_mid_plan_it_goes_on_and_ends_the_same(plan, tmp_path):
     assert len(list(csv.DictReader((tmp_path / "whole/table.csv").open()))) == 3 * 4
     assert (tmp_path / "whole/plot.png").stat().st_size > 10000
     assert "| DiffMAE |" in (tmp_path / "whole/table.md").read_text()
+    page = (tmp_path / "whole/index.html").read_text()
+    links = re.findall(r'src="(media/[^"]+)"', page)
+    assert len(links) == 2 * 6 * 4  # masks, held-out samples; truth, input and two systems
+    for link in links:
+        with Image.open(tmp_path / "whole" / link) as picture:
+            assert picture.size == (8, 8)
