@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import signal
 from pathlib import Path
 from unittest.mock import patch
 
@@ -12,6 +13,8 @@ from diffmae_video.models import DiffMAE
 
 ROOT = Path(__file__).resolve().parent.parent
 torch.set_num_threads(1)  # tiny tensors: a second thread costs more than it brings
+# A shell's background jobs ignore Ctrl-C, and so would the tools that tests start and stop by it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SHIPPED = ("bikes.mp4", "bigbuckbunny.mp4", "carphone_pristine.mp4")
 
