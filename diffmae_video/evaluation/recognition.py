@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tqdm import tqdm
 
 from diffmae_video import build_model, load_config
 from diffmae_video.data import Entry, Sampling, ViewDataset, Views, label_targets, read_list, write_list
 from diffmae_video.data.random_clips import random_state
+from diffmae_video.errors import InputError
 from diffmae_video.evaluation.classify import accuracy, classify
 from diffmae_video.evaluation.jobs import Job, run_jobs
 from diffmae_video.evaluation.probe import probe
@@ -32,6 +32,7 @@ from diffmae_video.training.process import start_process
 
 FEW = 0.1  # share of the labels
 SCRATCH, SYSTEMS = "scratch", ("mae", "diffmae")
+PROBED = "probe.json"
 PARTS = 4  # of pre-training, after each of which it is fine-tuned from
 QUICK = 0.25  # of all steps, in a short run
 SHARES = ("few", "all")
@@ -86,7 +87,7 @@ class Study:
 
     def steps(self, name: str) -> int:
         whole: int = self.pretraining_steps.get(name) or load_config(self.recipe(name)).TRAIN.MAX_STEPS
-        return max(PARTS, round(whole * QUICK)) if self.quick else whole
+        return PARTS * max(1, round(whole * QUICK / PARTS)) if self.quick else whole
 
     def folder(self, seed: int, name: str) -> Path:
         return self.output / self.name / f"seed{seed}" / name
@@ -118,6 +119,15 @@ class Study:
             options += ["FINETUNE.INIT", self.part(seed, init, part)]
         return self._run(finetune, seed, recipe, name, self.steps(recipe), options)
 
+    def probing(self, seed: int, init: str, part: int = PARTS) -> Job:
+        """Probes of a pre-trained model as it is, or from scratch of random weights."""
+        checkpoint = self.folder(seed, "untrained") if init == SCRATCH else self.part(seed, init, part)
+        name = f"probe-{init}" + ("" if part == PARTS else f"-{part}")
+        options = ["DATA.TRAIN", self.folder(seed, "all.csv"), "DATA.VAL", self.val]
+        arguments = [checkpoint, options, self.probes]
+        weight = len(self.entries(self.val)) + len(self.entries(self.folder(seed, "all.csv")))
+        return Job(self.folder(seed, name), write_probe, arguments, PROBED, weight)
+
     def _run(
         self,
         run: Callable[..., None],
@@ -146,11 +156,12 @@ def run_study(study: Study, at_once: int) -> dict[str, Any]:
         of training of each recipe.
 
     Raises:
-        InputError: a run failed, or a list cannot be read.
+        InputError: a run failed, a list cannot be read, or a folder holds a run with other options.
     """
     seeds = range(study.seeds)
     for seed in seeds:
         write_shares(study, seed)
+        write_untrained(study, seed)
     is_video = study.recipe("one_frame").is_file()
     parts = range(1, PARTS) if study.curves else range(0)
     plan = [(seed, init, share, PARTS) for seed in seeds for share in SHARES for init in study.inits]
@@ -158,7 +169,17 @@ def run_study(study: Study, at_once: int) -> dict[str, Any]:
     before = [study.pretraining(seed, system) for seed in seeds for system in study.systems]
     after = [study.finetuning(*run) for run in plan]
     alone = [study.finetuning(seed, SCRATCH, "all", recipe="one_frame") for seed in seeds if is_video]
-    run_jobs([before, [*after, *alone]], at_once, study.name)
+    probed = [
+        (seed, system, part)
+        for seed in seeds
+        for system in study.systems
+        for part in (*parts, PARTS)
+        if seed == 0 or part == PARTS
+    ]
+    probed += [(seed, SCRATCH, PARTS) for seed in seeds]
+    probing = [study.probing(*place) for place in probed]
+    check_unchanged([*before, *after, *alone])
+    run_jobs([before, [*after, *alone, *probing]], at_once, study.name)
 
     def trained(init: str, part: int) -> dict[str, float]:
         steps = 0 if init == SCRATCH else study.steps(init) // PARTS * part
@@ -171,18 +192,9 @@ def run_study(study: Study, at_once: int) -> dict[str, Any]:
     ]
     for row, job in zip(rows, after, strict=True):
         row["top1"] = last_row(job.folder / "validation.jsonl")["top1"]
-    probed = [
-        (seed, system, part, study.part(seed, system, part))
-        for seed in seeds
-        for system in study.systems
-        for part in (*parts, PARTS)
-        if seed == 0 or part == PARTS
-    ]
-    probed += [(seed, SCRATCH, PARTS, untrained(study, seed)) for seed in seeds]
-    lists = ["DATA.TRAIN", study.folder(0, "all.csv"), "DATA.VAL", study.val]
     probes = []
-    for seed, init, part, folder in tqdm(probed, desc=f"{study.name}: probes", disable=None):
-        figures = probe(folder, lists, study.probes)
+    for (seed, init, part), job in zip(probed, probing, strict=True):
+        figures = json.loads((job.folder / PROBED).read_text(encoding="utf-8"))
         row = {"seed": seed, "init": init, **trained(init, part)}
         probes.append(row | {kind: figures[kind] for kind in study.probes})
     result: dict[str, Any] = {
@@ -229,13 +241,36 @@ def write_shares(study: Study, seed: int) -> None:
         write_list(study.folder(seed, f"{share}.csv"), absolute)
 
 
-def untrained(study: Study, seed: int) -> Path:
+def write_untrained(study: Study, seed: int) -> None:
     """A folder with DiffMAE as it is before its first step: what a probe makes of random weights."""
     folder, cfg = study.folder(seed, "untrained"), load_config(study.recipe("diffmae"))
+    if (folder / "config.yaml").is_file():
+        return
     torch.manual_seed(seed)
     build_model(cfg).save_pretrained(folder)
     write_text(folder / "config.yaml", cfg.dump())
-    return folder
+
+
+def write_probe(
+    checkpoint: Path, options: Sequence[Any], kinds: Sequence[str], folder: Path, resume: bool
+) -> None:
+    """A job: writes PROBED, which is all that there is to go on with."""
+    write_text(folder / PROBED, json.dumps(probe(checkpoint, options, kinds)) + "\n")
+
+
+def check_unchanged(jobs: Sequence[Job]) -> None:
+    """What is done would be taken for what is asked, were it asked for with other options.
+
+    Raises:
+        InputError: it was done with others.
+    """
+    for job in jobs:
+        made = job.folder / "config.yaml"
+        if made.is_file() and load_config(made).dump() != job.arguments[0].dump():
+            raise InputError(
+                f"{job.folder}: holds a run with other options than this plan's, say of another budget; "
+                "give another --output, or delete that folder"
+            )
 
 
 class Rearranged(ViewDataset):

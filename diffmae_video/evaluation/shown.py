@@ -66,20 +66,22 @@ def fill_held_out(
     Raises:
         VideoError: a file cannot be read.
     """
-    models = {system: load_model(folder) for system, folder in folders.items()}
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    models = {system: load_model(folder).to(device) for system, folder in folders.items()}
     shown: dict[str, list[Shown]] = {name: [] for name in MASKS}
     for system in sorted(models, key=lambda name: -math.prod(clip_size(models[name]))):
         model = models[system]
         clips = torch.stack([source.clip for source in read_sources(paths, folders[system], model)])
+        clips = clips.to(device)
         truth = clips.movedim(-1, 1).float() / 255  # [B, 3, T, H, W]
         for name, rows in shown.items():
-            mask = hide(name, len(clips), model.encoder.grid)
+            mask = hide(name, len(clips), model.encoder.grid).to(device)
             masked = mask.to_pixels(model.patch)
             filled = model.inpaint(normalise(clips, model.mean, model.std), mask, seed=seed).clip
             pixels = denormalise(filled, model.mean, model.std).clamp(0, 1)
             if not rows:
                 given = to_frames(grey_fill(truth, masked))
-                rows += [Shown(*pair, {}, {}) for pair in zip(clips.numpy(), given, strict=True)]
+                rows += [Shown(*pair, {}, {}) for pair in zip(clips.cpu().numpy(), given, strict=True)]
             for row, frames, figure in zip(rows, to_frames(pixels), psnr(pixels, truth, masked), strict=True):
                 row.fills[system] = frames
                 row.psnr[system] = float(figure)
@@ -89,8 +91,9 @@ def fill_held_out(
 def make_up(folders: Mapping[str, Path], seed: int = 0) -> dict[str, np.ndarray]:
     """By system, of those that can, ``SAMPLES`` clips out of noise: uint8 [SAMPLES, T, H, W, 3]."""
     made = {}
+    device = "cuda" if torch.cuda.is_available() else "cpu"
     for system, folder in folders.items():
-        model: Any = load_model(folder)
+        model: Any = load_model(folder).to(device)
         if hasattr(model, "sample"):
             clips: Tensor = model.sample(SAMPLES, seed=seed).clip
             made[system] = to_frames(denormalise(clips, model.mean, model.std).clamp(0, 1))

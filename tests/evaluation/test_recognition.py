@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from diffmae_video import load_config
+from diffmae_video import InputError, load_config
 from diffmae_video.data import Entry, normalise, open_video, read_list, write_list
 from diffmae_video.data.random_clips import random_state
-from diffmae_video.evaluation.recognition import SHARES, Study, motion_checks, write_shares
+from diffmae_video.evaluation.recognition import SHARES, Study, check_unchanged, motion_checks, write_shares
 from diffmae_video.models import Classifier
 from diffmae_video.rendering.recognition import (
     final_probes,
@@ -54,8 +54,19 @@ def test_equal_steps_and_parts(study):
     assert [bool(cfg.FINETUNE.INIT) for cfg in options] == [False, True, True]
     assert study.steps("mae") == study.steps("diffmae")
     assert study.part(0, "mae", 4) == study.pretraining(0, "mae").folder
-    assert replace(study, quick=True).steps("mae") == pytest.approx(study.steps("mae") / 4, abs=1)
+    quick = replace(study, quick=True, pretraining_steps={"mae": 90})
+    assert quick.steps("mae") == 24  # parts of equal steps, each of which leaves a checkpoint
     assert replace(study, pretraining_steps={"mae": 77}).steps("mae") == 77
+
+
+def test_a_run_of_another_budget_is_not_taken_for_this_one(study):
+    job = study.pretraining(0, "mae")
+    job.folder.mkdir(parents=True)
+    (job.folder / "config.yaml").write_text(job.arguments[0].dump())
+    check_unchanged([job, study.pretraining(0, "diffmae")])
+    more = replace(study, pretraining_steps={"mae": 77}).pretraining(0, "mae")
+    with pytest.raises(InputError, match=r"seed0/mae: holds a run with other options.*--output"):
+        check_unchanged([more])
 
 
 def trained(steps):
