@@ -7,10 +7,8 @@ import fcntl
 import hashlib
 import logging
 import os
-import random
 import resource
 import shutil
-import socket
 import sys
 import tempfile
 import warnings
@@ -67,7 +65,14 @@ def start_process(patience: float = PATIENCE) -> Process:
     os.environ.setdefault("WORLD_SIZE", "1")
     os.environ.setdefault("LOCAL_RANK", "0")
     os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
-    os.environ.setdefault("MASTER_PORT", str(free_port()))
+    if os.environ["WORLD_SIZE"] == "1":
+        # One process meets nobody: the system chooses. A number would be that of all runs started from here.
+        os.environ.setdefault("MASTER_PORT", "0")
+    elif "MASTER_PORT" not in os.environ:
+        raise InputError(
+            f"WORLD_SIZE is {os.environ['WORLD_SIZE']} and MASTER_PORT is not set: start with torchrun, or "
+            "set a free port, the same for all processes"
+        )
     # One folder for each environment, so that its compiled extension is never another's.
     name = hashlib.sha1(f"{sys.prefix}-{torch.__version__}".encode()).hexdigest()[:12]
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
@@ -97,15 +102,6 @@ def start_process(patience: float = PATIENCE) -> Process:
         torch.cuda.set_device(local)
     device = torch.device("cuda", local) if cuda else torch.device("cpu")
     return Process(dist.get_rank(), dist.get_world_size(), device)
-
-
-def free_port() -> int:
-    """A port to meet at, below those that Linux gives to connections, which could take it meanwhile."""
-    while True:
-        port = random.SystemRandom().randrange(20000, 32768)
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
 
 
 def _check_compiler() -> None:

@@ -1,11 +1,15 @@
-"""Starting, after a build that was killed."""
+"""Starting: beside other runs, and after a build that was killed."""
 
 import fcntl
+import subprocess
+import sys
 
 import pytest
 import torch
 
-from diffmae_video.training.process import _build_extension
+from diffmae_video.errors import InputError
+from diffmae_video.training.process import _build_extension, start_process
+from tests.integration.runs import environment
 from tests.training.engines import engine_of
 
 
@@ -29,3 +33,31 @@ def test_a_lock_that_a_killed_build_left_is_gone_before_the_next(tmp_path, monke
     monkeypatch.setattr(builder, "load", load)
     _build_extension()
     assert seen == [False]
+
+
+NESTED = """
+import subprocess, sys
+from diffmae_video.training.process import start_process
+start_process()
+if sys.argv[1] == "outer":
+    sys.exit(subprocess.run([sys.executable, "-c", sys.argv[2], "inner"]).returncode)
+"""
+
+
+def alone(**more):
+    """The environment of a process that no launcher started."""
+    launched = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+    return {k: v for k, v in environment(**more).items() if k not in launched or k in more}
+
+
+def test_a_run_started_from_a_running_one_does_not_want_its_port():
+    arguments = [sys.executable, "-c", NESTED, "outer", NESTED]
+    done = subprocess.run(arguments, env=alone(), capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+
+
+def test_processes_that_were_not_told_where_to_meet_are_refused(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.delenv("MASTER_PORT", raising=False)
+    with pytest.raises(InputError, match="WORLD_SIZE is 2 and MASTER_PORT is not set"):
+        start_process()
