@@ -13,7 +13,7 @@ from diffmae_video.errors import require
 from diffmae_video.evaluation.shown import Shown
 from diffmae_video.files import new_folder, write_text
 from diffmae_video.rendering.gallery import FPS
-from diffmae_video.rendering.recognition import NAMES, percent, table_cells
+from diffmae_video.rendering.recognition import inits_of, percent, table_cells, title_of
 
 TITLES = {
     "center": ("Centre mask", "The central half of the height and of the width is hidden."),
@@ -24,7 +24,7 @@ SAMPLE_COLUMNS = 8  # of the picture of a system's samples
 
 def write_comparison(
     output: Path,
-    result: Mapping[str, Any],
+    result: dict[str, Any],
     shown: Mapping[str, Sequence[Shown]],
     made: Mapping[str, np.ndarray],
 ) -> Path:
@@ -40,7 +40,7 @@ def write_comparison(
         OSError: the folder cannot be written to, or the disk is full.
     """
     jinja2 = require("jinja2", "gallery")
-    systems = [name for name in NAMES if name in result["costs"]]
+    systems = [name for name in inits_of(result) if name in result["costs"]]
     sections, samples = [], []
     with new_folder(output / "media") as media:
         for task, rows in shown.items():
@@ -48,7 +48,7 @@ def write_comparison(
             cells: list[list[tuple[str, str, str]]] = []
             for number, row in enumerate(rows):
                 clips = {"truth": (row.truth, ""), "masked input": (row.given, "")}
-                clips |= {NAMES[s]: (row.fills[s], f"{row.psnr[s]:.1f} dB") for s in systems}
+                clips |= {title_of(s): (row.fills[s], f"{row.psnr[s]:.1f} dB") for s in systems}
                 cells.append([])
                 for place, (name, (frames, caption)) in enumerate(clips.items()):
                     link = f"{task}-{number}-{place}.webp"
@@ -57,8 +57,8 @@ def write_comparison(
             sections.append({"task": task, "title": title, "text": text, "rows": cells})
         for system in (s for s in systems if s in made):
             write_picture(media / f"samples-{system}.webp", tile(made[system]))
-            samples.append((f"media/samples-{system}.webp", NAMES[system], len(made[system])))
-    columns, table = table_cells(dict(result))
+            samples.append((f"media/samples-{system}.webp", title_of(system), len(made[system])))
+    columns, table = table_cells(result)
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("diffmae_video", "rendering"),
         autoescape=True,
@@ -68,8 +68,8 @@ def write_comparison(
     page = environment.get_template("comparison.html").render(
         result=result,
         columns=columns,
-        table=[(NAMES[init], [percent(values) for values in cells]) for init, cells in table.items()],
-        costs=[(NAMES[system], result["costs"][system]) for system in systems],
+        table=[(title_of(init), [percent(values) for values in cells]) for init, cells in table.items()],
+        costs=[(title_of(system), result["costs"][system]) for system in systems],
         sections=sections,
         samples=samples,
     )

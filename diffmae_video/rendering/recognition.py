@@ -31,6 +31,11 @@ COLOURS = {
 PROBES = {"linear": "linear probe", "attentive": "attentive probe", "knn": "k-NN"}
 
 
+def title_of(init: str) -> str:
+    """A system's name as it is written; that of a recipe of one's own is the recipe's."""
+    return NAMES.get(init, init)
+
+
 def percent(values: Iterable[float]) -> str:
     """Shares as a percentage: the mean, and of several the standard deviation and each value."""
     shares = [100 * value for value in values]
@@ -55,9 +60,9 @@ def final_probes(result: dict[str, Any], init: str, kind: str = "linear") -> lis
 
 
 def inits_of(result: dict[str, Any]) -> list[str]:
-    """What was fine-tuned from, in the order of NAMES."""
-    found = {run["init"] for run in result["runs"]}
-    return [init for init in NAMES if init in found]
+    """What was fine-tuned from: in the order of NAMES, and behind these what has none there."""
+    found = list(dict.fromkeys(run["init"] for run in result["runs"]))
+    return [init for init in NAMES if init in found] + [init for init in found if init not in NAMES]
 
 
 def probes_of(result: dict[str, Any]) -> list[str]:
@@ -91,7 +96,7 @@ def study_table(result: dict[str, Any]) -> str:
         "|---" * (1 + len(columns)) + "|",
     ]
     for init, cells in rows.items():
-        lines.append(f"| {NAMES[init]} | {' | '.join(percent(values) for values in cells)} |")
+        lines.append(f"| {title_of(init)} | {' | '.join(percent(values) for values in cells)} |")
     motion = result.get("motion")
     if motion:
         names = {
@@ -143,13 +148,14 @@ def plot_study(result: dict[str, Any], path: Path) -> None:
     FigureCanvasAgg(figure)
     bars, curve = figure.subplots(1, 2)
     inits = inits_of(result)
+    colours = {init: COLOURS.get(init, f"C{i % 10}") for i, init in enumerate(inits)}
     for i, init in enumerate(inits):
         for j, labels in enumerate(("few", "all")):
             values = [100 * x for x in final_runs(result, init, labels)]
             left = j * (len(inits) + 1) + i
-            label = NAMES[init] if j == 0 else None
-            bars.bar(left, statistics.mean(values), color=COLOURS[init], alpha=0.55, label=label)
-            bars.plot([left] * len(values), values, "o", color=COLOURS[init], markeredgecolor="white")
+            label = title_of(init) if j == 0 else None
+            bars.bar(left, statistics.mean(values), color=colours[init], alpha=0.55, label=label)
+            bars.plot([left] * len(values), values, "o", color=colours[init], markeredgecolor="white")
             bars.annotate(f"{statistics.mean(values):.0f}", (left, 1), ha="center", fontsize=9)
     middle = (len(inits) - 1) / 2
     ticks = [f"{result['labels'][labels]:,} labels" for labels in ("few", "all")]
@@ -172,10 +178,10 @@ def plot_study(result: dict[str, Any], path: Path) -> None:
                 points[0] = [100 * x for x in final_runs(result, "scratch", "few")]
             places = sorted(points)
             means = [statistics.mean(points[place]) for place in places]
-            curve.plot(places, means, style, color=COLOURS[init], label=f"{NAMES[init]}, {name}")
+            curve.plot(places, means, style, color=colours[init], label=f"{title_of(init)}, {name}")
             for place in places:
                 dots = points[place]
-                curve.plot([place] * len(dots), dots, ".", color=COLOURS[init], alpha=0.6)
+                curve.plot([place] * len(dots), dots, ".", color=colours[init], alpha=0.6)
     curve.set_xlabel(f"{result['budget']} of pre-training (0: from scratch)")
     curve.set_title("Length of pre-training (seed 0; its end: all seeds)")
     for axes in (bars, curve):

@@ -145,6 +145,19 @@ def test_the_csv_has_every_seed():
     assert wanted in rows
 
 
+def test_a_system_of_ones_own_stands_beside_the_others(tmp_path):
+    def own(rows):
+        return rows + [row | {"init": "rho_04"} for row in rows if row["init"] == "mae"]
+
+    result = RESULT | {"runs": own(RESULT["runs"]), "probes": own(RESULT["probes"])}
+    lines = study_table(result).splitlines()
+    mae = next(line for line in lines if line.startswith("| MAE |"))
+    assert mae.replace("| MAE |", "| rho_04 |") in lines
+    plot_study(result, tmp_path / "with.png")
+    plot_study(RESULT, tmp_path / "without.png")
+    assert (tmp_path / "with.png").read_bytes() != (tmp_path / "without.png").read_bytes()
+
+
 def test_the_plot_is_a_picture(tmp_path):
     plot_study(RESULT, tmp_path / "plot.png")
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
