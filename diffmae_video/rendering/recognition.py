@@ -167,6 +167,7 @@ def plot_study(result: dict[str, Any], path: Path) -> None:
         (few, "top1", "-", f"fine-tuned, {result['labels']['few']:,} labels"),
         (result["probes"], "linear", ":", "linear probe, all labels"),
     ):
+        curve.plot([], [], style, color="black", label=name)  # whose colour it is says the left
         for init in inits:
             points: dict[float, list[float]] = {}
             for row in rows:
@@ -178,7 +179,7 @@ def plot_study(result: dict[str, Any], path: Path) -> None:
                 points[0] = [100 * x for x in final_runs(result, "scratch", "few")]
             places = sorted(points)
             means = [statistics.mean(points[place]) for place in places]
-            curve.plot(places, means, style, color=colours[init], label=f"{title_of(init)}, {name}")
+            curve.plot(places, means, style, color=colours[init])
             for place in places:
                 dots = points[place]
                 curve.plot([place] * len(dots), dots, ".", color=colours[init], alpha=0.6)
