@@ -7,8 +7,10 @@ import fcntl
 import hashlib
 import logging
 import os
+import random
 import resource
 import shutil
+import socket
 import sys
 import tempfile
 import warnings
@@ -102,6 +104,15 @@ def start_process(patience: float = PATIENCE) -> Process:
         torch.cuda.set_device(local)
     device = torch.device("cuda", local) if cuda else torch.device("cpu")
     return Process(dist.get_rank(), dist.get_world_size(), device)
+
+
+def free_port() -> int:
+    """A port to meet at, below those that Linux gives to connections, which could take it meanwhile."""
+    while True:
+        port = random.SystemRandom().randrange(20000, 32768)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def _check_compiler() -> None:

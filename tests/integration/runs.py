@@ -1,16 +1,14 @@
 """Runs of tools/pretrain.py on made-up films, for tests: their processes, started without a launcher."""
 
-import contextlib
 import json
 import os
-import random
-import socket
 import subprocess
 import sys
 import time
 
 from safetensors.torch import load_file
 
+from diffmae_video.training.process import free_port
 from tests.conftest import ROOT
 
 CONFIG = str(ROOT / "configs/demo/pretrain.yaml")
@@ -33,15 +31,6 @@ def environment(**more):
     return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)} | {
         k: str(v) for k, v in more.items()
     }
-
-
-def free_port():
-    """A port to meet at, below those that Linux gives to connections, which could take it meanwhile."""
-    while True:
-        port = random.SystemRandom().randrange(20000, 32768)
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
 
 
 def start(ranks, films, output, *options):

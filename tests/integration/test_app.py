@@ -16,9 +16,10 @@ from diffmae_video.data import normalise, open_video
 from diffmae_video.models import load_model
 from diffmae_video.rendering.live import LiveInpainting
 from diffmae_video.rendering.video import write_video
+from diffmae_video.training.process import free_port
 from tests.browser import chromium
 from tests.conftest import ROOT, tiny_diffmae
-from tests.integration.runs import environment, free_port
+from tests.integration.runs import environment
 
 pytest.importorskip("gradio", reason="pip install 'diffmae-video[app]'")
 httpx = pytest.importorskip("httpx")

@@ -13,8 +13,9 @@ from diffmae_video import InputError, load_config
 from diffmae_video.evaluation.evaluate import evaluate, load_classifier, load_recipe
 from diffmae_video.flops import count_macs
 from diffmae_video.models import Classifier
+from diffmae_video.training.process import free_port
 from tests.conftest import ROOT, tiny_diffmae
-from tests.integration.runs import CONFIG, TINY, environment, finish, free_port
+from tests.integration.runs import CONFIG, TINY, environment, finish
 
 CLASSES = ["even", "odd", "neither"]
 

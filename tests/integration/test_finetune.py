@@ -15,8 +15,9 @@ from diffmae_video.data import read_list
 from diffmae_video.training.checkpoint import Checkpoints
 from diffmae_video.training.finetune import RecognitionValidation
 from diffmae_video.training.finetune import finetune as finetune_here
+from diffmae_video.training.process import free_port
 from tests.conftest import ROOT, tiny_diffmae
-from tests.integration.runs import environment, free_port, losses, rows
+from tests.integration.runs import environment, losses, rows
 
 TINY = [
     *("DATA.SIZE", 32, "DATA.NUM_FRAMES", 4, "DATA.STRIDE", 1, "DATA.WORKERS", 1, "TRAIN.BATCH_SIZE", 4),

@@ -10,8 +10,9 @@ import torch
 from safetensors.torch import load_file
 
 from diffmae_video import load_model
+from diffmae_video.training.process import free_port
 from tests.conftest import ROOT
-from tests.integration.runs import command, environment, free_port, losses, rows
+from tests.integration.runs import command, environment, losses, rows
 
 PYTHON = [sys.executable]
 BIN = Path(sys.executable).parent

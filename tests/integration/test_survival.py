@@ -13,13 +13,13 @@ import pytest
 import torch
 
 from diffmae_video import load_model
+from diffmae_video.training.process import free_port
 from tests.conftest import ROOT
 from tests.integration.runs import (
     checkpoint,
     command,
     environment,
     finish,
-    free_port,
     losses,
     rows,
     run,
