@@ -33,6 +33,9 @@ from diffmae_video.errors import InputError
 ROOT = Path(diffmae_video.__file__).resolve().parent.parent
 # Without the current folder, whose files could hide Python's own modules.
 PROGRAM = "import sys; del sys.path[0]; from diffmae_video.decoding.server import main; main()"
+# glibc's own first threshold, which it then keeps: raised as it goes, frames would come from the heaps of
+# decord's short-lived threads, and what is freed there stays in pieces: 50 KB more for each clip read.
+ALLOCATION = {"MALLOC_MMAP_THRESHOLD_": "131072"}
 
 
 class DecodingProcess:
@@ -54,7 +57,7 @@ class DecodingProcess:
         descriptor = _anonymous_file()
         # an empty part of it would be the current folder
         paths = [str(ROOT), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+        environment = {**ALLOCATION, **os.environ, "PYTHONPATH": os.pathsep.join(paths)}
         try:
             self.process = subprocess.Popen(
                 [sys.executable, "-c", PROGRAM, str(descriptor)],

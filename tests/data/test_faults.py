@@ -120,7 +120,8 @@ def test_memory_does_not_grow_over_2000_reads(bad, real_clips, tmp_path):
     """Resident memory of the reading process and of its decoder, after 400 reads and after 2,000."""
     small = tmp_path / "small.mp4"
     resize_video(real_clips["bikes"], small, 64, gop=4)
-    command = [sys.executable, "-c", READS, *bad.values(), *[small] * 8]
+    command = [sys.executable, "-c", READS, *bad.values(), *[small] * 32]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     early, late = map(float, done.stdout.split())  # MB
-    assert late - early < 30  # a decoder that is kept takes a megabyte each time
+    # a decoder that is kept takes a megabyte each time, and a heap in pieces 50 KB
+    assert late - early < 15, (early, late)
