@@ -36,6 +36,7 @@ PROGRAM = "import sys; del sys.path[0]; from diffmae_video.decoding.server impor
 # glibc's own first threshold, which it then keeps: raised as it goes, frames would come from the heaps of
 # decord's short-lived threads, and what is freed there stays in pieces: 50 KB more for each clip read.
 ALLOCATION = {"MALLOC_MMAP_THRESHOLD_": "131072"}
+OF_AN_OPEN_VIDEO = ("frames", "times")  # requests that another process could not answer
 
 
 class DecodingProcess:
@@ -95,8 +96,8 @@ class DecodingProcess:
         process = self.process
         if process is None or self.owner != os.getpid():  # a fork's copy belongs to the parent
             process = self._start()
-        elif process.poll() is not None:  # it ended between two requests, which is not this file's fault
-            self.stop()
+        elif process.poll() is not None and request["do"] not in OF_AN_OPEN_VIDEO:
+            self.stop()  # it ended between two requests, which is not this file's fault
             process = self._start()
         try:
             _write(process, json.dumps(request).encode() + b"\n")

@@ -75,6 +75,17 @@ def test_a_decoder_that_crashes_is_started_again(decoder, real_clips, name):
     assert decoder.open(real_clips["bikes"]).frames([0]).any()
 
 
+@pytest.mark.parametrize("ask", [lambda v: v.frames([0]), lambda v: v.times])
+def test_an_open_video_whose_decoder_is_gone_says_so(decoder, real_clips, ask):
+    video = decoder.open(real_clips["bikes"])
+    decoder.process.kill()
+    decoder.process.wait()  # known to be dead when it is asked
+    with pytest.raises(VideoError, match=r"bikes\.mp4: the decoder crashed over it \(SIGKILL\)"):
+        ask(video)
+    video.close()
+    assert decoder.open(real_clips["bikes"]).frames([0]).any()
+
+
 def test_a_decoder_that_died_in_between_is_started_again(decoder, real_clips):
     decoder.open(real_clips["bikes"]).close()
     decoder.process.kill()
