@@ -142,6 +142,7 @@ def default_config() -> CfgNode:
     cfg.COMPARE.BUDGET = 1e14  # of each system's pre-training
     cfg.COMPARE.UNIT = "flops"  # of the budget: flops, seconds or pictures (clips)
     cfg.COMPARE.SEEDS = 3
+    cfg.COMPARE.CURVES = True  # after each quarter of pre-training too, with seed 0: half of the work
 
     cfg.DEEPSPEED = CfgNode()
     cfg.DEEPSPEED.ZERO_STAGE = 0  # 0 to 3: what is split over the processes

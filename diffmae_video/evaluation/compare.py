@@ -76,7 +76,7 @@ def plan(
         pretraining_steps={system: int(cost["steps"]) for system, cost in costs.items()},
         budget=compared.BUDGET,
         unit=UNITS[compared.UNIT],
-        curves=systems,
+        curves=systems if compared.CURVES else (),
         probes=("linear", "knn"),
     )
     return study, costs

@@ -136,7 +136,7 @@ def study_csv(result: dict[str, Any]) -> str:
 
 
 def plot_study(result: dict[str, Any], path: Path) -> None:
-    """Left: top-1 by init and share of the labels. Right: over the budget of pre-training.
+    """Left: top-1 by init and share of the labels. Right, of curves: over the budget of pre-training.
 
     Dots are seeds, lines and bars their means. Written as PNG.
     """
@@ -144,10 +144,12 @@ def plot_study(result: dict[str, Any], path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10, 4.2), layout="constrained")
-    FigureCanvasAgg(figure)
-    bars, curve = figure.subplots(1, 2)
     inits = inits_of(result)
+    lengths = {(run["init"], run["budget"]) for run in result["runs"]}
+    panels = 2 if len(lengths) > len(inits) else 1
+    figure = Figure(figsize=(10 if panels == 2 else 7, 4.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    bars, *curves = figure.subplots(1, panels, squeeze=False)[0]
     colours = {init: COLOURS.get(init, f"C{i % 10}") for i, init in enumerate(inits)}
     for i, init in enumerate(inits):
         for j, labels in enumerate(("few", "all")):
@@ -162,13 +164,26 @@ def plot_study(result: dict[str, Any], path: Path) -> None:
     bars.set_xticks([middle, middle + len(inits) + 1], ticks)
     bars.set_ylabel("top-1, %")
     bars.set_title("Fine-tuned")
+    for curve in curves:
+        _plot_lengths(curve, result, colours)
+    for axes in (bars, *curves):
+        axes.axhline(100 / result["classes"], color="black", linewidth=0.8, linestyle="--")
+        axes.set_ylim(0, 100)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False, fontsize=8, loc="upper left", ncols=1 if len(inits) < 4 else 2)
+    with atomic_path(path) as aside:
+        figure.savefig(aside, dpi=130, format="png")
+
+
+def _plot_lengths(curve: Any, result: dict[str, Any], colours: dict[str, str]) -> None:
+    """Top-1 over the budget of pre-training: fine-tuned with few labels, and of the linear probe."""
     few = [run for run in result["runs"] if run["labels"] == "few"]
     for rows, key, style, name in (
         (few, "top1", "-", f"fine-tuned, {result['labels']['few']:,} labels"),
         (result["probes"], "linear", ":", "linear probe, all labels"),
     ):
         curve.plot([], [], style, color="black", label=name)  # whose colour it is says the left
-        for init in inits:
+        for init, colour in colours.items():
             points: dict[float, list[float]] = {}
             for row in rows:
                 if row["init"] == init:
@@ -179,16 +194,9 @@ def plot_study(result: dict[str, Any], path: Path) -> None:
                 points[0] = [100 * x for x in final_runs(result, "scratch", "few")]
             places = sorted(points)
             means = [statistics.mean(points[place]) for place in places]
-            curve.plot(places, means, style, color=colours[init])
+            curve.plot(places, means, style, color=colour)
             for place in places:
                 dots = points[place]
-                curve.plot([place] * len(dots), dots, ".", color=colours[init], alpha=0.6)
+                curve.plot([place] * len(dots), dots, ".", color=colour, alpha=0.6)
     curve.set_xlabel(f"{result['budget']} of pre-training (0: from scratch)")
     curve.set_title("Length of pre-training (seed 0; its end: all seeds)")
-    for axes in (bars, curve):
-        axes.axhline(100 / result["classes"], color="black", linewidth=0.8, linestyle="--")
-        axes.set_ylim(0, 100)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(frameon=False, fontsize=8, loc="upper left", ncols=1 if len(inits) < 4 else 2)
-    with atomic_path(path) as aside:
-        figure.savefig(aside, dpi=130, format="png")

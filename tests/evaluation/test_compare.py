@@ -48,6 +48,9 @@ def test_all_systems_get_the_same_flops(tmp_path):
         assert 0.9e12 < cost["flops"] <= 1e12
         assert study.pretraining_steps[system] == cost["steps"]
     assert costs["mae"]["steps"] != costs["diffmae"]["steps"]
+    assert study.curves == study.systems
+    short = load_config(None, ["COMPARE.SYSTEMS", "mae", "COMPARE.BUDGET", 1e12, "COMPARE.CURVES", False])
+    assert not plan(short, RECIPES, (tmp_path, tmp_path), tmp_path)[0].curves
     cfg = load_config(None, ["COMPARE.SYSTEMS", "mae", "COMPARE.UNIT", "hours"])
     with pytest.raises(InputError, match=r"unknown unit 'hours'; there are flops, seconds, pictures"):
         plan(cfg, RECIPES, (tmp_path, tmp_path), tmp_path)

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from PIL import Image
 
 from diffmae_video import InputError, load_config
 from diffmae_video.data import Entry, normalise, open_video, read_list, write_list
@@ -158,9 +159,13 @@ def test_a_system_of_ones_own_stands_beside_the_others(tmp_path):
     assert (tmp_path / "with.png").read_bytes() != (tmp_path / "without.png").read_bytes()
 
 
-def test_the_plot_is_a_picture(tmp_path):
-    plot_study(RESULT, tmp_path / "plot.png")
-    assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
+def test_the_plot_has_a_panel_for_curves_where_there_are_any(tmp_path):
+    final = [run for run in RESULT["runs"] if run["pretraining_steps"] != 100]
+    widths = []
+    for runs in (RESULT["runs"], final):
+        plot_study(RESULT | {"runs": runs}, tmp_path / "plot.png")
+        widths.append(Image.open(tmp_path / "plot.png").width)
+    assert widths == [1300, 910]
 
 
 def test_shuffled_clips_that_stay_what_they_are_do_not_count(tmp_path):
