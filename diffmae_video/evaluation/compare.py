@@ -17,7 +17,7 @@ from fvcore.common.config import CfgNode
 from diffmae_video.config import load_config
 from diffmae_video.errors import InputError
 from diffmae_video.evaluation.jobs import Job, run_jobs
-from diffmae_video.evaluation.recognition import PARTS, Study
+from diffmae_video.evaluation.recognition import PARTS, Study, check_unchanged
 from diffmae_video.flops import training_cost
 from diffmae_video.training.pretrain import pretrain
 
@@ -120,12 +120,18 @@ def clips_of_a_step(cfg: CfgNode) -> int:
 
 
 def step_seconds(systems: Sequence[str], recipes: Path, train: Path, folder: Path) -> dict[str, float]:
-    """The median seconds of an optimizer step of each system, measured once, one system at a time."""
+    """The median seconds of an optimizer step of each system, measured once, one system at a time.
+
+    Raises:
+        InputError: a run failed, or was made with another recipe.
+    """
     seconds = {}
     for system in systems:
         options = ["DATA.TRAIN", train, "TRAIN.MAX_STEPS", TIMED, "TRAIN.LOG_EVERY", 1]
         cfg = load_config(recipes / f"{system}.yaml", [*options, "CHECKPOINT.EVERY_STEPS", 0])
-        run_jobs([[Job(folder / system, pretrain, [cfg])]], 1, f"timing {system}")
+        job = Job(folder / system, pretrain, [cfg])
+        check_unchanged([job])
+        run_jobs([[job]], 1, f"timing {system}")
         lines = (folder / system / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
         seconds[system] = statistics.median(json.loads(line)["step_ms"] for line in lines[WARMUP:]) / 1000
     return seconds

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -43,6 +44,10 @@ def digits(folder: Path) -> tuple[Path, Path]:
 def _drawn(output: Path, script: str, *options: str) -> Path:
     if not output.exists():
         aside = output.with_name(f".{output.name}.tmp-{os.getpid()}")
-        subprocess.run([sys.executable, SCRIPTS / script, "--output", aside, *options], check=True)
+        try:
+            subprocess.run([sys.executable, SCRIPTS / script, "--output", aside, *options], check=True)
+        except subprocess.CalledProcessError as error:  # it has said why
+            shutil.rmtree(aside, ignore_errors=True)
+            raise InputError(f"datasets/{script} did not write {output}; mend what it says above") from error
         aside.rename(output)
     return output

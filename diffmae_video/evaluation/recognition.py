@@ -18,7 +18,17 @@ from typing import Any
 import torch
 
 from diffmae_video import build_model, load_config
-from diffmae_video.data import Entry, Sampling, ViewDataset, Views, label_targets, read_list, write_list
+from diffmae_video.data import (
+    Entry,
+    Sampling,
+    ViewDataset,
+    Views,
+    class_indices,
+    class_names,
+    label_targets,
+    read_list,
+    write_list,
+)
 from diffmae_video.data.random_clips import random_state
 from diffmae_video.errors import InputError
 from diffmae_video.evaluation.classify import accuracy, classify
@@ -93,8 +103,10 @@ class Study:
         return self.output / self.name / f"seed{seed}" / name
 
     def pretraining(self, seed: int, objective: str) -> Job:
-        steps = self.steps(objective)
+        steps, cfg = self.steps(objective), load_config(self.recipe(objective))
         options = ["DATA.TRAIN", self.train, "CHECKPOINT.EVERY_STEPS", steps // PARTS]
+        if objective in self.pretraining_steps:  # a budget stretches the recipe's schedule as a whole
+            options += ["TRAIN.WARMUP_STEPS", round(cfg.TRAIN.WARMUP_STEPS * steps / cfg.TRAIN.MAX_STEPS)]
         return self._run(pretrain, seed, objective, objective, steps, [*options, "CHECKPOINT.KEEP", PARTS])
 
     def part(self, seed: int, objective: str, part: int) -> Path:
@@ -159,6 +171,7 @@ def run_study(study: Study, at_once: int) -> dict[str, Any]:
         InputError: a run failed, a list cannot be read, or a folder holds a run with other options.
     """
     seeds = range(study.seeds)
+    check_labels(study)
     for seed in seeds:
         write_shares(study, seed)
         write_untrained(study, seed)
@@ -196,7 +209,7 @@ def run_study(study: Study, at_once: int) -> dict[str, Any]:
     for (seed, init, part), job in zip(probed, probing, strict=True):
         figures = json.loads((job.folder / PROBED).read_text(encoding="utf-8"))
         row = {"seed": seed, "init": init, **trained(init, part)}
-        probes.append(row | {kind: figures[kind] for kind in study.probes})
+        probes.append(row | {name: figures[name] for name in (*study.probes, "layer") if name in figures})
     result: dict[str, Any] = {
         "study": study.name,
         "quick": study.quick,
@@ -225,6 +238,17 @@ def run_study(study: Study, at_once: int) -> dict[str, Any]:
     return result
 
 
+def check_labels(study: Study) -> None:
+    """Fine-tuning would tell it too, after hours of pre-training.
+
+    Raises:
+        InputError: an entry of the training set that counts has no label, or validation has one that is
+            none of training's.
+    """
+    names = class_names(study.entries(study.train)[: study.labelled or None])
+    class_indices(study.entries(study.val), names)
+
+
 def write_shares(study: Study, seed: int) -> None:
     """``all.csv`` with all labels, and ``few.csv`` with a tenth of each class, drawn by the seed."""
     entries = study.entries(study.train)[: study.labelled or None]
@@ -242,8 +266,9 @@ def write_shares(study: Study, seed: int) -> None:
 
 
 def write_untrained(study: Study, seed: int) -> None:
-    """A folder with DiffMAE as it is before its first step: what a probe makes of random weights."""
-    folder, cfg = study.folder(seed, "untrained"), load_config(study.recipe("diffmae"))
+    """A folder with DiffMAE (or the first system) before its first step: for a probe of random weights."""
+    folder = study.folder(seed, "untrained")
+    cfg = load_config(study.recipe("diffmae" if study.recipe("diffmae").is_file() else study.systems[0]))
     if (folder / "config.yaml").is_file():
         return
     torch.manual_seed(seed)
@@ -269,7 +294,7 @@ def check_unchanged(jobs: Sequence[Job]) -> None:
         if made.is_file() and load_config(made).dump() != job.arguments[0].dump():
             raise InputError(
                 f"{job.folder}: holds a run with other options than this plan's, say of another budget; "
-                "give another --output, or delete that folder"
+                "give another --output"
             )
 
 

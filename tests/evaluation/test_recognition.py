@@ -11,7 +11,15 @@ from PIL import Image
 from diffmae_video import InputError, load_config
 from diffmae_video.data import Entry, normalise, open_video, read_list, write_list
 from diffmae_video.data.random_clips import random_state
-from diffmae_video.evaluation.recognition import SHARES, Study, check_unchanged, motion_checks, write_shares
+from diffmae_video.evaluation.recognition import (
+    SHARES,
+    Study,
+    check_labels,
+    check_unchanged,
+    motion_checks,
+    run_study,
+    write_shares,
+)
 from diffmae_video.models import Classifier
 from diffmae_video.rendering.recognition import (
     final_probes,
@@ -57,7 +65,17 @@ def test_equal_steps_and_parts(study):
     assert study.part(0, "mae", 4) == study.pretraining(0, "mae").folder
     quick = replace(study, quick=True, pretraining_steps={"mae": 90})
     assert quick.steps("mae") == 24  # parts of equal steps, each of which leaves a checkpoint
-    assert replace(study, pretraining_steps={"mae": 77}).steps("mae") == 77
+    longer = replace(study, pretraining_steps={"mae": 18000}).pretraining(0, "mae").arguments[0].TRAIN
+    assert (longer.MAX_STEPS, longer.WARMUP_STEPS) == (18000, 600)  # the recipe's are 9,000 and 300
+
+
+def test_labels_that_do_not_fit_are_told_before_the_work(study, tmp_path):
+    check_labels(study)
+    for entry, message in ((Entry("0.mp4", label="d"), "'d'"), (Entry("0.mp4"), "no label")):
+        write_list(tmp_path / "val.csv", [entry])
+        with pytest.raises(InputError, match=message):
+            run_study(replace(study, val=tmp_path / "val.csv"), 1)
+    assert not study.output.exists()
 
 
 def test_a_run_of_another_budget_is_not_taken_for_this_one(study):
