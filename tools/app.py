@@ -10,11 +10,13 @@ t = T on; the result is there to download. The page shows one window, the frames
 size; for whole videos see tools/inpaint.py.
 
 It listens on this machine alone unless --host says otherwise, and whoever can reach it can then use it.
-Uploads are bounded in size and length, and deleted when the tool ends (Ctrl-C). There is one run at a time.
+Each upload is bounded in size and length; all are deleted when the tool ends (Ctrl-C or SIGTERM). There is
+one run at a time.
 """
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 
@@ -32,6 +34,10 @@ def main() -> None:
         raise InputError(f"--port takes 1 to 65535, got {args.port}")
 
     from diffmae_video.rendering.app import LOOPBACK, serve
+
+    signal.signal(
+        signal.SIGTERM, signal.default_int_handler
+    )  # services are stopped by it: uploads are to go then too
 
     if args.host not in LOOPBACK:
         print(f"whoever can reach {args.host} can use this page", file=sys.stderr)

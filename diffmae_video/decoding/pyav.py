@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Iterator, Sequence
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from diffmae_video.decoding.reader import VideoError, VideoReader, reason, resiz
 from diffmae_video.errors import require
 
 ATTACHED_PICTURE = 0x400  # the disposition of a cover in a sound file
+UNSPECIFIED = 2  # a matrix of colours (AVCOL_SPC_UNSPECIFIED)
 
 
 class PyAVReader(VideoReader):
@@ -44,8 +46,12 @@ class PyAVReader(VideoReader):
             if isinstance(error, VideoError):
                 raise
             raise VideoError(f"{path}: PyAV cannot decode it ({reason(error)})") from error
+        context = self.stream.codec_context
+        self.has_matrix = int(context.colorspace) != UNSPECIFIED
+        self.aspect = Fraction(self.stream.sample_aspect_ratio or context.sample_aspect_ratio or 1)
         if self.turns % 2:
             height, width = width, height
+            self.aspect = 1 / self.aspect
         self.height, self.width = resized(height, width, short_side)
 
     def _look_through(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from fractions import Fraction
 from types import TracebackType
 
 import numpy as np
@@ -24,6 +25,9 @@ class VideoReader(ABC):
         num_frames: frames that the file really holds.
         fps: mean frames per second.
         height, width: of a frame as it is returned, upright and resized, in pixels.
+        aspect: of a pixel, its width over its height as it is to be shown.
+        has_matrix: whether the file says how its colours are coded; if not, BT.601 is taken.
+        icc: of a picture, the profile of its colours.
     """
 
     path: str
@@ -31,6 +35,9 @@ class VideoReader(ABC):
     fps: float
     height: int
     width: int
+    aspect: Fraction = Fraction(1)
+    has_matrix: bool = True
+    icc: bytes | None = None
 
     @property
     @abstractmethod

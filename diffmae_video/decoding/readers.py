@@ -141,6 +141,7 @@ class ImageReader(VideoReader):
                 if stored.mode.startswith("I"):  # 16 bits, which Pillow would clip to 8
                     whole = Image.fromarray((np.asarray(stored) >> 8).clip(0, 255).astype(np.uint8))
                 picture = ImageOps.exif_transpose(whole).convert("RGB")
+                self.icc = stored.info.get("icc_profile") if stored.mode in ("RGB", "RGBA", "P") else None
         except (OSError, UnidentifiedImageError, SyntaxError, Image.DecompressionBombError) as error:
             raise VideoError(f"{path}: no picture that can be read ({reason(error)})") from error
         self.height, self.width = resized(picture.height, picture.width, short_side)
@@ -182,6 +183,8 @@ def open_video(path: str | Path, backend: str = "decord", short_side: int | None
     if backend not in BACKENDS:
         raise InputError(f"unknown reader {backend!r}; there are {', '.join(BACKENDS)}")
     path = Path(path).absolute()  # FFmpeg takes "a:b.mp4" for a protocol
+    if path.is_dir():
+        raise VideoError(f"{path}: is a folder; give a file")
     if not path.is_file():
         raise VideoError(f"{path}: no such file")
     if not path.stat().st_size:

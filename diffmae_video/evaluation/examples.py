@@ -119,7 +119,8 @@ def read_sources(paths: Sequence[str | Path], checkpoint: Path, model: Any) -> l
     for path in map(Path, paths):
         with open_video(str(path), data.BACKEND) as video:
             clip = read_views(video, Entry(str(path)), Sampling(frames, data.STRIDE, data.FPS), size, 1, 1)[0]
-        sources.append(Source(path.name, clip, frames == 1 or path.suffix.lower() in IMAGE_ENDINGS))
+        name = path.name.encode(errors="replace").decode()  # a name on disk need not be Unicode
+        sources.append(Source(name, clip, frames == 1 or path.suffix.lower() in IMAGE_ENDINGS))
     return sources
 
 

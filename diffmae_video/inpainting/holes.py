@@ -10,8 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from diffmae_video.data.manifest import VIDEO_ENDINGS
-from diffmae_video.data.mask_files import is_bright, read_mask_picture
+from diffmae_video.data.mask_files import is_bright, is_mask_film, read_mask_picture
 from diffmae_video.data.random_clips import random_state
 from diffmae_video.decoding import VideoReader, open_video
 from diffmae_video.errors import InputError
@@ -102,7 +101,7 @@ class PictureHole(Hole):
             raise InputError(f"{path}: hides nothing; paint in white what is to be filled")
 
     def pixels(self, first: int, last: int) -> np.ndarray:
-        return np.broadcast_to(self.picture, (last - first, *self.picture.shape))
+        return np.repeat(self.picture[None], last - first, axis=0)
 
 
 class FilmHole(Hole):
@@ -220,7 +219,7 @@ def open_hole(text: str, ratio: float, model: Any, canvas: Canvas, video: VideoR
             f"--mask {text}: there is no such file, nor such a kind; kinds are {', '.join(MASKS)}, and a "
             "box is x,y,w,h[,t0,t1]"
         )
-    if path.suffix.lower() in VIDEO_ENDINGS:
+    if is_mask_film(path):
         return FilmHole(canvas, path, video.num_frames)
     return PictureHole(canvas, path)
 

@@ -60,20 +60,20 @@ def write_gallery(
         bar = tqdm(examples, total=count, desc="inpainting", unit=" examples", disable=None)
         for number, example in enumerate(bar):
             rows.append({"number": number, **_write_example(media, number, example, PAGE_BYTES / count)})
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("diffmae_video", "rendering"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    sections = [
-        {"task": task, "title": title, "text": text, "rows": [row for row in rows if row["task"] == task]}
-        for task, (title, text) in SECTIONS.items()
-        if any(row["task"] == task for row in rows)
-    ]
-    page = environment.get_template(template).render(
-        sections=sections, data=[row["data"] for row in rows], curve=draw_curve(curve), fps=FPS, **context
-    )
+        environment = jinja2.Environment(
+            loader=jinja2.PackageLoader("diffmae_video", "rendering"),
+            autoescape=True,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        sections = [
+            {"task": task, "title": title, "text": text, "rows": [row for row in rows if row["task"] == task]}
+            for task, (title, text) in SECTIONS.items()
+            if any(row["task"] == task for row in rows)
+        ]
+        page = environment.get_template(template).render(
+            sections=sections, data=[row["data"] for row in rows], curve=draw_curve(curve), fps=FPS, **context
+        )
     write_text(output / "index.html", page)
     return output / "index.html"
 
@@ -174,7 +174,7 @@ def draw_curve(curve: LossCurve, width: int = 520, height: int = 260) -> dict[st
 
     ticks = np.arange(0, 1.08 * highest, unit)
     text = (
-        f"Loss over the timestep: {curve.losses[0]:.3f} at t = {curve.timesteps[0]}, rising to "
+        f"Loss over the timestep: {curve.losses[0]:.3f} at t = {curve.timesteps[0]}, "
         f"{curve.losses[-1]:.3f} at t = {last}"
     )
     return {

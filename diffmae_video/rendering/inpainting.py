@@ -34,7 +34,7 @@ def inpaint_file(
     tiles: bool = False,
     crf: int = 12,
 ) -> dict[str, Any]:
-    """Fills the hole of a film and writes all that tools/inpaint.py says; all files, or none on an error.
+    """Fills the hole of a film and writes all that tools/inpaint.py says, each file whole or not at all.
 
     Args:
         checkpoint: folder of a DiffMAE or an MAE.
@@ -76,11 +76,11 @@ def inpaint_file(
                 file=sys.stderr,
             )
         times = video.times
-        films = [stack.enter_context(open_film(p, video.fps, crf, times, sound)) for p in outputs]
+        films = [stack.enter_context(open_film(p, video.fps, crf, times, sound, like=video)) for p in outputs]
         steps = []
         if sampling.keeps_steps:
             steps = [
-                stack.enter_context(open_film(p, video.fps, crf, times, light=True))
+                stack.enter_context(open_film(p, video.fps, crf, times, light=True, like=video))
                 for p in step_paths(target, fill.timesteps)
             ]
         for frame in tqdm(fill, total=video.num_frames, unit=" frames", leave=False, disable=None):
@@ -143,5 +143,7 @@ def step_paths(target: Path, timesteps: list[int]) -> list[Path]:
 def _check_outputs(inputs: list[Path], outputs: list[Path]) -> None:
     taken = {path.resolve() for path in inputs if path.exists()}
     for path in outputs:
+        if path.suffix and path.is_dir():
+            raise InputError(f"--output {path}: is a folder; give another path")
         if path.resolve() in taken:
             raise InputError(f"--output {path} would replace what it is made of; give another path")

@@ -15,11 +15,15 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from diffmae_video.decoding.pyav import ATTACHED_PICTURE
+from diffmae_video.decoding.reader import VideoReader
 from diffmae_video.errors import InputError, require
 from diffmae_video.files import atomic_path, flush_folder
 
 ENDINGS = (".mp4", ".webm", ".gif", ".png")
 TICKS = 90_000  # a second's, where frames have times of their own
+GIF_CLOCK = Fraction(1, 100)  # the format's
+GIF_LEAST = 2  # of its ticks for a frame: browsers play what is shorter at a tenth of a second
 STEADY = 2e-3  # seconds that a frame of a steady film may come early or late; some containers round to 1 ms
 FRAME_NAME = re.compile(r"\d{5,}\.png")
 
@@ -34,6 +38,7 @@ def open_film(
     times: np.ndarray | None = None,
     sound: str | Path | None = None,
     light: bool = False,
+    like: VideoReader | None = None,
 ) -> Iterator[Write]:
     """Gives a function that adds a frame, uint8 [H, W, 3], to a film; it is there when all went well.
 
@@ -49,6 +54,8 @@ def open_film(
         times: of the frames in seconds; where they are not steady they are kept in place of ``fps``.
         sound: a film whose sound is copied into an mp4 or a WebM, see :func:`sound_codecs`.
         light: an encoder that takes little memory, for many films at once.
+        like: a film that frames were read from; the aspect of its pixels holds for mp4, whether the matrix of
+            its colours is said for mp4 and WebM, and its profile of colours for PNG.
 
     Raises:
         InputError: an unknown ending, or several frames for a PNG, or a folder in its place with other
@@ -57,13 +64,14 @@ def open_film(
     """
     path = Path(path)
     ending = path.suffix.lower()
+    icc = like.icc if like else None
     if ending in (".mp4", ".webm", ".gif"):
         av = require("av", "video")
         with atomic_path(path) as aside:
             try:
                 options = {"movflags": "+faststart"} if ending == ".mp4" else {}
                 with av.open(str(aside), "w", ending[1:], options=options) as container:
-                    encoder = _Encoder(av, container, ending, fps, crf, times, light)
+                    encoder = _Encoder(av, container, ending, fps, crf, times, light, like)
                     with _Sound(av, container, sound) as track:
                         yield lambda frame: track.mux(encoder.encode(frame), encoder.seconds)
                         track.mux(encoder.encode(None), float("inf"))
@@ -78,7 +86,7 @@ def open_film(
                 count += 1
                 if count > 1:
                     raise InputError(f"{path}: a PNG holds one frame and there are more; use .mp4 or .gif")
-                Image.fromarray(frame).save(aside, "PNG")
+                Image.fromarray(frame).save(aside, "PNG", icc_profile=icc)
 
             yield write
             if not count:
@@ -127,6 +135,7 @@ class _Encoder:
         crf: int,
         times: np.ndarray | None,
         light: bool,
+        like: VideoReader | None,
     ) -> None:
         self.av, self.ending, self.count = av, ending, 0
         self.rate = Fraction(fps).limit_denominator(1001)
@@ -140,10 +149,16 @@ class _Encoder:
         if light:
             options |= {"preset": "veryfast", "threads": "1"} if ending == ".mp4" else {"lag-in-frames": "0"}
         self.stream = container.add_stream(codec, rate=self.rate, options=options if ending != ".gif" else {})
-        if self.times is not None and ending != ".gif":  # whose clock ticks in hundredths of a second
-            self.stream.codec_context.time_base = Fraction(1, TICKS)
+        self.clock, self.least = 1 / self.rate if self.times is None else Fraction(1, TICKS), 1
+        if ending == ".gif":
+            self.clock, self.least = GIF_CLOCK, GIF_LEAST
+        self.last = -self.least
+        self.stream.codec_context.time_base = self.clock
         self.stream.pix_fmt = "pal8" if ending == ".gif" else "yuv420p"
-        if ending != ".gif":  # said, since players take large frames for BT.709's
+        if like is not None and ending == ".mp4":  # PyAV cannot say it in a WebM
+            self.stream.codec_context.sample_aspect_ratio = like.aspect
+        # Said, since players take large frames for BT.709's; of a film that does not say it, they do anyway.
+        if ending != ".gif" and (like is None or like.has_matrix):
             self.stream.codec_context.colorspace = av.video.reformatter.Colorspace.ITU601
             self.stream.codec_context.color_range = av.video.reformatter.ColorRange.MPEG
 
@@ -161,8 +176,9 @@ class _Encoder:
         picture = self._indexed(frame) if self.ending == ".gif" else self._padded(frame)
         if not self.stream.codec_context.is_open:
             self.stream.height, self.stream.width = picture.height, picture.width
-        picture.time_base = 1 / self.rate if self.times is None else Fraction(1, TICKS)
-        picture.pts = self.count if self.times is None else round(self.seconds * TICKS)
+        # Frames that a clock cannot tell apart are put after each other: equal times cannot be written.
+        self.last = max(self.last + self.least, round(Fraction(self.seconds) / self.clock))
+        picture.time_base, picture.pts = self.clock, self.last
         self.count += 1
         return self.stream.encode(picture)
 
@@ -191,7 +207,7 @@ class _Sound:
         self.source = av.open(str(path))
         streams = self.source.streams.audio
         # the pictures start at 0, whatever the source's do
-        shown = self.source.streams.video[0]
+        shown = next(s for s in self.source.streams.video if not s.disposition & ATTACHED_PICTURE)
         self.start = float((shown.start_time or 0) * shown.time_base)
         self.tracks = {s.index: container.add_stream_from_template(s) for s in streams}
         self.packets = (p for p in self.source.demux(*streams) if p.dts is not None)

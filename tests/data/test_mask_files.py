@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from diffmae_video import InputError, Mask
-from diffmae_video.data.mask_files import read_mask
+from diffmae_video.data.mask_files import is_mask_film, read_mask, read_mask_picture
 from diffmae_video.rendering.video import write_video
 
 
@@ -40,3 +40,34 @@ def test_what_is_no_mask_is_named(tmp_path):
     for name in ("mask.png", "none.png", "none.mp4"):
         with pytest.raises(InputError, match=name):
             read_mask(tmp_path / name, 2, 8, 8)
+
+
+def test_pictures_as_editors_and_cameras_save_them(tmp_path):
+    """With an alpha channel that hides nothing, with 16 bits, and turned by a tag: as a plain one."""
+    drawn = np.zeros((20, 30), np.uint8)
+    drawn[5:12, 10:30] = 255
+    plain = Image.fromarray(drawn)
+    opaque = plain.convert("RGBA")
+    opaque.save(tmp_path / "opaque.png")
+    deep = np.where(drawn > 0, 40000, 2000).astype(np.uint16)  # 2,000 of 65,535 is nearly black
+    Image.fromarray(deep).save(tmp_path / "deep.png")
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by a quarter, with the clock
+    plain.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "turned.png", exif=exif)
+    Image.fromarray(np.stack([drawn, 0 * drawn, 0 * drawn], -1)).save(tmp_path / "red.png")
+    for name in ("opaque", "deep", "turned", "red"):
+        assert np.array_equal(read_mask_picture(tmp_path / f"{name}.png"), drawn > 0), name
+
+
+def test_an_animated_gif_masks_each_frame_by_itself(tmp_path):
+    frames = np.zeros((4, 32, 32, 3), np.uint8)
+    for t in range(4):
+        frames[t, :, 8 * t : 8 * t + 8] = 255
+    write_video(tmp_path / "mask.gif", frames, 10)
+    assert is_mask_film(tmp_path / "mask.gif")
+    assert torch.equal(read_mask(tmp_path / "mask.gif", 4, 32, 32), torch.from_numpy(frames[..., 0] > 0))
+    Image.fromarray(frames[1]).save(tmp_path / "still.gif")
+    assert not is_mask_film(tmp_path / "still.gif")
+    assert torch.equal(
+        read_mask(tmp_path / "still.gif", 1, 32, 32)[0], torch.from_numpy(frames[1, ..., 0] > 0)
+    )

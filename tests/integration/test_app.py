@@ -69,7 +69,7 @@ def app(checkpoint, tmp_path_factory):
         line = process.stdout.readline()
         assert line == f"open http://127.0.0.1:{port}/\n", process.stderr.read()
         yield line.split()[1], process
-        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGTERM)  # as services are stopped; Ctrl-C is the same to it
         _, errors = process.communicate(timeout=120)
     finally:
         process.kill()

@@ -5,7 +5,7 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
 from diffmae_video import InputError
 from diffmae_video.data import open_video
@@ -137,3 +137,50 @@ def test_a_picture_needs_its_frame(tmp_path):
     with pytest.raises(InputError, match="there is none"):
         write(tmp_path / "a.png", [], 5)
     assert list(tmp_path.iterdir()) == []
+
+
+def shown_at(path):
+    """Seconds at which frames are shown."""
+    with av.open(str(path)) as container:
+        return [float(frame.pts * frame.time_base) for frame in container.decode(video=0)]
+
+
+@pytest.mark.parametrize("fps", [60, 120, 240])
+def test_a_gif_of_a_fast_film_is_as_fast_as_browsers_play_it(tmp_path, fps):
+    write(tmp_path / "a.gif", moving(32, 32, 12), fps)
+    assert shown_at(tmp_path / "a.gif") == pytest.approx([0.02 * i for i in range(12)])
+
+
+@pytest.mark.parametrize("ending", [".gif", ".mp4", ".webm"])
+def test_frames_that_come_unevenly_or_at_once_are_all_written(tmp_path, ending):
+    times = np.array([0, 0.04, 0.08, 0.48, 0.48, 0.5, 0.6])
+    write(tmp_path / f"a{ending}", moving(32, 32, len(times)), 10, times=times)
+    assert shown_at(tmp_path / f"a{ending}") == pytest.approx(times, abs=0.041 if ending == ".gif" else 2e-3)
+
+
+@pytest.mark.parametrize("ending", [".mp4", ".webm"])
+def test_the_shape_of_pixels_and_what_is_said_of_colours_stay(tmp_path, ending):
+    codec = "libx264" if ending == ".mp4" else "libvpx-vp9"
+    wide = Fraction(16, 11) if ending == ".mp4" else Fraction(1)
+    for name, aspect, matrix in (("dv", wide, 2), ("hd", Fraction(1), 1)):
+        with av.open(str(tmp_path / f"{name}{ending}"), "w") as container:
+            stream = container.add_stream(codec, rate=10)
+            stream.height, stream.width, stream.pix_fmt = 48, 64, "yuv420p"
+            stream.codec_context.sample_aspect_ratio = aspect
+            stream.codec_context.colorspace = matrix
+            for frame in moving(48, 64, 4):
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+            container.mux(stream.encode(None))
+        with open_video(tmp_path / f"{name}{ending}", "pyav") as video:
+            assert (video.aspect, video.has_matrix) == (aspect, matrix != 2)
+            write(tmp_path / f"out{ending}", video.frames(range(4)), video.fps, like=video)
+        with open_video(tmp_path / f"out{ending}", "pyav") as video:
+            assert (video.aspect, video.has_matrix) == (aspect, matrix != 2)
+
+
+def test_a_picture_keeps_its_profile_of_colours(tmp_path):
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    Image.fromarray(moving(32, 32, 1)[0]).save(tmp_path / "a.png", icc_profile=profile)
+    with open_video(tmp_path / "a.png", "pyav") as picture:
+        write(tmp_path / "b.png", picture.frames([0]), 1, times=picture.times, like=picture)
+    assert Image.open(tmp_path / "b.png").info["icc_profile"] == profile
