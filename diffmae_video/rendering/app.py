@@ -26,6 +26,7 @@ from diffmae_video.rendering.video import panels, to_frames, write_video
 MAX_MEGABYTES = 200  # of an upload
 SHOWN_SIDE = 256  # pixels of a panel, at most or the model's own
 SHOWN_EVERY = 0.1  # seconds between two pictures of a run, at least
+SETTLED = 0.5  # seconds
 KEPT = 3600  # seconds that uploads and results stay on disk
 MOST_WAITING = 8  # runs
 TITLES = ("truth", "masked input", "prediction")
@@ -122,6 +123,12 @@ def sentence(step: int, steps: int, t: int, decibels: float) -> str:
     return f'<p role="status">{where}: PSNR in the hole {decibels:.1f} dB</p>'
 
 
+def say_stopped() -> str:
+    """The last word of a run that was stopped."""
+    time.sleep(SETTLED)  # steps that are on their way to the page come first, or they would stay in its place
+    return '<p role="status">Stopped.</p>'
+
+
 def build_page(gradio: Any, live: LiveInpainting) -> Any:
     """The page as gradio's blocks."""
     gr, do = gradio, Callbacks(gradio, live)
@@ -196,7 +203,9 @@ def build_page(gradio: Any, live: LiveInpainting) -> Any:
         )
         choices = [upload, start, kind, ratio, editor, sampler, steps, seed]
         run = begin.click(do.run, choices, [picture, said, film, download], concurrency_limit=1, **private)
-        stop.click(lambda: '<p role="status">Stopped.</p>', None, said, cancels=[run], **private)
+        # A run is ended when the click's own function has returned, and only then can the last word be said.
+        ended = stop.click(lambda: None, cancels=[run], queue=False, **private)
+        ended.then(say_stopped, None, said, **private)
     page.queue(max_size=MOST_WAITING)
     return page
 
