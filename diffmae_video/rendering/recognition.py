@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import statistics
 from collections.abc import Iterable
 from pathlib import Path
@@ -28,6 +29,8 @@ COLOURS = {
     "ddpm": "#b08a00",
     "diffmae": "#1f6fb4",
 }
+# For systems of one's own: matplotlib's, without its grey, which is scratch's, and its blue.
+OWN_COLOURS = ("C1", "C2", "C3", "C4", "C5", "C6", "C8", "C9")
 PROBES = {"linear": "linear probe", "attentive": "attentive probe", "knn": "k-NN"}
 
 
@@ -150,7 +153,8 @@ def plot_study(result: dict[str, Any], path: Path) -> None:
     figure = Figure(figsize=(10 if panels == 2 else 7, 4.2), layout="constrained")
     FigureCanvasAgg(figure)
     bars, *curves = figure.subplots(1, panels, squeeze=False)[0]
-    colours = {init: COLOURS.get(init, f"C{i % 10}") for i, init in enumerate(inits)}
+    own = itertools.cycle(OWN_COLOURS)
+    colours = {init: COLOURS.get(init) or next(own) for init in inits}
     for i, init in enumerate(inits):
         for j, labels in enumerate(("few", "all")):
             values = [100 * x for x in final_runs(result, init, labels)]
