@@ -105,7 +105,8 @@ class Study:
     def pretraining(self, seed: int, objective: str) -> Job:
         steps, cfg = self.steps(objective), load_config(self.recipe(objective))
         options = ["DATA.TRAIN", self.train, "CHECKPOINT.EVERY_STEPS", steps // PARTS]
-        if objective in self.pretraining_steps:  # a budget stretches the recipe's schedule as a whole
+        # A budget stretches the recipe's schedule as a whole; one that is in epochs has a warm-up in epochs.
+        if objective in self.pretraining_steps and cfg.TRAIN.MAX_STEPS:
             options += ["TRAIN.WARMUP_STEPS", round(cfg.TRAIN.WARMUP_STEPS * steps / cfg.TRAIN.MAX_STEPS)]
         return self._run(pretrain, seed, objective, objective, steps, [*options, "CHECKPOINT.KEEP", PARTS])
 

@@ -69,6 +69,14 @@ def test_equal_steps_and_parts(study):
     assert (longer.MAX_STEPS, longer.WARMUP_STEPS) == (18000, 600)  # the recipe's are 9,000 and 300
 
 
+def test_a_recipe_in_epochs_keeps_its_warm_up(study, tmp_path):
+    train = "{MAX_STEPS: 0, EPOCHS: 20, WARMUP_STEPS: 0, WARMUP_EPOCHS: 2}"
+    (tmp_path / "own.yaml").write_text(f"_BASE_: {RECIPES / 'mae.yaml'}\nTRAIN: {train}\n")
+    own = replace(study, recipes=tmp_path, systems=("own",), pretraining_steps={"own": 40})
+    cfg = own.pretraining(0, "own").arguments[0].TRAIN
+    assert (cfg.MAX_STEPS, cfg.WARMUP_STEPS, cfg.WARMUP_EPOCHS) == (40, 0, 2)
+
+
 def test_labels_that_do_not_fit_are_told_before_the_work(study, tmp_path):
     check_labels(study)
     for entry, message in ((Entry("0.mp4", label="d"), "'d'"), (Entry("0.mp4"), "no label")):
