@@ -35,9 +35,8 @@ def main() -> None:
 
     from diffmae_video.rendering.app import LOOPBACK, serve
 
-    signal.signal(
-        signal.SIGTERM, signal.default_int_handler
-    )  # services are stopped by it: uploads are to go then too
+    # Services are stopped by it: uploads are to go then too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
     if args.host not in LOOPBACK:
         print(f"whoever can reach {args.host} can use this page", file=sys.stderr)
