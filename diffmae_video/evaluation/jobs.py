@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import multiprocessing
 import os
+import sys
 import threading
 import time
 import traceback
@@ -48,7 +50,8 @@ class Job:
 def run_jobs(phases: Sequence[Sequence[Job]], at_once: int, title: str) -> None:
     """Runs the jobs that are not done yet, each in one thread of a process of its own.
 
-    The processes stay for the next job, since starting one takes longer than a small run.
+    The processes stay for the next job, since starting one takes longer than a small run. A terminal gets a
+    progress bar, and a file (of a batch system, say) a line for each run that ends.
 
     Args:
         phases: a phase starts when the one before it has ended.
@@ -65,12 +68,14 @@ def run_jobs(phases: Sequence[Sequence[Job]], at_once: int, title: str) -> None:
     pool = ProcessPoolExecutor(
         min(at_once, len(left)), context, initializer=_prepare, initargs=(os.getpid(),)
     )
+    terminal = sys.stderr.isatty()
     bar = tqdm(
         total=total,
         initial=total - sum(job.weight for job in left),
         desc=title,
         bar_format="{desc}: {percentage:3.0f}%|{bar}| [{elapsed}<{remaining}{postfix}]",
-        disable=None,
+        file=sys.stderr if terminal else io.StringIO(),
+        ncols=None if terminal else 100,
     )
     try:
         with bar:
@@ -86,6 +91,8 @@ def run_jobs(phases: Sequence[Sequence[Job]], at_once: int, title: str) -> None:
                     done += 1
                     bar.set_postfix_str(f"{done} of {len(jobs)} runs", refresh=False)
                     bar.update(job.weight)
+                    if not terminal:
+                        print(bar, file=sys.stderr, flush=True)
     except BrokenProcessPool as error:
         raise InputError(f"a run's process was killed ({error}); run this again to go on") from error
     finally:

@@ -1,6 +1,7 @@
 """Runs side by side that stop together and go on."""
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,7 @@ def job(folder, text):
 
 
 @pytest.mark.slow
-def test_what_is_done_is_not_done_again(tmp_path):
+def test_what_is_done_is_not_done_again(tmp_path, capsys):
     jobs = [job(tmp_path, text) for text in "abc"]
     jobs[1].folder.mkdir()
     (jobs[1].folder / "done").write_text("before")
@@ -34,7 +35,12 @@ def test_what_is_done_is_not_done_again(tmp_path):
     assert [(j.folder / "done").read_text() for j in jobs] == ["a", "before", "c"]
     assert (tmp_path / "a/log.txt").read_text() == "said a\n"
     assert not (tmp_path / "b/started").exists()
+    lines = capsys.readouterr().err.splitlines()  # no terminal: a line for each run that ended
+    assert len(lines) == 2
+    assert re.match(r"test:  67%.*2 of 3 runs\]$", lines[0]), lines
+    assert re.match(r"test: 100%.*<00:00, 3 of 3 runs\]$", lines[1]), lines
     run_jobs([jobs], 2, "test")  # starts no process
+    assert not capsys.readouterr().err
 
 
 @pytest.mark.slow
