@@ -93,11 +93,13 @@ def run_jobs(phases: Sequence[Sequence[Job]], at_once: int, title: str) -> None:
                     bar.update(job.weight)
                     if not terminal:
                         print(bar, file=sys.stderr, flush=True)
-    except BrokenProcessPool as error:
-        raise InputError(f"a run's process was killed ({error}); run this again to go on") from error
-    finally:
+    except BaseException as error:
         for process in list((pool._processes or {}).values()):
             process.kill()  # what a run has written is whole
+        if isinstance(error, BrokenProcessPool):
+            raise InputError(f"a run's process was killed ({error}); run this again to go on") from error
+        raise
+    finally:
         pool.shutdown(cancel_futures=True)
 
 
