@@ -22,8 +22,9 @@ SEEDS ?= 3
 recognition: setup
 	$(PY) tools/recognition.py --seeds $(SEEDS) $(if $(QUICK),--quick) $(if $(PICTURES),--pictures $(PICTURES))
 
+# Two at once, one thread each: two cores are busy, and a larger machine is not crowded.
 test: setup
-	$(PY) -m pytest
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile
 
 lint: setup
 	$(PY) -m ruff check .

@@ -6,6 +6,7 @@ import signal
 from pathlib import Path
 from unittest.mock import patch
 
+import hypothesis
 import pytest
 import torch
 
@@ -13,6 +14,9 @@ from diffmae_video.models import DiffMAE
 
 ROOT = Path(__file__).resolve().parent.parent
 torch.set_num_threads(1)  # tiny tensors: a second thread costs more than it brings
+# How long an example takes says how busy the machine is.
+hypothesis.settings.register_profile("busy", deadline=None)
+hypothesis.settings.load_profile("busy")
 # A shell's background jobs ignore Ctrl-C, and so would the tools that tests start and stop by it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -48,7 +48,7 @@ def test_add_noise_is_the_forward_process():
         torch.testing.assert_close(xt[i], math.sqrt(abar) * x0[i] + math.sqrt(1 - abar) * noise[i])
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.sampled_from(["linear", "cosine"]),
     st.sampled_from([0.6, 0.8, 1.0]),

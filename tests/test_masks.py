@@ -26,7 +26,7 @@ def check(mask, grid, batch):
         assert sorted(visible + masked) == list(range(count))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(grids, st.floats(0.3, 0.97), st.integers(1, 3), st.sampled_from(MASKS))
 def test_every_kind_splits_all_tokens(grid, ratio, batch, kind):
     units = {"frame": grid[0], "tube": grid[1] * grid[2]}.get(kind, math.prod(grid))
@@ -38,7 +38,7 @@ def test_every_kind_splits_all_tokens(grid, ratio, batch, kind):
     check(mask, grid, batch)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(grids, st.floats(0.01, 0.999))
 def test_random_leaves_the_stated_number_visible(grid, ratio):
     count = math.prod(grid)
@@ -95,7 +95,7 @@ def test_block_hides_cuboids():
     assert neighbours_alike(mask.to_bool()) > 0.75 > 0.6 > neighbours_alike(scattered)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(grids, st.tuples(st.integers(1, 2), st.integers(1, 4), st.integers(1, 4)), st.integers(0, 999))
 def test_from_pixels_masks_what_it_touches(grid, patch, seed):
     size = [n * p for n, p in zip(grid, patch, strict=True)]
@@ -132,7 +132,7 @@ def test_a_seed_fixes_a_mask():
     assert torch.equal(one.masked, two.masked)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(grids, st.integers(1, 3), st.integers(0, 1000))
 def test_bool_pictures_come_back(grid, batch, seed):
     mask = Mask.random(batch, grid, 0.5, torch.Generator().manual_seed(seed))

@@ -20,7 +20,7 @@ grids = st.tuples(st.integers(1, 4), st.integers(1, 5), st.integers(1, 5))
 patches = st.tuples(st.integers(1, 3), st.integers(1, 4), st.integers(1, 4))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(grids, patches, st.integers(1, 3))
 def test_patchify_is_a_slow_loop_and_has_an_exact_inverse(grid, patch, batch):
     (t, h, w), (a, p, q) = grid, patch
@@ -42,7 +42,7 @@ def test_a_clip_that_does_not_divide_is_refused():
     assert grid_of((16, 224, 192), (2, 16, 16)) == (8, 14, 12)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(1, 4), st.integers(1, 9), st.integers(1, 9), st.integers(0, 2**31))
 def test_gather_tokens_is_take_along_axis(batch, count, kept, seed):
     generator = torch.Generator().manual_seed(seed)

@@ -99,7 +99,7 @@ def test_order_is_the_same_for_any_workers_and_ranks(entries):
     assert all(torch.equal(next(resumed).clips, clips) for clips in expected[5:])
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(1, 20), st.integers(1, 4), st.integers(0, 50))
 def test_each_epoch_reads_each_sample_once(count, world, seed):
     streams = [iter(EpochSampler(count, seed, rank, world)) for rank in range(world)]
@@ -150,7 +150,7 @@ def test_crops_are_torchvisions():
     assert (got.int() - expected.int()).abs().max() <= 1
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(9, 80), st.integers(9, 80), st.floats(0.1, 1.0), st.integers(0, 1000))
 def test_random_crops_fit_any_frame(height, width, low, seed):
     frames = np.full((2, height, width, 3), 77, np.uint8)

@@ -26,7 +26,7 @@ stretches = st.just((0.0, None)) | st.tuples(st.floats(0, 99), st.none() | st.fl
 rows = st.lists(st.tuples(names, stretches, st.none() | names), min_size=1, max_size=5)
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows)
 @example([("a\rb", (0.0, None), '"'), ("a//./b ", (0.0, None), " ")])
 def test_what_is_written_is_read(tmp_path, rows):
@@ -51,7 +51,7 @@ def test_a_name_that_is_not_unicode_is_refused(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(
         st.tuples(

@@ -31,7 +31,7 @@ def pytorchvideo_starts(sampler, frames, length):
         previous = clip.clip_end_sec
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(5, 200), st.integers(1, 5), st.integers(2, 10))
 def test_constant_clips_are_pytorchvideos_and_the_last_one(frames, length, count):
     got = constant_starts(frames - length + 1, count)
@@ -42,7 +42,7 @@ def test_constant_clips_are_pytorchvideos_and_the_last_one(frames, length, count
     assert constant_starts(frames - length + 1, 1) == [(frames - length) // 2]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(5, 200), st.integers(1, 5))
 def test_uniform_clips_are_pytorchvideos_and_the_rest(frames, length):
     expected = [float(s) for s in pytorchvideo_starts(UniformClipSampler(length), frames, length)]
@@ -63,7 +63,7 @@ def test_a_rate_takes_the_nearest_frames_by_time():
     assert sampling.indices(video([0.0]), 0, 1) == [0, 0, 0, 0]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(st.floats(0.01, 1.0), min_size=1, max_size=40),
     st.integers(1, 6),

@@ -101,7 +101,7 @@ def test_flicker_counts_the_steps_of_a_ramp_inside_the_region():
     assert flicker(swinging, everywhere).tolist() == [3 * 4 * 16] * 2
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 10**6))
 def test_masked_figures_change_with_masked_pixels_only(seed):
     state = torch.Generator().manual_seed(seed)

@@ -27,7 +27,7 @@ def film(tmp_path):
         yield video
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(size=sizes, tiles=st.booleans(), data=st.data())
 def test_a_patch_is_touched_where_its_area_meets_the_hole(size, tiles, data):
     canvas = Canvas.of(size, GRID, PATCH, tiles)
@@ -60,7 +60,7 @@ def test_a_patch_is_touched_where_its_area_meets_the_hole(size, tiles, data):
         assert np.array_equal(touched.numpy(), expected)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(size=sizes, tiles=st.booleans(), seed=st.integers(0, 99))
 def test_nothing_leaks_out_of_a_hole(size, tiles, seed):
     chance = np.random.default_rng(seed)
@@ -85,7 +85,7 @@ def test_tiles_come_back_to_the_bit(size):
     assert min(canvas.size) >= 32
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(size=st.tuples(st.integers(32, 99), st.integers(32, 99)), tiles=st.booleans())
 def test_drawn_patches_share_the_pixels_among_them(size, tiles):
     canvas = Canvas.of(size, GRID, PATCH, tiles)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from diffmae_video.inpainting.film import plan
 from diffmae_video.inpainting.windows import Place, hat, make_batches, starts, time_step
 
-small = settings(max_examples=60, deadline=None)
+small = settings(max_examples=60)
 
 
 @small

@@ -215,7 +215,7 @@ def test_the_original_code_gives_the_same_tokens(file, tmp_path):
             close(encoder(fixture["input"]), fixture["tokens"])
 
 
-@settings(max_examples=16, deadline=None)
+@settings(max_examples=16)
 @given(
     cls=st.booleans(),
     separable=st.booleans(),
@@ -233,7 +233,7 @@ def test_mae_st(tmp_path_factory, cls, separable, biases, wrapper, source):
         assert load_encoder(path, num_heads=HEADS).grid == (2, GRID, GRID)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(
     cls=st.booleans(),
     scale=st.booleans(),
