@@ -271,5 +271,6 @@ def test_memory_does_not_grow_with_the_film(tmp_path, model, real_clips):
         peaks.append(peak_memory(process))
         assert process.returncode == 0
         assert len(range(25 * seconds)) == json.loads((tmp_path / "a.json").read_text())["frames"]
-    assert peaks[1] < peaks[0] + 100
+    # the frames between would be 650 MB; 40 to 130 were measured, and no more with three minutes
+    assert peaks[1] < peaks[0] + 200
     assert peaks[1] < 1200
