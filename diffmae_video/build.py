@@ -12,9 +12,9 @@ from torch.utils.data import DataLoader
 
 from diffmae_video.data import (
     ClipDataset,
+    ClipSampler,
     Entry,
     LabelledDataset,
-    Sampling,
     TrainingClips,
     ViewDataset,
     label_targets,
@@ -30,18 +30,18 @@ from diffmae_video.models import (
     DDPM,
     IGPT,
     MAE,
+    Backbone,
     Classifier,
     DenoisingModel,
     DiffMAE,
     Encoder,
     MaskedAutoencoder,
     PixelGPT,
-    Trunk,
     UNetEncoder,
-    load_trunk,
+    load_backbone,
 )
 from diffmae_video.models.encoder import ENCODER_SIZES
-from diffmae_video.models.weight_files import read_config
+from diffmae_video.models.weights.files import read_config
 from diffmae_video.tokens import grid_of
 
 OBJECTIVES = ("diffmae", "mae", "ddpm", "adm", "igpt")
@@ -112,7 +112,7 @@ def build_classifier(cfg: CfgNode, classes: Sequence[str]) -> Classifier:
     """
     finetune, data = cfg.FINETUNE, cfg.DATA
     if finetune.INIT:
-        trunk = load_trunk(finetune.INIT, data.SIZE, data.NUM_FRAMES)
+        backbone = load_backbone(finetune.INIT, data.SIZE, data.NUM_FRAMES)
         own = read_config(Path(finetune.INIT))
         for name in ("mean", "std"):
             if name in own and not np.allclose(own[name], data[name.upper()]):
@@ -121,9 +121,9 @@ def build_classifier(cfg: CfgNode, classes: Sequence[str]) -> Classifier:
                     f"DATA.{name.upper()} to that"
                 )
     else:
-        trunk = _fresh_trunk(cfg)
+        backbone = _fresh_backbone(cfg)
     model = Classifier.on(
-        trunk,
+        backbone,
         classes,
         drop_path=finetune.DROP_PATH,
         pool=finetune.POOL,
@@ -144,7 +144,7 @@ def build_classifier(cfg: CfgNode, classes: Sequence[str]) -> Classifier:
     return model
 
 
-def _fresh_trunk(cfg: CfgNode) -> Trunk:
+def _fresh_backbone(cfg: CfgNode) -> Backbone:
     _check_objective(cfg)
     if cfg.MODEL.OBJECTIVE == "adm":
         return UNetEncoder(**_clip_arguments(cfg), **_unet_arguments(cfg))
@@ -268,7 +268,7 @@ def labelled_dataset(cfg: CfgNode, entries: Sequence[Entry], classes: Sequence[s
     return LabelledDataset(
         entries,
         label_targets(entries, classes, finetune.MULTI_LABEL),
-        Sampling(data.NUM_FRAMES, data.STRIDE, data.FPS),
+        ClipSampler(data.NUM_FRAMES, data.STRIDE, data.FPS),
         augment,
         data.REPEATS,
         cfg.TRAIN.SEED,
@@ -287,7 +287,7 @@ def view_dataset(
         temporal, spatial, policy: see :class:`~diffmae_video.data.views.ViewDataset`.
     """
     data = cfg.DATA
-    sampling = Sampling(data.NUM_FRAMES, data.STRIDE, data.FPS)
+    sampling = ClipSampler(data.NUM_FRAMES, data.STRIDE, data.FPS)
     return ViewDataset(
         entries,
         sampling,

@@ -5,7 +5,7 @@ import torch
 
 from diffmae_video import InputError, load_config
 from diffmae_video.build import build_classifier, build_model
-from diffmae_video.flops import WeightsOnMeta, count_macs, meta_model
+from diffmae_video.cost.flops import WeightsOnMeta, count_macs, meta_model
 from tests.conftest import ROOT
 
 COMPARE = ROOT / "configs" / "compare"

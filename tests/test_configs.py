@@ -10,7 +10,7 @@ import torch
 from diffmae_video import load_config
 from diffmae_video.build import build_classifier
 from diffmae_video.config import default_config
-from diffmae_video.flops import WeightsOnMeta, count_macs, training_cost
+from diffmae_video.cost.flops import WeightsOnMeta, count_macs, training_cost
 from tests.conftest import ROOT
 
 CONFIGS = ROOT / "configs"

@@ -33,7 +33,7 @@ def main() -> None:
     if args.port is not None and not 1 <= args.port <= 65535:
         raise InputError(f"--port takes 1 to 65535, got {args.port}")
 
-    from diffmae_video.rendering.app import LOOPBACK, serve
+    from diffmae_video.pages.app import LOOPBACK, serve
 
     # Services are stopped by it: uploads are to go then too.
     signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -31,14 +31,14 @@ def main() -> None:
     parser.add_argument("options", nargs="*", metavar="KEY VALUE", help="options that differ from the config")
     args = parser.parse_intermixed_args()
 
-    from diffmae_video.evaluation.speed import sample_speed, train_speed
+    from diffmae_video.benchmarks.training import sample_speed, train_speed
 
     if args.what == "train":
         cfg = load_config(ROOT / "configs/bench/train.yaml", args.options)
         result = train_speed(cfg, args.compile)
     elif args.what == "data":
-        from diffmae_video.evaluation.data_speed import data_speed
-        from diffmae_video.evaluation.demo import shipped_clips
+        from diffmae_video.benchmarks.loading import data_speed
+        from diffmae_video.studies.demo import shipped_clips
 
         cfg = load_config(ROOT / "configs/bench/data.yaml", args.options)
         with tempfile.TemporaryDirectory() as folder:

@@ -33,7 +33,7 @@ from tqdm import tqdm
 
 from diffmae_video import InputError
 from diffmae_video.cli import run_tool, tool_parser
-from diffmae_video.training.process import free_port
+from diffmae_video.runtime.processes import free_port
 
 ROOT = Path(__file__).resolve().parent.parent
 PROCESSES, EVERY = 2, 3
@@ -124,7 +124,7 @@ class Start:
 
 def make_films(folder: Path, chance: np.random.Generator) -> None:
     """Six short films of a square that drifts over noise."""
-    from diffmae_video.rendering.video import write_video
+    from diffmae_video.encoding.clips import write_video
 
     for name in range(6):
         frames = chance.integers(0, 80, (24, 64, 64, 3), np.uint8)

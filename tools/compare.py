@@ -50,13 +50,13 @@ def main() -> None:
         raise InputError("--jobs: 1 or more")
     output = args.output or Path("outputs/compare") / recipes.name
 
-    from diffmae_video.evaluation.compare import plan, systems_of
-    from diffmae_video.evaluation.labelled_sets import digits, labelled_split, motions
-    from diffmae_video.evaluation.recognition import run_study
-    from diffmae_video.evaluation.shown import fill_held_out, make_up
     from diffmae_video.files import write_text
-    from diffmae_video.rendering.comparison import write_comparison
-    from diffmae_video.rendering.recognition import plot_study, study_csv, study_table, summary
+    from diffmae_video.inpainting.side_by_side import fill_held_out, make_up
+    from diffmae_video.pages.comparison import write_comparison
+    from diffmae_video.studies.budget import plan, systems_of
+    from diffmae_video.studies.labelled_sets import digits, labelled_split, motions
+    from diffmae_video.studies.study import run_study
+    from diffmae_video.studies.tables import plot_study, study_csv, study_table, summary
 
     for module in ("jinja2", "matplotlib"):  # told now, and not after the work
         require(module, "compare")

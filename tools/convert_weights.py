@@ -60,11 +60,11 @@ def main() -> None:
     if places(args.input) & places(args.output):
         raise InputError(f"--output {args.output} would replace the input; give another path")
 
-    from diffmae_video.models.convert import encoder_of, is_classifier, save_as
-    from diffmae_video.models.export import PROGRAMS, save_program
+    from diffmae_video.models.card import convert_card
     from diffmae_video.models.pretrained import load_model
-    from diffmae_video.models.weights import load_encoder
-    from diffmae_video.training.card import convert_card
+    from diffmae_video.models.weights.convert import encoder_of, is_classifier, save_as
+    from diffmae_video.models.weights.export import PROGRAMS, save_program
+    from diffmae_video.models.weights.load_encoder import load_encoder
 
     if is_classifier(args.input):
         if any(value is not None for value in (size, args.num_frames, args.num_heads, args.eps)):

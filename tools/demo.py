@@ -42,10 +42,10 @@ def main() -> None:
     cfg, mae_cfg = (load_config(path, options) for path in (args.config, args.mae_config))
 
     from diffmae_video.data import find_videos
-    from diffmae_video.evaluation.demo import demo_sources, evaluate_demo, shipped_clips, split_videos
-    from diffmae_video.evaluation.examples import count_examples, inpaint_examples, loss_by_timestep
+    from diffmae_video.inpainting.examples import count_examples, inpaint_examples, loss_by_timestep
     from diffmae_video.models import load_model
-    from diffmae_video.rendering.demo import render_demo, results_table
+    from diffmae_video.pages.demo import render_demo, results_table
+    from diffmae_video.studies.demo import demo_sources, evaluate_demo, shipped_clips, split_videos
 
     videos = find_videos(args.videos) if args.videos else shipped_clips()
     parts = split_videos(videos, args.output / "videos", lists, cfg, TRAINED_SHARE)

@@ -60,8 +60,8 @@ def main() -> None:
     except ValueError as error:
         raise InputError(f"--steps takes whole numbers, say 1,10,50, got {args.steps!r}") from error
 
-    from diffmae_video.evaluation.fill_comparison import compare_fills
-    from diffmae_video.rendering.inpainting_report import write_report
+    from diffmae_video.inpainting.evaluate import compare_fills
+    from diffmae_video.inpainting.report import write_report
 
     output = args.output or args.checkpoint / "inpainting"
     tasks = args.tasks.split(",") if args.tasks else []

@@ -32,16 +32,16 @@ def main() -> None:
     import torch
 
     from diffmae_video.errors import require
-    from diffmae_video.evaluation.examples import (
+    from diffmae_video.inpainting.evaluate import load_inpainter
+    from diffmae_video.inpainting.examples import (
         check_pair,
         count_examples,
         inpaint_examples,
         loss_by_timestep,
         read_sources,
     )
-    from diffmae_video.evaluation.fill_comparison import load_inpainter
     from diffmae_video.models import MAE, DiffMAE
-    from diffmae_video.rendering.gallery import write_gallery
+    from diffmae_video.pages.gallery import write_gallery
 
     for module in ("jinja2", "diffusers"):  # told now, and not after the work
         require(module, "gallery")

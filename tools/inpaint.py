@@ -69,10 +69,10 @@ def main() -> None:
         if not low <= getattr(args, name) <= high:
             raise InputError(f"--{name} is from {low} to {high}, got {getattr(args, name)}")
 
-    from diffmae_video.inpainting.film import Sampling
-    from diffmae_video.rendering.inpainting import inpaint_file
+    from diffmae_video.inpainting.film.fill import SamplerOptions
+    from diffmae_video.inpainting.film.inpaint_film import inpaint_file
 
-    sampling = Sampling(args.sampler, args.steps, args.seed, args.samples, args.save_steps)
+    sampling = SamplerOptions(args.sampler, args.steps, args.seed, args.samples, args.save_steps)
     result = inpaint_file(
         args.checkpoint, args.input, args.output, args.mask, args.mask_ratio, sampling, args.tiles, args.crf
     )

@@ -41,10 +41,10 @@ def main() -> None:
     if args.only == "pictures" and not args.pictures:
         raise InputError("--only pictures: give their folder with --pictures DIR")
 
-    from diffmae_video.evaluation.labelled_sets import digits, labelled_split, motions
-    from diffmae_video.evaluation.recognition import Study, run_study
     from diffmae_video.files import write_text
-    from diffmae_video.rendering.recognition import plot_study, study_table, summary
+    from diffmae_video.studies.labelled_sets import digits, labelled_split, motions
+    from diffmae_video.studies.study import Study, run_study
+    from diffmae_video.studies.tables import plot_study, study_table, summary
 
     sets = {}
     wanted = (args.only,) if args.only else ("motions", "digits", "pictures")

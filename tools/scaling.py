@@ -25,7 +25,7 @@ def numbers(text: str) -> list[int]:
 
 
 def main() -> None:
-    from diffmae_video.evaluation.scaling import Assumptions, scaling_tables
+    from diffmae_video.benchmarks.scaling import Assumptions, scaling_tables
 
     parser = tool_parser(__doc__)
     parser.add_argument(

@@ -1,24 +1,24 @@
 """Videos in, clips out; knows nothing of models."""
 
-from diffmae_video.data.clips import ClipDataset, TrainingClips, clips_on
+from diffmae_video.data.classes import class_indices, class_names, label_targets
+from diffmae_video.data.clip_sampler import ClipSampler
 from diffmae_video.data.faults import Fault, FaultLog
-from diffmae_video.data.labelled import LabelledClips, LabelledDataset
-from diffmae_video.data.labels import class_indices, class_names, label_targets
+from diffmae_video.data.labelled_clips import LabelledClips, LabelledDataset
+from diffmae_video.data.lists import Entry, find_videos, read_list, spread, write_list
 from diffmae_video.data.loader import training_loader
-from diffmae_video.data.manifest import Entry, find_videos, read_list, write_list
-from diffmae_video.data.sampling import Sampling
+from diffmae_video.data.pretraining_clips import ClipDataset, TrainingClips, clips_on
 from diffmae_video.data.transforms import denormalise, normalise
 from diffmae_video.data.views import ViewDataset, Views, uniform_clips
 from diffmae_video.decoding import VideoError, VideoReader, open_video
 
 __all__ = [
     "ClipDataset",
+    "ClipSampler",
     "Entry",
     "Fault",
     "FaultLog",
     "LabelledClips",
     "LabelledDataset",
-    "Sampling",
     "TrainingClips",
     "VideoError",
     "VideoReader",
@@ -33,6 +33,7 @@ __all__ = [
     "normalise",
     "open_video",
     "read_list",
+    "spread",
     "training_loader",
     "uniform_clips",
     "write_list",

@@ -7,8 +7,8 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from diffmae_video.data.labels import class_names
-from diffmae_video.data.manifest import Entry
+from diffmae_video.data.classes import class_names
+from diffmae_video.data.lists import Entry
 
 
 def hold_out(

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import torch
 from torch.utils.data import DataLoader, Sampler
 
-from diffmae_video.data.random_clips import RandomClips, Sample, random_state
+from diffmae_video.data.random_clips import RandomClips, Sample
+from diffmae_video.randomness import random_state
 
 
 class EpochSampler(Sampler[tuple[int, int]]):

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from diffmae_video.data.manifest import VIDEO_ENDINGS
+from diffmae_video.data.lists import VIDEO_ENDINGS
 from diffmae_video.decoding import open_video
 from diffmae_video.errors import InputError
 

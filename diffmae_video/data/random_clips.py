@@ -10,20 +10,15 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from diffmae_video.data.clip_sampler import ClipSampler, frame_range, read_clips
 from diffmae_video.data.faults import Fault
-from diffmae_video.data.manifest import Entry
-from diffmae_video.data.sampling import Sampling, frame_range, read_clips
+from diffmae_video.data.lists import Entry
 from diffmae_video.decoding import DecodingProcess, VideoError
+from diffmae_video.randomness import random_state
 
 ATTEMPTS = 30  # videos tried for one place of a batch
 
 Sample = TypeVar("Sample")
-
-
-def random_state(*key: int) -> torch.Generator:
-    """A generator that depends on a key of whole numbers alone."""
-    seed = int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> np.uint64(1))
-    return torch.Generator().manual_seed(seed)
 
 
 class Decoded(NamedTuple):
@@ -58,7 +53,7 @@ class RandomClips(Dataset[Sample], Generic[Sample]):
     def __init__(
         self,
         entries: Sequence[Entry],
-        sampling: Sampling,
+        sampling: ClipSampler,
         repeats: int = 1,
         seed: int = 0,
         backend: str = "decord",

@@ -9,8 +9,14 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from diffmae_video.data.manifest import Entry
-from diffmae_video.data.sampling import Sampling, constant_starts, frame_range, read_clips, uniform_starts
+from diffmae_video.data.clip_sampler import (
+    ClipSampler,
+    constant_starts,
+    frame_range,
+    read_clips,
+    uniform_starts,
+)
+from diffmae_video.data.lists import Entry
 from diffmae_video.data.transforms import spatial_crops
 from diffmae_video.decoding import DecodingProcess, VideoError, VideoReader, open_video
 
@@ -18,7 +24,7 @@ POLICIES = ("fail", "skip")
 
 
 def read_views(
-    video: VideoReader, entry: Entry, sampling: Sampling, size: Sequence[int], temporal: int, spatial: int
+    video: VideoReader, entry: Entry, sampling: ClipSampler, size: Sequence[int], temporal: int, spatial: int
 ) -> Tensor:
     """The views of an open video: uint8 [temporal * spatial, T, H, W, 3], time by time.
 
@@ -46,7 +52,7 @@ def uniform_clips(
         VideoError: the video cannot be read.
     """
     with open_video(entry.path, backend) as video:
-        return read_views(video, entry, Sampling(num_frames, stride), size, count, 1)
+        return read_views(video, entry, ClipSampler(num_frames, stride), size, count, 1)
 
 
 class Views(NamedTuple):
@@ -73,7 +79,7 @@ class ViewDataset(Dataset[Views]):
         temporal, spatial: views, see :func:`read_views`.
         policy: for a video that cannot be read: ``fail``, or ``skip``, which gives its fault and no
             clips. An evaluation never reads another in its place.
-        backend, short_side, timeout: see :class:`~diffmae_video.data.clips.ClipDataset`.
+        backend, short_side, timeout: see :class:`~diffmae_video.data.pretraining_clips.ClipDataset`.
 
     Raises:
         ValueError: an unknown policy.
@@ -82,7 +88,7 @@ class ViewDataset(Dataset[Views]):
     def __init__(
         self,
         entries: Sequence[Entry],
-        sampling: Sampling,
+        sampling: ClipSampler,
         size: Sequence[int],
         temporal: int = 1,
         spatial: int = 1,

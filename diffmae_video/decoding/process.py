@@ -27,7 +27,7 @@ import numpy as np
 from typing_extensions import Self
 
 import diffmae_video
-from diffmae_video.decoding.reader import VideoError, VideoReader
+from diffmae_video.decoding.base import VideoError, VideoReader
 from diffmae_video.errors import InputError
 
 ROOT = Path(diffmae_video.__file__).resolve().parent.parent
@@ -144,7 +144,7 @@ class DecodingProcess:
         return np.frombuffer(self.memory, reply["dtype"], count).reshape(reply["shape"])
 
     def open(self, path: str | Path, backend: str = "decord", short_side: int | None = None) -> VideoReader:
-        """Opens a video as :func:`~diffmae_video.decoding.readers.open_video` does, one at a time.
+        """Opens a video as :func:`~diffmae_video.decoding.backends.open_video` does, one at a time.
 
         Raises:
             VideoError: as there, and where the decoder hangs or crashes.

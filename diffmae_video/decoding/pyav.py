@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from diffmae_video.decoding.reader import VideoError, VideoReader, reason, resized
+from diffmae_video.decoding.base import VideoError, VideoReader, reason, resized
 from diffmae_video.errors import require
 
 ATTACHED_PICTURE = 0x400  # the disposition of a cover in a sound file

@@ -6,8 +6,8 @@ import errno
 from fractions import Fraction
 from pathlib import Path
 
+from diffmae_video.decoding.base import VideoError
 from diffmae_video.decoding.pyav import PyAVReader
-from diffmae_video.decoding.reader import VideoError
 from diffmae_video.errors import require
 from diffmae_video.files import atomic_path
 

@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 
+from diffmae_video.decoding.backends import ImageReader, open_video
+from diffmae_video.decoding.base import VideoError, VideoReader, reason
 from diffmae_video.decoding.pyav import PyAVReader
-from diffmae_video.decoding.reader import VideoError, VideoReader, reason
-from diffmae_video.decoding.readers import ImageReader, open_video
 from diffmae_video.decoding.resize import resize_video
 from diffmae_video.errors import InputError
 

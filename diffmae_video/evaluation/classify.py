@@ -13,9 +13,9 @@ from tqdm import tqdm
 
 from diffmae_video.data import ViewDataset, Views, normalise
 from diffmae_video.models import Classifier
-from diffmae_video.training.process import Process
-from diffmae_video.training.stops import shielded_batches
-from diffmae_video.training.validation import evaluating
+from diffmae_video.runtime.evaluating import evaluating
+from diffmae_video.runtime.processes import Process
+from diffmae_video.runtime.stops import shielded_batches
 
 
 class Predictions(NamedTuple):

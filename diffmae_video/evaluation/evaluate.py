@@ -14,10 +14,10 @@ from torch import Tensor
 
 from diffmae_video.build import evaluation_dataset
 from diffmae_video.config import load_config, recipe_of
+from diffmae_video.cost.flops import count_macs
 from diffmae_video.data import label_targets, read_list
-from diffmae_video.data.labels import SEPARATOR
+from diffmae_video.data.classes import SEPARATOR
 from diffmae_video.errors import InputError, require
-from diffmae_video.evaluation.classification_report import draw_confusion, write_classes, write_predictions
 from diffmae_video.evaluation.classify import (
     Predictions,
     average_precision,
@@ -27,15 +27,15 @@ from diffmae_video.evaluation.classify import (
     confusion_matrix,
     hits,
 )
+from diffmae_video.evaluation.report import draw_confusion, write_classes, write_predictions
 from diffmae_video.files import atomic_path, write_text
-from diffmae_video.flops import count_macs
 from diffmae_video.models import Classifier, load_model
+from diffmae_video.models.card import write_card
 from diffmae_video.models.pretrained import load_weights
-from diffmae_video.training.card import write_card
-from diffmae_video.training.checkpoint import file_of, write_tensors
-from diffmae_video.training.process import start_process
+from diffmae_video.runtime.processes import start_process
+from diffmae_video.runtime.stops import lost_peers
+from diffmae_video.training.checkpoints import file_of, write_tensors
 from diffmae_video.training.state import EMA
-from diffmae_video.training.stops import lost_peers
 
 POSITIVE = 0.5  # the probability from which on a class of several is said to be there
 

@@ -21,13 +21,13 @@ from tqdm import tqdm
 from diffmae_video.build import view_dataset
 from diffmae_video.config import load_config, recipe_of
 from diffmae_video.data import Entry, Views, normalise, read_list
-from diffmae_video.data.manifest import VIDEO_ENDINGS
-from diffmae_video.decoding.readers import IMAGE_ENDINGS
+from diffmae_video.data.lists import VIDEO_ENDINGS
+from diffmae_video.decoding.backends import IMAGE_ENDINGS
 from diffmae_video.errors import InputError
 from diffmae_video.files import atomic_path
-from diffmae_video.models import Classifier, PixelGPT, Trunk, load_model, load_trunk
+from diffmae_video.models import Backbone, Classifier, PixelGPT, load_backbone, load_model
 from diffmae_video.models.pretrained import WEIGHTS
-from diffmae_video.models.weight_files import read_config
+from diffmae_video.models.weights.files import read_config
 
 ENDINGS = (".npz", ".safetensors")
 # What a run says of its own data; which videos to look at, the user says.
@@ -83,14 +83,14 @@ def write_features(
     return f"{output}: features {shape}{left_out}"
 
 
-def load_frozen(path: str | Path, options: Sequence[Any] = ()) -> tuple[Classifier | Trunk, CfgNode]:
+def load_frozen(path: str | Path, options: Sequence[Any] = ()) -> tuple[Classifier | Backbone, CfgNode]:
     """A model for features, on the GPU if there is one, and how clips for it are sampled.
 
     That is said by the config.yaml of the run, if ``path`` is its folder or one of its checkpoints'; else
     by the defaults, with the model's own size, frames, mean and std. The run's lists do not count.
 
     Args:
-        path: what :func:`~diffmae_video.models.trunks.load_trunk` takes.
+        path: what :func:`~diffmae_video.models.weights.load_backbone.load_backbone` takes.
         options: KEY, VALUE, ... that differ. Another DATA.SIZE and DATA.NUM_FRAMES fit the encoder to
             them; MODEL.ENCODER.HEADS is for files that do not tell it, MODEL.IGPT.LAYER for iGPT's.
 
@@ -103,7 +103,7 @@ def load_frozen(path: str | Path, options: Sequence[Any] = ()) -> tuple[Classifi
     recipe = recipe_of(folder)
     is_run = "model" in about and recipe.is_file()
     cfg = load_config(recipe if is_run else None, [*NO_DATA, *options])
-    model: Classifier | Trunk
+    model: Classifier | Backbone
     if about.get("model") == "Classifier" and (path.is_dir() or path.name == WEIGHTS):
         model = load_model(folder)
     else:
@@ -111,7 +111,7 @@ def load_frozen(path: str | Path, options: Sequence[Any] = ()) -> tuple[Classifi
             value if is_run or key in options[::2] else None
             for key, value in (("DATA.SIZE", cfg.DATA.SIZE), ("DATA.NUM_FRAMES", cfg.DATA.NUM_FRAMES))
         )
-        model = load_trunk(path, size, frames, cfg.MODEL.ENCODER.HEADS or None)
+        model = load_backbone(path, size, frames, cfg.MODEL.ENCODER.HEADS or None)
         if isinstance(model, PixelGPT):
             model.set_layer(cfg.MODEL.IGPT.LAYER)
     if not is_run:
@@ -119,7 +119,7 @@ def load_frozen(path: str | Path, options: Sequence[Any] = ()) -> tuple[Classifi
     return model.to("cuda" if torch.cuda.is_available() else "cpu"), cfg
 
 
-def _own_options(model: Classifier | Trunk, about: dict[str, Any]) -> list[Any]:
+def _own_options(model: Classifier | Backbone, about: dict[str, Any]) -> list[Any]:
     """What the model says of its clips, and its config.json: ours, or with timm's ``pretrained_cfg``."""
     encoder = model.recognition_part() if isinstance(model, Classifier) else model
     frames, *size = (n * side for n, side in zip(encoder.grid, encoder.patch, strict=True))

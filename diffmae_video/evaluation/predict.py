@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from diffmae_video.data import Entry, Sampling, VideoReader, normalise
-from diffmae_video.data.sampling import read_clips
+from diffmae_video.data import ClipSampler, Entry, VideoReader, normalise
+from diffmae_video.data.clip_sampler import read_clips
 from diffmae_video.data.transforms import center_crop
 from diffmae_video.data.views import read_views
 from diffmae_video.decoding import DecodingProcess
@@ -66,7 +66,7 @@ class Predictor:
         self.model, self.views = model.to(self.device), views
         self.classes: list[str] = model.classes
         (t, h, w), (a, p, q) = model.encoder.grid, model.encoder.patch
-        self.sampling = Sampling(t * a, cfg.DATA.STRIDE, cfg.DATA.FPS)
+        self.sampling = ClipSampler(t * a, cfg.DATA.STRIDE, cfg.DATA.FPS)
         self.size = (h * p, w * q)
         self.batch = cfg.EVALUATION.BATCH_SIZE
         self.backend, self.short_side = cfg.DATA.BACKEND, cfg.DATA.SHORT_SIDE
@@ -128,7 +128,7 @@ class Predictor:
         self.decoder.stop()
 
 
-def window_indices(video: VideoReader, sampling: Sampling) -> list[list[int]]:
+def window_indices(video: VideoReader, sampling: ClipSampler) -> list[list[int]]:
     """The frames of clips that each start half a clip's duration after the last; one ends with the video."""
     last = sampling.starts(video, 0, video.num_frames) - 1
     step = sampling.num_frames * sampling.stride / (sampling.fps or video.fps) / 2

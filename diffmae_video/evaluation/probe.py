@@ -19,11 +19,11 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from diffmae_video.data import Entry, class_indices, class_names, read_list
-from diffmae_video.data.random_clips import random_state
 from diffmae_video.errors import InputError
 from diffmae_video.evaluation.features import Features, extract_features, load_frozen
 from diffmae_video.models import PixelGPT
 from diffmae_video.models.layers import CrossAttention, initialize_linear
+from diffmae_video.randomness import random_state
 
 KINDS = ("linear", "attentive", "knn")
 NEIGHBOURS = 20  # and the temperature of their votes (DINO)

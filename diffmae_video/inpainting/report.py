@@ -1,129 +1,156 @@
-"""What is measured of a film while it is filled: inside the hole against the input, and at the joints.
-
-The input is the truth only where the hole hides what is to come back. What is an object to be removed has
-no truth, and the comparisons say no more than how far the fill is from it.
-"""
+"""A comparison of fills as Markdown, CSV, JSON and a plot."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable
+import csv
+import io
+import json
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from torch import Tensor
+from diffmae_video.errors import require
+from diffmae_video.files import atomic_path, write_text
 
-from diffmae_video.evaluation.inpainting import flicker, gradient_energy
-from diffmae_video.inpainting.film import FilledFrame
+TASKS = {
+    "random75": "random 75 %",
+    "random90": "random 90 %",
+    "tube": "tube 75 %",
+    "center": "centre",
+    "future": "future frames",
+}
+FILLS = {
+    "mean": "mean of the visible pixels",
+    "nearest": "nearest visible patch",
+    "interpolation": "linear in time",
+    "mae": "MAE",
+    "diffmae": "DiffMAE",
+}
+COLOURS = {
+    "mean": "#999999",
+    "nearest": "#555555",
+    "interpolation": "#6a9f58",
+    "mae": "#c2571a",
+    "diffmae": "#1f6fb4",
+}
+# Name, title, format: of the masked pixels and of all.
+METRICS = (
+    ("psnr", "PSNR, dB", ".2f"),
+    ("ssim", "SSIM", ".3f"),
+    ("lpips", "LPIPS", ".3f"),
+    ("flicker", "flicker", ".2f"),
+    ("gradient", "gradient energy", ".2f"),
+    ("spectrum", "spectrum, dB", ".2f"),
+)
+RATIOS = ("flicker_masked", "gradient_masked")  # to the truth's
+NOTE = """\
+A pair is of the masked pixels / of all pixels; visible ones are the truth's. PSNR, SSIM: higher is better.
+LPIPS, spectrum (mean distance of the radial power spectra, of the masked patches / whole frames), Fréchet
+distance: lower is better. Flicker (frame-to-frame difference) and gradient energy are ratios to the truth:
+1 is right, below it a fill is frozen or blurred, above it flickers or is noisy.
+"""
 
 
-class Report:
-    """Sums over a film's frames, taken one by one; memory grows by a few numbers a frame.
+def write_report(result: dict[str, Any], output: Path) -> str:
+    """Writes results.md, .csv, .json and .png of what ``compare_fills`` gave; returns the Markdown.
 
-    Args:
-        samples: of each frame.
-        patch: frames of one.
-        clips, stretches: frames at which a clip or a stretch starts or ends.
+    Raises:
+        MissingExtraError: matplotlib is not installed.
     """
-
-    def __init__(self, samples: int, patch: int, clips: Iterable[int], stretches: Iterable[int]) -> None:
-        self.patch = patch
-        self.samples, self.clips, self.stretches = samples, set(clips), set(stretches)
-        self.frames = self.hidden = self.visible = 0
-        self.visible_sum = np.zeros(3)
-        self.mean_error = 0.0
-        self.error, self.inside, self.outside = (np.zeros(samples) for _ in range(3))
-        self.gradient = np.zeros(samples + 1)  # the last is the truth's, as in ``change``
-        self.change: list[tuple[int, int, np.ndarray]] = []  # frame, pixels, sum of |x[t] - x[t - 1]| of each
-        self.before: tuple[Tensor, Tensor] | None = None
-
-    def add(self, frame: FilledFrame) -> None:
-        """Takes the next frame in."""
-        self.frames += 1
-        pictures = np.stack([*frame.samples, frame.truth]).astype(np.float32) / 255  # [K + 1, H, W, 3]
-        difference = np.abs(pictures[:-1] - pictures[-1])
-        hole = frame.hole
-        hidden = int(hole.sum())
-        self.outside += difference[:, ~hole].sum((1, 2), dtype=np.float64)
-        self.visible += hole.size - hidden
-        self.visible_sum += pictures[-1][~hole].sum(0, dtype=np.float64)
-        if hidden == 0:
-            self.before = None
-            return
-        self.hidden += hidden
-        truth = pictures[-1][hole]
-        self.inside += difference[:, hole].sum((1, 2), dtype=np.float64)
-        self.error += (difference[:, hole] ** 2).sum((1, 2), dtype=np.float64)
-        mean = self.visible_sum / self.visible if self.visible else np.full(3, 0.5)
-        self.mean_error += float(((truth - mean) ** 2).sum())
-        rows, columns = np.nonzero(hole.any(1))[0], np.nonzero(hole.any(0))[0]
-        box = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
-        region = torch.from_numpy(hole)[None, None, None]  # [1, 1, 1, H, W]
-        clips = torch.from_numpy(pictures).permute(0, 3, 1, 2)[:, :, None]  # [K + 1, 3, 1, H, W]
-        self.gradient += gradient_energy(clips[..., box[0], box[1]], region[..., box[0], box[1]]).numpy()
-        if self.before is not None:
-            both = torch.cat([self.before[1], region], dim=2)
-            pixels = int((both[:, :, 0] & both[:, :, 1]).sum())
-            pair = torch.cat([self.before[0], clips], dim=2)
-            cut = (*(slice(None),) * 3, *box)
-            if pixels:
-                change = flicker(pair[cut], both[cut]).numpy().astype(np.float64)
-                self.change.append((frame.number, pixels, change))
-        self.before = (clips, region)
-
-    def result(self) -> dict[str, Any]:
-        """The figures; NaN becomes None, where there is nothing to measure.
-
-        Differences are in levels of 255 and PSNR in dB, over hidden values but for ``outside``.
-        ``joint_difference`` is the mean of |x[t] - x[t - 1]| at frames t where a clip starts or ends,
-        ``stretch_joint_difference`` where a stretch starts, ``inner_difference`` at all other frames and
-        ``patch_difference`` at those of them where a patch would start, counted from the first frame.
-        """
-        inner = [c for c in self.change if c[0] not in self.clips]
-        kinds = {
-            "joint_difference": [c for c in self.change if c[0] in self.clips],
-            "stretch_joint_difference": [c for c in self.change if c[0] in self.stretches],
-            "inner_difference": inner,
-            "patch_difference": [c for c in inner if c[0] % self.patch == 0],
-        }
-        values = max(1, 3 * self.hidden)
-
-        def differences(k: int) -> dict[str, float | None]:
-            return {name: _finite(_mean(changes, k)) for name, changes in kinds.items()}
-
-        return {
-            "frames": self.frames,
-            "hidden_share": self.hidden / max(1, self.hidden + self.visible),
-            "mean_fill_psnr": _psnr(self.mean_error / values),
-            "truth": differences(-1),
-            "samples": [
-                {
-                    "psnr": _psnr(self.error[k] / values),
-                    "difference_inside": 255 * self.inside[k] / values,
-                    "difference_outside": 255 * self.outside[k] / max(1, 3 * self.visible),
-                    "flicker": _finite(_ratio(_mean(self.change, k), _mean(self.change, -1))),
-                    "gradient_ratio": _finite(_ratio(self.gradient[k], self.gradient[-1])),
-                    **differences(k),
-                }
-                for k in range(self.samples)
-            ],
-        }
+    text = format_tables(result)
+    write_text(output / "results.md", text)
+    write_text(output / "results.json", json.dumps(result, indent=2) + "\n")
+    table = io.StringIO()
+    writer = csv.DictWriter(table, list(result["rows"][0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(result["rows"])
+    write_text(output / "results.csv", table.getvalue())
+    draw_steps(result, output / "results.png")
+    return text
 
 
-def _mean(changes: list[tuple[int, int, np.ndarray]], k: int) -> float:
-    """Levels of 255 for each value that is hidden in both frames."""
-    pixels = sum(count for _, count, _ in changes)
-    return 255 * float(sum(change[k] for *_, change in changes)) / (3 * pixels) if pixels else math.nan
+def format_tables(result: dict[str, Any]) -> str:
+    """A table for each task: ways to fill by metrics."""
+    frames, height, width = result["size"]
+    lines = [f"{result['clips']} held-out clips of {frames} x {height} x {width}, seed {result['seed']}."]
+    lines += ["", NOTE]
+    first = result["rows"][0]
+    metrics = [metric for metric in METRICS if f"{metric[0]}_masked" in first]
+    titles = [title for _, title, _ in metrics]
+    if "frechet" in first:
+        titles.append("Fréchet distance")
+    for task in dict.fromkeys(row["task"] for row in result["rows"]):
+        lines += [
+            f"### {TASKS[task]}",
+            "",
+            f"| fill | {' | '.join(titles)} |",
+            "|---" * (len(titles) + 1) + "|",
+        ]
+        for row in result["rows"]:
+            if row["task"] == task:
+                cells = [
+                    f"{_number(row[f'{name}_masked'], form)} / {_number(row[f'{name}_whole'], form)}"
+                    for name, _, form in metrics
+                ]
+                if "frechet" in first:
+                    cells.append(_number(row["frechet"], ".3g"))
+                lines.append(f"| {_name(row)} | {' | '.join(cells)} |")
+        lines.append("")
+    return "\n".join(lines)
 
 
-def _ratio(fill: float, truth: float) -> float:
-    return float(fill / truth) if truth else math.nan
+def _number(value: float | None, form: str) -> str:
+    return "–" if value is None else format(value, form)
 
 
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+def _name(row: dict[str, Any]) -> str:
+    steps = row["steps"]
+    return FILLS[row["fill"]] + (f", {steps} step{'s' * (steps > 1)}" if steps else "")
 
 
-def _psnr(error: float) -> float:
-    return -10 * math.log10(max(error, 1e-10))
+def draw_steps(result: dict[str, Any], path: Path) -> None:
+    """Masked quality over the steps of sampling: a column for each task, a row for each metric.
+
+    Fills without steps are level lines. Written as PNG.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    require("matplotlib", "metrics")
+    from matplotlib.figure import Figure
+
+    rows = result["rows"]
+    tasks = list(dict.fromkeys(row["task"] for row in rows))
+    metrics = [(f"{name}_masked", title) for name, title, _ in METRICS if f"{name}_masked" in rows[0]]
+    if "frechet" in rows[0]:
+        metrics.append(("frechet", "Fréchet (whole)"))
+    steps = sorted({row["steps"] for row in rows if row["steps"]}) or [1]
+    figure = Figure(figsize=(1.5 + 2.4 * len(tasks), 0.9 + 1.7 * len(metrics)), layout="constrained")
+    grid = figure.subplots(len(metrics), len(tasks), sharex=True, sharey="row", squeeze=False)
+    for line, (metric, title) in zip(grid, metrics, strict=True):
+        for axes, task in zip(line, tasks, strict=True):
+            for fill, name in FILLS.items():
+                found = [row for row in rows if (row["task"], row["fill"]) == (task, fill)]
+                points = [(row["steps"], row[metric]) for row in found if row[metric] is not None]
+                if not points:
+                    continue
+                if fill == "diffmae":
+                    axes.plot(*zip(*points, strict=True), "o-", color=COLOURS[fill], label=name, markersize=4)
+                else:
+                    axes.axhline(points[0][1], color=COLOURS[fill], label=name, linestyle="--", linewidth=1.2)
+            if metric in RATIOS:
+                axes.axhline(1, color="black", linestyle=":", linewidth=0.8)
+            axes.set_xscale("log")
+            axes.set_xticks(steps, [str(n) for n in steps])
+            axes.minorticks_off()
+            axes.spines[["top", "right"]].set_visible(False)
+            axes.grid(axis="y", color="#e5e5e5", linewidth=0.6)
+        line[0].set_ylabel(title)
+    for axes, task in zip(grid[0], tasks, strict=True):
+        axes.set_title(TASKS[task], fontsize=10)
+    for axes in grid[-1]:
+        axes.set_xlabel("steps")
+    figure.suptitle("Masked pixels (dotted: the truth's)", fontsize=11)
+    handles, names = grid[0][0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=len(tasks), frameon=False, fontsize=9)
+    with atomic_path(path) as aside:
+        figure.savefig(aside, dpi=130)

@@ -1,6 +1,7 @@
 """The models; each file reads alone."""
 
 from diffmae_video.models.adm import ADM, UNetEncoder
+from diffmae_video.models.backbone import Backbone
 from diffmae_video.models.classifier import Classifier
 from diffmae_video.models.ddpm import DDPM
 from diffmae_video.models.decoder import Decoder
@@ -11,9 +12,8 @@ from diffmae_video.models.igpt import IGPT, PixelGPT
 from diffmae_video.models.mae import MAE
 from diffmae_video.models.masked import Inpainting, MaskedAutoencoder, Output
 from diffmae_video.models.pretrained import load_model
-from diffmae_video.models.trunk import Trunk
-from diffmae_video.models.trunks import load_trunk
-from diffmae_video.models.weights import load_encoder
+from diffmae_video.models.weights.load_backbone import load_backbone
+from diffmae_video.models.weights.load_encoder import load_encoder
 
 MODELS = (DiffMAE, MAE, DDPM, ADM, IGPT, Encoder, UNetEncoder, PixelGPT, Classifier)
 
@@ -23,6 +23,7 @@ __all__ = [
     "IGPT",
     "MAE",
     "MODELS",
+    "Backbone",
     "Classifier",
     "Decoder",
     "DenoisingModel",
@@ -32,9 +33,8 @@ __all__ = [
     "MaskedAutoencoder",
     "Output",
     "PixelGPT",
-    "Trunk",
     "UNetEncoder",
+    "load_backbone",
     "load_encoder",
     "load_model",
-    "load_trunk",
 ]

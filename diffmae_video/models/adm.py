@@ -18,15 +18,15 @@ import torch
 from torch import Tensor, nn
 
 from diffmae_video.errors import InputError, require
+from diffmae_video.models.backbone import Backbone, check_pictures, pictures_of
 from diffmae_video.models.denoising import DenoisingModel
 from diffmae_video.models.masked import IMAGENET_MEAN, IMAGENET_STD
-from diffmae_video.models.trunk import Trunk, check_pictures, pictures_of
 from diffmae_video.tokens import Triple, grid_of
 
 CLEAN = 1  # the timestep that a clean picture is looked at with: the lowest one of training
 
 
-class UNetEncoder(Trunk):
+class UNetEncoder(Backbone):
     """The way down and the middle of ADM's U-Net; a block is a resnet and the attention after it.
 
     Args:

@@ -1,4 +1,4 @@
-"""A classifier of clips: a trunk on all tokens, pooling, a norm, dropout and a linear head."""
+"""A classifier of clips: a backbone on all tokens, pooling, a norm, dropout and a linear head."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from torch import Tensor, nn
 from diffmae_video.errors import InputError
 from diffmae_video.masks import Mask
 from diffmae_video.models.adm import UNetEncoder
+from diffmae_video.models.backbone import Backbone
 from diffmae_video.models.encoder import Encoder
 from diffmae_video.models.igpt import PixelGPT
 from diffmae_video.models.masked import IMAGENET_MEAN, IMAGENET_STD
 from diffmae_video.models.pretrained import Pretrained
-from diffmae_video.models.trunk import Trunk
 
 POOLS = ("mean", "token")
-TRUNKS: dict[str, type[Trunk]] = {cls.__name__: cls for cls in (Encoder, UNetEncoder, PixelGPT)}
+BACKBONES: dict[str, type[Backbone]] = {cls.__name__: cls for cls in (Encoder, UNetEncoder, PixelGPT)}
 
 
 class Classifier(nn.Module, Pretrained):
@@ -33,10 +33,10 @@ class Classifier(nn.Module, Pretrained):
         dropout: before the head.
         multi_label: each class is a yes or no of its own: sigmoids and not a softmax.
         mean, std: of the normalisation that clips have gone through, on pixels in [0, 1].
-        trunk: the class that ``encoder`` has the arguments of: Encoder, UNetEncoder or PixelGPT.
+        backbone: the class that ``encoder`` has the arguments of: Encoder, UNetEncoder or PixelGPT.
 
     Raises:
-        InputError: no class, a class twice, an unknown pool or trunk, or no class token to pool by.
+        InputError: no class, a class twice, an unknown pool or backbone, or no class token to pool by.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class Classifier(nn.Module, Pretrained):
         multi_label: bool = False,
         mean: Sequence[float] = IMAGENET_MEAN,
         std: Sequence[float] = IMAGENET_STD,
-        trunk: str = Encoder.__name__,
+        backbone: str = Encoder.__name__,
     ) -> None:
         super().__init__()
         if not classes or len(set(classes)) < len(classes):
@@ -60,12 +60,14 @@ class Classifier(nn.Module, Pretrained):
             raise InputError(f"unknown pool {pool!r}; there are {', '.join(POOLS)}")
         self.classes, self.pool, self.multi_label = list(classes), pool, multi_label
         self.mean, self.std = tuple(mean), tuple(std)
-        if trunk not in TRUNKS:
-            raise InputError(f"unknown trunk {trunk!r}; there are {', '.join(TRUNKS)}")
+        if backbone not in BACKBONES:
+            raise InputError(f"unknown backbone {backbone!r}; there are {', '.join(BACKBONES)}")
         arguments = dict(encoder or {})
-        if trunk == Encoder.__name__:
+        if backbone == Encoder.__name__:
             arguments["final_norm"] = pool == "token"
-        self.encoder = TRUNKS[trunk](image_size=image_size, num_frames=num_frames, patch=patch, **arguments)
+        self.encoder = BACKBONES[backbone](
+            image_size=image_size, num_frames=num_frames, patch=patch, **arguments
+        )
         if pool == "token" and getattr(self.encoder, "cls_token", None) is None:
             raise InputError("this encoder has no class token to pool by; use pool 'mean'")
         eps = arguments.get("eps", 1e-6)
@@ -78,7 +80,7 @@ class Classifier(nn.Module, Pretrained):
     @classmethod
     def on(
         cls,
-        encoder: Trunk,
+        encoder: Backbone,
         classes: Sequence[str],
         drop_path: float = 0.0,
         pool: str = "mean",
@@ -87,8 +89,7 @@ class Classifier(nn.Module, Pretrained):
         """A classifier with the weights of an encoder and a fresh head.
 
         Args:
-            encoder: say, of :func:`~diffmae_video.models.trunks.load_trunk`, which fits it to other
-                sizes; it stays as it is.
+            encoder: the backbone; it is copied, not changed.
             drop_path: see :class:`~diffmae_video.models.encoder.Encoder`.
             arguments: ``dropout``, ``multi_label``, ``mean`` and ``std``.
 
@@ -98,7 +99,7 @@ class Classifier(nn.Module, Pretrained):
         own = encoder.classifier_arguments(drop_path)
         shape = {name: own.pop(name) for name in ("image_size", "num_frames", "patch")}
         kind = type(encoder).__name__
-        model = cls(classes, **shape, encoder=own, pool=pool, trunk=kind, **arguments)
+        model = cls(classes, **shape, encoder=own, pool=pool, backbone=kind, **arguments)
         theirs, ours = encoder.state_dict(), model.encoder.state_dict()
         # With pool "mean" the encoder's norm stays behind; with "token" one that it has not starts afresh.
         model.encoder.load_state_dict(ours | {name: theirs[name] for name in ours if name in theirs})
@@ -116,7 +117,7 @@ class Classifier(nn.Module, Pretrained):
             for parameter in layer:
                 parameter.requires_grad_(False)
 
-    def recognition_part(self) -> Trunk:
+    def recognition_part(self) -> Backbone:
         """What the head stands on."""
         return self.encoder
 

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from diffmae_video.diffusion import NoiseSchedule, Sample, sample
 from diffmae_video.errors import InputError
 from diffmae_video.masks import Mask
+from diffmae_video.models.backbone import Backbone
 from diffmae_video.models.masked import Inpainting, Output, pixel_bounds
 from diffmae_video.models.pretrained import Pretrained
-from diffmae_video.models.trunk import Trunk
-from diffmae_video.repaint import repaint
+from diffmae_video.models.repaint import repaint
 from diffmae_video.tokens import Triple
 
 PREDICTIONS = ("x0", "eps")
@@ -38,7 +38,7 @@ class DenoisingModel(nn.Module, Pretrained):
 
     def __init__(
         self,
-        encoder: Trunk,
+        encoder: Backbone,
         schedule: dict[str, Any] | None,
         prediction: str,
         mean: Sequence[float],
@@ -61,7 +61,7 @@ class DenoisingModel(nn.Module, Pretrained):
         """Noised clips [B, 3, T, H, W] at t int64 [B] to what is predicted, float32 of the same shape."""
         raise NotImplementedError
 
-    def recognition_part(self) -> Trunk:
+    def recognition_part(self) -> Backbone:
         """What goes downstream: from clean clips to tokens, without a timestep to be given."""
         raise NotImplementedError
 
@@ -172,7 +172,7 @@ class DenoisingModel(nn.Module, Pretrained):
             clip: float [B, 3, T, H, W], normalised; what stands in masked patches is never read.
             mask: what to fill.
             sampler: not used, RePaint's steps are ancestral; so that the same call serves all models.
-            steps, spacing, jump, resamplings, return_steps: see :func:`diffmae_video.repaint.repaint`.
+            steps, spacing, jump, resamplings, return_steps: see :func:`diffmae_video.models.repaint.repaint`.
             seed: of all noise.
             num_samples: samples of each clip, side by side in the result's batch.
 

@@ -10,15 +10,15 @@ from torch import Tensor, nn
 
 from diffmae_video.errors import InputError
 from diffmae_video.masks import Mask
+from diffmae_video.models.backbone import Backbone
 from diffmae_video.models.layers import Positions, initialize_linear, vit_block
-from diffmae_video.models.trunk import Trunk
 from diffmae_video.tokens import Triple, gather_tokens, grid_of, patchify
 
 # width, depth, heads (ViT; Dosovitskiy et al. 2021, S: DeiT)
 ENCODER_SIZES = {"S": (384, 12, 6), "B": (768, 12, 12), "L": (1024, 24, 16), "H": (1280, 32, 16)}
 
 
-class Encoder(Trunk):
+class Encoder(Backbone):
     """A ViT over the patches of a clip; an image is a clip of one frame.
 
     Args:

@@ -16,15 +16,15 @@ from torch import Tensor, nn
 
 from diffmae_video.errors import InputError, require
 from diffmae_video.masks import Mask
+from diffmae_video.models.backbone import Backbone, check_pictures, pictures_of
 from diffmae_video.models.masked import IMAGENET_MEAN, IMAGENET_STD, Inpainting, Output
 from diffmae_video.models.pretrained import Pretrained
-from diffmae_video.models.trunk import Trunk, check_pictures, pictures_of
 from diffmae_video.tokens import Triple, grid_of
 
 PIXELS = 2**16  # whose nearest colours are looked for at once, for memory's sake
 
 
-class PixelGPT(Trunk):
+class PixelGPT(Backbone):
     """A GPT whose tokens are the colours of a picture's pixels, row by row.
 
     A pixel's features are made from those before it: the first token is a learned one, the last pixel is

@@ -108,6 +108,8 @@ def load_model(folder: str | Path) -> Any:
     try:
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         name = config.pop("model")
+        if "trunk" in config:  # the argument's name in folders written before 2026-12
+            config["backbone"] = config.pop("trunk")
     except (json.JSONDecodeError, KeyError, AttributeError, UnicodeDecodeError) as error:
         raise InputError(f"{folder / CONFIG}: not the configuration of a model of this project") from error
     classes = {cls.__name__: cls for cls in models.MODELS}

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from diffmae_video.build import view_dataset
 from diffmae_video.data import Entry
+from diffmae_video.data.lists import spread
 from diffmae_video.errors import InputError, require
 from diffmae_video.models import PixelGPT
-from diffmae_video.training.process import Process
-from diffmae_video.training.validation import spread
+from diffmae_video.runtime.processes import Process
 
 PICTURES, PIXELS = 1024, 2**18  # that are looked at, at most (our choice)
 
@@ -37,13 +37,13 @@ def colour_clusters(pixels: np.ndarray, count: int, seed: int) -> Tensor:
     return torch.from_numpy(kmeans.fit(pixels.astype(np.float32)).cluster_centers_).float()
 
 
-def give_colours(trunk: PixelGPT, cfg: CfgNode, entries: Sequence[Entry], process: Process) -> None:
+def give_colours(backbone: PixelGPT, cfg: CfgNode, entries: Sequence[Entry], process: Process) -> None:
     """Sets a network's colours by the training pictures; the main process finds them for all.
 
     Raises:
         InputError: no picture can be read, or they have too few colours.
     """
-    palette = torch.zeros_like(trunk.palette)
+    palette = torch.zeros_like(backbone.palette)
     if process.is_main:
         dataset = view_dataset(cfg, spread(entries, PICTURES), 1, policy="skip")
         views = [dataset[i] for i in range(len(dataset))]
@@ -57,4 +57,4 @@ def give_colours(trunk: PixelGPT, cfg: CfgNode, entries: Sequence[Entry], proces
     if process.world > 1:
         palette = palette.to(process.device)
         dist.broadcast(palette, 0)
-    trunk.set_palette(palette)
+    backbone.set_palette(palette)

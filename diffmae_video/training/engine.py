@@ -20,7 +20,7 @@ from torch.distributed import distributed_c10d
 from torch.utils.checkpoint import checkpoint
 
 from diffmae_video.errors import InputError
-from diffmae_video.training.process import Process, quiet
+from diffmae_video.runtime.processes import Process, quiet
 from diffmae_video.training.state import WEIGHT, loss_scale, model_weights, start_state
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")

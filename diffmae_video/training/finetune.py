@@ -29,23 +29,23 @@ from diffmae_video.data import (
 )
 from diffmae_video.data.augment import MixAugmentation
 from diffmae_video.data.hold_out import hold_out
-from diffmae_video.data.random_clips import random_state
+from diffmae_video.data.lists import spread
 from diffmae_video.errors import InputError
 from diffmae_video.evaluation.classify import accuracy, classify, mean_average_precision
 from diffmae_video.files import atomic_path, write_text
 from diffmae_video.models import Classifier, PixelGPT
+from diffmae_video.models.card import write_card
 from diffmae_video.models.pretrained import CONFIG, WEIGHTS
-from diffmae_video.training.card import write_card
-from diffmae_video.training.checkpoint import file_of
+from diffmae_video.randomness import random_state
+from diffmae_video.runtime.processes import Process, start_process
+from diffmae_video.runtime.stops import lost_peers
+from diffmae_video.training.checkpoints import file_of
 from diffmae_video.training.colours import give_colours
 from diffmae_video.training.engine import resolve_precision
 from diffmae_video.training.loop import NOT_DATA, Run, train
-from diffmae_video.training.optim import build_optimizer
+from diffmae_video.training.optimizer import build_optimizer
 from diffmae_video.training.plan import Plan
-from diffmae_video.training.process import Process, start_process
 from diffmae_video.training.state import EMA
-from diffmae_video.training.stops import lost_peers
-from diffmae_video.training.validation import spread
 
 BEST = "best"
 
@@ -63,7 +63,7 @@ def finetune(cfg: CfgNode, output: str | Path, resume: bool = False) -> None:
     Raises:
         InputError: the config, a list, the weights or the machine does not allow the run, or the
             folder holds one.
-        RunEnded: it was told to stop, or cannot go on; see :mod:`diffmae_video.training.stops`.
+        RunEnded: it was told to stop, or cannot go on; see :mod:`diffmae_video.runtime.stops`.
     """
     process = start_process(cfg.TRAIN.PATIENCE)
     with lost_peers(process):
@@ -74,9 +74,9 @@ def finetune(cfg: CfgNode, output: str | Path, resume: bool = False) -> None:
         torch.manual_seed(cfg.TRAIN.SEED)
         torch.set_float32_matmul_precision("high")
         model = build_classifier(cfg, classes)
-        trunk = model.encoder
-        if isinstance(trunk, PixelGPT) and not cfg.FINETUNE.INIT and run.found is None:
-            give_colours(trunk, cfg, entries, process)
+        backbone = model.encoder
+        if isinstance(backbone, PixelGPT) and not cfg.FINETUNE.INIT and run.found is None:
+            give_colours(backbone, cfg, entries, process)
         dataset = labelled_dataset(cfg, entries, classes)
         plan = Plan.of(cfg, len(dataset), process.world)
         precision = resolve_precision(cfg.TRAIN.PRECISION, process.device)

@@ -22,10 +22,12 @@ from torch.utils.data import DataLoader
 
 from diffmae_video.data import FaultLog
 from diffmae_video.data.loader import EpochSampler
-from diffmae_video.data.random_clips import random_state
 from diffmae_video.errors import InputError
 from diffmae_video.files import write_text
-from diffmae_video.training.checkpoint import (
+from diffmae_video.randomness import random_state
+from diffmae_video.runtime.processes import Process
+from diffmae_video.runtime.stops import FAILED, STOPPED, Agreement, StopSignals, end_run, shielded_batches
+from diffmae_video.training.checkpoints import (
     Checkpoints,
     State,
     load_model_weights,
@@ -35,10 +37,8 @@ from diffmae_video.training.checkpoint import (
 from diffmae_video.training.engine import build_engine, gathered, spread_non_finite, take_step
 from diffmae_video.training.log import StepLog, forget_after
 from diffmae_video.training.plan import Plan
-from diffmae_video.training.process import Process
 from diffmae_video.training.records import Records, record_environment
 from diffmae_video.training.state import EMA, model_weights, update_ema
-from diffmae_video.training.stops import FAILED, STOPPED, Agreement, StopSignals, end_run, shielded_batches
 
 METRICS, VALIDATIONS, BAD_STEPS = "metrics.jsonl", "validation.jsonl", "bad_steps.jsonl"
 COLLECT_EVERY = 200  # steps between garbage collections, which would otherwise stall ranks at random
@@ -125,7 +125,7 @@ def train(
         validation: what is measured every VALIDATION.EVERY_STEPS and after the last step.
 
     Raises:
-        RunEnded: before the last step, see :mod:`diffmae_video.training.stops`.
+        RunEnded: before the last step, see :mod:`diffmae_video.runtime.stops`.
         OSError: the folder cannot be written to, or the disk is full.
     """
     cfg, process, state = run.cfg, run.process, run.state

@@ -8,7 +8,7 @@ from functools import cached_property
 from fvcore.common.config import CfgNode
 
 from diffmae_video.errors import InputError
-from diffmae_video.training.optim import WarmupCosine
+from diffmae_video.training.optimizer import WarmupCosine
 
 
 @dataclass(frozen=True)

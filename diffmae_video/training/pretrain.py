@@ -12,18 +12,18 @@ from fvcore.common.config import CfgNode
 from torch import Tensor
 
 from diffmae_video.build import build_dataset, build_loader, build_model
+from diffmae_video.cost.flops import training_cost
+from diffmae_video.cost.memory import estimate_memory
 from diffmae_video.data import TrainingClips, clips_on, normalise
-from diffmae_video.data.random_clips import random_state
-from diffmae_video.evaluation.memory import estimate_memory
-from diffmae_video.flops import training_cost
 from diffmae_video.models import IGPT
+from diffmae_video.randomness import random_state
+from diffmae_video.runtime.processes import Process, start_process
+from diffmae_video.runtime.stops import lost_peers
 from diffmae_video.training.colours import give_colours
 from diffmae_video.training.engine import resolve_precision
 from diffmae_video.training.loop import NOT_DATA, Run, train
-from diffmae_video.training.optim import build_optimizer
+from diffmae_video.training.optimizer import build_optimizer
 from diffmae_video.training.plan import Plan
-from diffmae_video.training.process import Process, start_process
-from diffmae_video.training.stops import lost_peers
 from diffmae_video.training.validation import Validation
 
 
@@ -39,7 +39,7 @@ def pretrain(cfg: CfgNode, output: str | Path, resume: bool = False) -> None:
 
     Raises:
         InputError: the config, the list or the machine does not allow the run, or the folder holds one.
-        RunEnded: it was told to stop, or cannot go on; see :mod:`diffmae_video.training.stops`.
+        RunEnded: it was told to stop, or cannot go on; see :mod:`diffmae_video.runtime.stops`.
     """
     process = start_process(cfg.TRAIN.PATIENCE)
     with lost_peers(process):

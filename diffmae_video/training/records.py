@@ -22,7 +22,7 @@ import torch.distributed as dist
 
 from diffmae_video.errors import require
 from diffmae_video.files import write_text
-from diffmae_video.training.process import Process
+from diffmae_video.runtime.processes import Process
 
 ENVIRONMENT = "environment.json"
 CURVES = "tensorboard"

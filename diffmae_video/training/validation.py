@@ -2,38 +2,35 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import sys
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from typing import TypeVar
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 import torch.distributed as dist
 from fvcore.common.config import CfgNode
-from torch import Tensor, nn
+from torch import Tensor
 
 from diffmae_video.build import Model, mask_arguments, view_dataset
-from diffmae_video.data import Entry, VideoError, denormalise, normalise, read_list
-from diffmae_video.data.random_clips import random_state
+from diffmae_video.data import Entry, VideoError, denormalise, normalise, read_list, spread
+from diffmae_video.encoding.clips import panels
 from diffmae_video.errors import InputError
-from diffmae_video.evaluation.fills import grey_fill
 from diffmae_video.evaluation.probe import NEIGHBOURS, knn_probe
+from diffmae_video.inpainting.simple_fills import grey_fill
 from diffmae_video.masks import Mask
 from diffmae_video.models import IGPT, DenoisingModel, DiffMAE, MaskedAutoencoder
-from diffmae_video.rendering.video import panels
+from diffmae_video.randomness import random_state
+from diffmae_video.runtime.evaluating import evaluating
+from diffmae_video.runtime.processes import Process
 from diffmae_video.tokens import grid_of
-from diffmae_video.training.process import Process
 
 BUCKETS = 10  # of timesteps
 PER_VIDEO = 8  # clips, where there are few videos
 PANEL_HEIGHT = 224
 SAMPLING_STEPS = 50
 RESAMPLINGS = 4  # of RePaint, which takes so many times these steps
-
-T = TypeVar("T")
 
 
 class Validation:
@@ -217,11 +214,6 @@ def choose_entries(entries: Sequence[Entry], count: int) -> list[Entry]:
     return chosen
 
 
-def spread(items: Sequence[T], count: int) -> list[T]:
-    """At most ``count`` items at even distances."""
-    return [items[round(i)] for i in np.linspace(0, len(items) - 1, min(count, len(items)))]
-
-
 def timestep_buckets(timesteps: int) -> list[range]:
     """The timesteps 1..T cut into ten even ranges, or into T where there are fewer than ten."""
     count = min(BUCKETS, timesteps)
@@ -233,15 +225,3 @@ def spread_timesteps(rows: Tensor, bucket: range) -> Tensor:
     """A timestep of a bucket for each row, int64: multiples of the golden ratio cover it evenly."""
     share = (rows.double() + 0.5) * ((5**0.5 - 1) / 2) % 1
     return bucket.start + (share * len(bucket)).long()
-
-
-@contextlib.contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """A model in eval mode, and every module of it in its own mode again afterwards."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training

@@ -12,8 +12,8 @@ import torch
 
 from diffmae_video import InputError
 from diffmae_video.data import ClipDataset, Entry, FaultLog, training_loader
-from diffmae_video.data.clips import TrainingClips
 from diffmae_video.data.faults import Fault
+from diffmae_video.data.pretraining_clips import TrainingClips
 from diffmae_video.decoding.resize import resize_video
 from diffmae_video.masks import Mask
 

@@ -7,7 +7,7 @@ from PIL import Image
 
 from diffmae_video import InputError, Mask
 from diffmae_video.data.mask_files import is_mask_film, read_mask, read_mask_picture
-from diffmae_video.rendering.video import write_video
+from diffmae_video.encoding.clips import write_video
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "1", "P", "RGBA"])

@@ -5,9 +5,8 @@ import pytest
 import torch
 from sklearn import metrics
 
-from diffmae_video.data import Entry, Sampling, VideoError, ViewDataset, normalise, open_video
+from diffmae_video.data import ClipSampler, Entry, VideoError, ViewDataset, normalise, open_video
 from diffmae_video.data.views import read_views
-from diffmae_video.evaluation.classification_report import draw_confusion, write_classes, write_predictions
 from diffmae_video.evaluation.classify import (
     Predictions,
     accuracy,
@@ -19,11 +18,12 @@ from diffmae_video.evaluation.classify import (
     mean_average_precision,
 )
 from diffmae_video.evaluation.evaluate import measure
+from diffmae_video.evaluation.report import draw_confusion, write_classes, write_predictions
 from diffmae_video.models import Classifier
-from diffmae_video.training.process import Process
+from diffmae_video.runtime.processes import Process
 
 ALONE = Process(rank=0, world=1, device=torch.device("cpu"))
-SAMPLING, SIZE = Sampling(4, 2), (32, 24)
+SAMPLING, SIZE = ClipSampler(4, 2), (32, 24)
 
 
 def tiny_classifier(classes=3, **arguments):

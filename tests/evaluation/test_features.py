@@ -14,7 +14,7 @@ from diffmae_video import InputError, load_encoder, load_model
 from diffmae_video.data import Entry, normalise, uniform_clips
 from diffmae_video.evaluation.features import extract_features, load_frozen, write_features
 from diffmae_video.models import Classifier, Encoder
-from diffmae_video.models.convert import save_timm_folder
+from diffmae_video.models.weights.convert import save_timm_folder
 from tests.conftest import ROOT, tiny_diffmae
 
 FIXTURES = sorted((ROOT.parent / "shared/fixtures").glob("*.pt"))

@@ -14,6 +14,7 @@ from sklearn.metrics import log_loss
 from sklearn.preprocessing import StandardScaler
 
 from diffmae_video import InputError
+from diffmae_video.encoding.clips import write_video
 from diffmae_video.evaluation.probe import (
     attentive_probe,
     fit_logistic,
@@ -23,7 +24,6 @@ from diffmae_video.evaluation.probe import (
     probe,
 )
 from diffmae_video.models import Encoder
-from diffmae_video.rendering.video import write_video
 from tests.conftest import ROOT
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from diffmae_video.rendering.video import write_video
+from diffmae_video.encoding.clips import write_video
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ import time
 
 from safetensors.torch import load_file
 
-from diffmae_video.training.process import free_port
+from diffmae_video.runtime.processes import free_port
 from tests.conftest import ROOT
 
 CONFIG = str(ROOT / "configs/demo/pretrain.yaml")

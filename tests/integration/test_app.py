@@ -13,10 +13,10 @@ from PIL import Image
 
 from diffmae_video import Mask
 from diffmae_video.data import normalise, open_video
+from diffmae_video.encoding.clips import write_video
 from diffmae_video.models import load_model
-from diffmae_video.rendering.live import LiveInpainting
-from diffmae_video.rendering.video import write_video
-from diffmae_video.training.process import free_port
+from diffmae_video.pages.live import LiveInpainting
+from diffmae_video.runtime.processes import free_port
 from tests.browser import chromium
 from tests.conftest import ROOT, tiny_diffmae
 from tests.integration.runs import environment

@@ -11,7 +11,7 @@ from PIL import Image
 
 from diffmae_video import Mask, load_model
 from diffmae_video.data import Entry, open_video, read_list, uniform_clips
-from diffmae_video.evaluation.inpainting import evaluate_inpainting
+from diffmae_video.inpainting.metrics import evaluate_inpainting
 from diffmae_video.models import MAE
 from tests.browser import chromium, opened
 from tests.conftest import ROOT

@@ -10,10 +10,10 @@ import torch
 from safetensors.torch import load_file
 
 from diffmae_video import InputError, load_config
+from diffmae_video.cost.flops import count_macs
 from diffmae_video.evaluation.evaluate import evaluate, load_classifier, load_recipe
-from diffmae_video.flops import count_macs
 from diffmae_video.models import Classifier
-from diffmae_video.training.process import free_port
+from diffmae_video.runtime.processes import free_port
 from tests.conftest import ROOT, tiny_diffmae
 from tests.integration.runs import CONFIG, TINY, environment, finish
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from diffmae_video import InputError, Mask, load_config, load_model
 from diffmae_video.data import Entry, normalise, uniform_clips
-from diffmae_video.evaluation.fill_comparison import TASKS, compare_fills
+from diffmae_video.inpainting.evaluate import TASKS, compare_fills
 from diffmae_video.models import MAE, Encoder
 from tests.conftest import ROOT, tiny_diffmae
 from tests.integration.runs import CONFIG, TINY, environment

@@ -12,10 +12,10 @@ from safetensors.torch import load_file
 
 from diffmae_video import load_config, load_model
 from diffmae_video.data import read_list
-from diffmae_video.training.checkpoint import Checkpoints
+from diffmae_video.runtime.processes import free_port
+from diffmae_video.training.checkpoints import Checkpoints
 from diffmae_video.training.finetune import RecognitionValidation
 from diffmae_video.training.finetune import finetune as finetune_here
-from diffmae_video.training.process import free_port
 from tests.conftest import ROOT, tiny_diffmae
 from tests.integration.runs import environment, losses, rows
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from diffmae_video.evaluation.examples import inpaint_examples, read_sources
+from diffmae_video.inpainting.examples import inpaint_examples, read_sources
 from diffmae_video.models import MAE, load_model
 from tests.browser import chromium, opened, served
 from tests.conftest import ROOT, tiny_diffmae

@@ -15,11 +15,11 @@ import pytest
 from PIL import Image
 
 from diffmae_video.data import open_video
+from diffmae_video.encoding.clips import write_video
 from diffmae_video.models import MAE, Encoder
-from diffmae_video.rendering.video import write_video
 from tests.conftest import ROOT, tiny_diffmae
+from tests.encoding.test_writers import packets, sounding
 from tests.integration.runs import environment
-from tests.rendering.test_writers import packets, sounding
 
 TOOL = ROOT / "tools/inpaint.py"
 BOX = (40, 30, 60, 50)
@@ -171,7 +171,7 @@ def test_short_films_of_odd_sizes(tmp_path, inpaint, frames, count):
 
 
 def test_times_that_are_not_steady_are_kept(tmp_path, inpaint, frames):
-    from diffmae_video.rendering.writers import open_film
+    from diffmae_video.encoding.writers import open_film
 
     times = np.array([0, 0.1, 0.15, 0.4, 0.45, 0.9])
     with open_film(tmp_path / "film.mp4", 6, times=times) as add:

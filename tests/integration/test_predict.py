@@ -12,9 +12,9 @@ from PIL import Image
 
 from diffmae_video.data import normalise
 from diffmae_video.decoding import open_video
+from diffmae_video.encoding.clips import write_video
 from diffmae_video.evaluation.predict import Predictor, Timeline, window_indices
 from diffmae_video.models import Classifier, Encoder
-from diffmae_video.rendering.video import write_video
 from tests.conftest import ROOT
 
 TOOL = ROOT / "tools/predict.py"
@@ -167,7 +167,7 @@ def test_what_ends_in_between_leaves_nothing(tmp_path, predict, monkeypatch, err
     def end(*_):
         raise error
 
-    monkeypatch.setattr("diffmae_video.rendering.labels.draw_labels", end)
+    monkeypatch.setattr("diffmae_video.pages.labels.draw_labels", end)
     code, _, err = predict("--checkpoint", tmp_path / "run", "--input", path, "--output", target)
     assert code == (2 if isinstance(error, OSError) else 130)
     assert "disk is full" in err or err == "stopped\n"

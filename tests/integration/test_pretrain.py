@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from diffmae_video import load_model
-from diffmae_video.training.process import free_port
+from diffmae_video.runtime.processes import free_port
 from tests.conftest import ROOT
 from tests.integration.runs import command, environment, losses, rows
 

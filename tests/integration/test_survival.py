@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from diffmae_video import load_model
-from diffmae_video.training.process import free_port
+from diffmae_video.runtime.processes import free_port
 from tests.conftest import ROOT
 from tests.integration.runs import (
     checkpoint,

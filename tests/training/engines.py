@@ -7,9 +7,9 @@ import torch
 
 from diffmae_video import load_config
 from diffmae_video.masks import Mask
+from diffmae_video.runtime.processes import start_process
 from diffmae_video.training.engine import build_engine, spread_non_finite, take_step
-from diffmae_video.training.optim import build_optimizer
-from diffmae_video.training.process import start_process
+from diffmae_video.training.optimizer import build_optimizer
 from tests.conftest import ROOT, tiny_diffmae
 
 RATE = 1e-2

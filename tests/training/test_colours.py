@@ -8,8 +8,8 @@ from PIL import Image
 from diffmae_video import InputError, load_config
 from diffmae_video.data import Entry
 from diffmae_video.models import PixelGPT
+from diffmae_video.runtime.processes import Process
 from diffmae_video.training.colours import colour_clusters, give_colours
-from diffmae_video.training.process import Process
 
 COLOURS = np.array([[250, 10, 10], [10, 240, 20], [5, 5, 200], [255, 255, 255]], np.uint8)
 
@@ -35,8 +35,8 @@ def test_a_network_gets_those_of_the_training_pictures(tmp_path):
     (tmp_path / "broken.png").write_text("no picture")
     entries = [Entry(str(path)) for path in sorted(tmp_path.iterdir())]
     cfg = load_config(None, ["DATA.NUM_FRAMES", 1, "DATA.STRIDE", 1, "DATA.SIZE", 8])
-    trunk = PixelGPT((8, 8), 1, (1, 4, 4), width=16, depth=1, heads=1, colours=4)
-    give_colours(trunk, cfg, entries, Process(0, 1, torch.device("cpu")))
-    assert {tuple(row) for row in trunk.palette.int().tolist()} == {tuple(row) for row in COLOURS.tolist()}
+    backbone = PixelGPT((8, 8), 1, (1, 4, 4), width=16, depth=1, heads=1, colours=4)
+    give_colours(backbone, cfg, entries, Process(0, 1, torch.device("cpu")))
+    assert {tuple(row) for row in backbone.palette.int().tolist()} == {tuple(row) for row in COLOURS.tolist()}
     with pytest.raises(InputError, match="none of its pictures can be read"):
-        give_colours(trunk, cfg, entries[-1:], Process(0, 1, torch.device("cpu")))
+        give_colours(backbone, cfg, entries[-1:], Process(0, 1, torch.device("cpu")))

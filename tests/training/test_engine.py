@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from diffmae_video import InputError
+from diffmae_video.runtime.processes import Process
 from diffmae_video.training.engine import deepspeed_config, gathered
-from diffmae_video.training.optim import parameter_groups
-from diffmae_video.training.process import Process
+from diffmae_video.training.optimizer import parameter_groups
 from diffmae_video.training.state import EMA, MOMENTS, WEIGHT, adam_steps, gather, update_ema
 from tests.conftest import ROOT, tiny_diffmae
 from tests.training.engines import RATE, config, engine_of, task, train_step

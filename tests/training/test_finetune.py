@@ -12,7 +12,7 @@ from diffmae_video.build import build_classifier
 from diffmae_video.data.augment import MixAugmentation
 from diffmae_video.models import Classifier, Encoder
 from diffmae_video.training.finetune import class_weights, classification_loss
-from diffmae_video.training.optim import parameter_groups
+from diffmae_video.training.optimizer import parameter_groups
 from tests.conftest import ROOT, tiny_diffmae
 
 OWN = ROOT / "configs/finetune/own_videos.yaml"

@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from diffmae_video.training.process import Process
+from diffmae_video.runtime.processes import Process
 from diffmae_video.training.records import Records, git_commit, record_environment
 
 ALONE = Process(rank=0, world=1, device=torch.device("cpu"))

@@ -11,9 +11,9 @@ from torch import distributed as dist
 
 from diffmae_video import InputError, build_model, load_config
 from diffmae_video.data import Entry, uniform_clips
+from diffmae_video.runtime.processes import Process
 from diffmae_video.tokens import gather_tokens, patchify
 from diffmae_video.training import validation
-from diffmae_video.training.process import Process
 from diffmae_video.training.validation import (
     Validation,
     choose_entries,

@@ -1,0 +1,195 @@
+"""How fast clips come from videos, beside opening the file for each clip, in one run on one core."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from fvcore.common.config import CfgNode
+from torch import Tensor
+
+from diffmae_video.benchmarks.training import DTYPES, training_step
+from diffmae_video.build import build_dataset, build_model
+from diffmae_video.data import (
+    ClipDataset,
+    Entry,
+    clips_on,
+    normalise,
+    open_video,
+    training_loader,
+    write_list,
+)
+from diffmae_video.data.clip_sampler import ClipSampler, read_clips
+from diffmae_video.data.transforms import random_resized_crop
+from diffmae_video.decoding.resize import resize_video
+from diffmae_video.errors import InputError, require
+from diffmae_video.models import Output
+
+RUNS = 5
+WIDTH, HEIGHT, FPS, SECONDS = 340, 256, 30, 10  # Kinetics as it is handed round
+
+
+def make_kinetics_like(sources: Sequence[Path], folder: Path) -> list[Path]:
+    """10 s H.264 files of 340 x 256 at 30 frames per second with x264's own long GOPs."""
+    av = require("av", "video")
+    made = []
+    for source in sources:
+        with av.open(str(source)) as video:
+            frames = [
+                f.reformat(WIDTH, HEIGHT, "yuv420p", interpolation="AREA")
+                for f in itertools.islice(video.decode(video=0), FPS * SECONDS)
+            ]
+        there_and_back = itertools.cycle([*frames, *frames[-2:0:-1]])
+        path = folder / f"{source.stem}.mp4"
+        with av.open(str(path), "w") as out:
+            stream = out.add_stream("libx264", rate=FPS, options={"threads": "1"})
+            stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+            for i, frame in enumerate(itertools.islice(there_and_back, FPS * SECONDS)):
+                frame.pts, frame.time_base = i, Fraction(1, FPS)
+                out.mux(stream.encode(frame))
+            out.mux(stream.encode(None))
+        made.append(path)
+    return made
+
+
+def open_for_each_clip(
+    paths: Sequence[Path], sampling: ClipSampler, size: Sequence[int], crop_scale: Sequence[float]
+) -> Iterator[None]:
+    """The peer: decord opens the file for each clip, as VideoMAE's dataset does; the same crops."""
+    decord = require("decord", "video")
+    rng, state = np.random.default_rng(0), torch.Generator().manual_seed(0)
+    for path in itertools.cycle(paths):
+        video = decord.VideoReader(str(path), num_threads=1, ctx=decord.cpu(0))
+        start = rng.integers(len(video) - (sampling.num_frames - 1) * sampling.stride)
+        indices = [int(start) + i * sampling.stride for i in range(sampling.num_frames)]
+        random_resized_crop(video.get_batch(indices).asnumpy(), size, state, crop_scale)
+        yield
+
+
+def data_speed(cfg: CfgNode, sources: Sequence[Path], folder: Path) -> dict[str, Any]:
+    """Clips per second of the pipeline, of the peer, and on pre-resized files; median of 5 runs.
+
+    Args:
+        cfg: DATA and TRAIN of a run.
+        sources: real videos; files like those of Kinetics are made from them.
+        folder: for the files.
+    """
+    if not cfg.DATA.SHORT_SIDE:
+        raise InputError("DATA.SHORT_SIDE: the benchmark makes small copies; give their short side in pixels")
+    torch.set_num_threads(1)
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(cores)})  # of the decoding process too
+    paths = make_kinetics_like(sources, folder)
+    small = [folder / f"{path.stem}_small.mp4" for path in paths]
+    for path, target in zip(paths, small, strict=True):
+        resize_video(path, target, cfg.DATA.SHORT_SIDE)
+    whole, resized = (_dataset(cfg, p) for p in (paths, small))
+    peer = open_for_each_clip(paths, whole.sampling, cfg.DATA.SIZE, cfg.DATA.CROP_SCALE)
+    runs: dict[str, list[float]] = {"peer": [], "ours": [], "resized": []}
+    for run in range(RUNS + 1):  # the first one warms up
+        speeds = {
+            "peer": _rate(lambda _: next(peer), 3 * len(paths), 1),
+            "ours": _rate(lambda i: whole[run, i % len(paths)], 3 * len(paths), cfg.DATA.REPEATS),  # noqa: B023
+            "resized": _rate(lambda i: resized[run, i % len(paths)], 3 * len(paths), cfg.DATA.REPEATS),  # noqa: B023
+        }
+        for name, speed in speeds.items():
+            if run:
+                runs[name].append(speed)
+    shares = _shares(whole, paths)
+    os.sched_setaffinity(0, cores)
+    return {
+        "backend": cfg.DATA.BACKEND,
+        "repeats": cfg.DATA.REPEATS,
+        "open_per_clip_clips_per_s": round(statistics.median(runs["peer"]), 1),
+        "clips_per_s": round(statistics.median(runs["ours"]), 1),
+        "resized_clips_per_s": round(statistics.median(runs["resized"]), 1),
+        "ratio_to_open_per_clip": _ratio(runs["ours"], runs["peer"]),
+        "resized_ratio": _ratio(runs["resized"], runs["ours"]),
+        **shares,
+        "bytes_per_s_of_files": [
+            round(sum(p.stat().st_size for p in files) / len(files) / SECONDS) for files in (paths, small)
+        ],
+        "waiting_share": round(_waiting(cfg, whole), 3),
+    }
+
+
+def _dataset(cfg: CfgNode, paths: Sequence[Path]) -> ClipDataset:
+    """The training clips of the config, from these files as they are."""
+    listed = paths[0].with_suffix(".csv")
+    write_list(listed, [Entry(str(path)) for path in paths])
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.DATA.TRAIN, cfg.DATA.SHORT_SIDE = str(listed), 0  # here SHORT_SIDE is that of the copies
+    return build_dataset(cfg)
+
+
+def _rate(read: Callable[[int], Any], count: int, clips: int) -> float:
+    start = time.perf_counter()
+    for i in range(count):
+        read(i)
+    return count * clips / (time.perf_counter() - start)
+
+
+def _ratio(a: Sequence[float], b: Sequence[float]) -> float:
+    return round(statistics.median(x / y for x, y in zip(a, b, strict=True)), 2)
+
+
+def _shares(data: ClipDataset, paths: Sequence[Path]) -> dict[str, float]:
+    """What part of the time goes to decoding, to transforms, and to copies between processes."""
+    decode = transform = copy = 0.0
+    state = torch.Generator().manual_seed(0)
+    for i in range(3 * len(paths)):
+        path = paths[i % len(paths)]
+        room = FPS * SECONDS - (data.sampling.num_frames - 1) * data.sampling.stride
+        starts = torch.randint(max(1, room), (data.repeats,), generator=state).tolist()
+        wanted = [ClipSampler(*data.sampling[:2]).indices(None, s, FPS * SECONDS) for s in starts]  # type: ignore[arg-type]
+        marks = [time.perf_counter()]
+        with open_video(path, data.backend) as video:
+            video.frames(sorted({i for clip in wanted for i in clip}))
+        marks.append(time.perf_counter())
+        with data.decoder.open(path, data.backend) as video:
+            clips = read_clips(video, wanted)
+        marks.append(time.perf_counter())
+        for clip in clips:
+            random_resized_crop(clip, data.size, state, data.crop_scale)
+        marks.append(time.perf_counter())
+        decode += marks[1] - marks[0]
+        copy += marks[2] - marks[1] - (marks[1] - marks[0])
+        transform += marks[3] - marks[2]
+    copy = max(0.0, copy)
+    total = decode + copy + transform
+    return {
+        "decode_share": round(decode / total, 3),
+        "transform_share": round(transform / total, 3),
+        "copy_share": round(copy / total, 3),
+    }
+
+
+def _waiting(cfg: CfgNode, data: ClipDataset, steps: int = 6) -> float:
+    """The share of its time that training on one core waits for one worker on the other."""
+    model = build_model(cfg).to(DTYPES[cfg.TRAIN.PRECISION]).train()
+    batches = iter(training_loader(data, cfg.TRAIN.BATCH_SIZE, workers=1))
+    batch = next(batches)
+
+    def loss() -> Tensor:
+        clips = clips_on(batch.clips, data.size, torch.device("cpu"))
+        output: Output = model(normalise(clips, model.mean, model.std), batch.mask, batch.t)
+        return output.loss
+
+    step = training_step(model, cfg, loss)
+    step()
+    waited, start = 0.0, time.perf_counter()
+    for _ in range(steps):
+        before = time.perf_counter()
+        batch = next(batches)
+        waited += time.perf_counter() - before
+        step()
+    return waited / (time.perf_counter() - start)

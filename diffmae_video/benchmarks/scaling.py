@@ -1,0 +1,155 @@
+"""A recipe on many GPUs, on paper: time, data and memory, from its cost and stated assumptions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+
+from fvcore.common.config import CfgNode
+
+from diffmae_video.cost.flops import Cost, training_cost
+from diffmae_video.cost.memory import Footprint
+
+RECIPE_GPUS = 8  # the number that recipes state their batch for
+STAGES = (0, 1, 2, 3)
+
+
+def _assumed(default: float, meaning: str, source: str) -> float:
+    value: float = field(default=default, metadata={"meaning": meaning, "source": source})
+    return value
+
+
+@dataclass(frozen=True)
+class Assumptions:
+    """What a config does not say. Each value has its meaning, unit and source beside it."""
+
+    peak_tflops: float = _assumed(
+        989, "TFLOP/s of a GPU in bf16, without sparsity", "NVIDIA's data sheet of the H100 SXM"
+    )
+    utilisation: float = _assumed(0.35, "share of the peak that a step reaches", "assumed")
+    bandwidth_gb: float = _assumed(
+        50, "GB/s that each GPU exchanges gradients at", "assumed: a 400 Gbit/s adapter for each GPU"
+    )
+    videos: float = _assumed(240_000, "videos of Kinetics-400's training list", "MAE-ST: about 240k")
+    video_frames: float = _assumed(300, "frames of a video", "Kinetics: 10 s; assumed: 30 frames/s")
+    video_mb: float = _assumed(1.0, "MB of a video file", "assumed: short side resized to about 256 pixels")
+    clips_per_core: float = _assumed(
+        47,
+        "clips/s that a core decodes, crops and resizes",
+        "measured, docs/speed.md: 340 x 256, long GOPs; 100 from copies with short GOPs",
+    )
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """A recipe's pre-training on a number of GPUs.
+
+    Attributes:
+        videos, clips: of a step, over all GPUs.
+        clips_per_gpu: of a step.
+        compute, exchange: seconds of a step's arithmetic and of its gradients' exchange; they overlap,
+            and a step takes as long as the longer one.
+        clips_per_s: that the GPUs take in, over all of them.
+        frames_per_s: decoded, over all: a video is decoded from a clip's first frame to its last one,
+            those between included, and no frame twice.
+        storage: bytes/s read.
+        cores: busy with decoding, over all.
+        days: of the whole recipe.
+    """
+
+    gpus: int
+    videos: int
+    clips: int
+    clips_per_gpu: int
+    compute: float
+    exchange: float
+    clips_per_s: float
+    frames_per_s: float
+    storage: float
+    cores: float
+    days: float
+
+    @property
+    def gpu_hours(self) -> float:
+        return 24 * self.days * self.gpus
+
+
+def simulate(cfg: CfgNode, cost: Cost, gpus: int, assumed: Assumptions) -> Scaling:
+    """A recipe on ``gpus`` GPUs, with the videos a step that it states for 8, or one for each GPU.
+
+    A training step is three forwards, without recomputation. Gradients go round in bf16 as in a ring
+    all-reduce, the volume of ZeRO stages 0 to 2 (stage 3: half as much again).
+
+    Args:
+        cost: of the config's model, :func:`~diffmae_video.cost.flops.training_cost`.
+    """
+    stated = cfg.TRAIN.BATCH_SIZE * cfg.TRAIN.ACCUMULATION * RECIPE_GPUS
+    per_gpu = max(1, stated // gpus)
+    videos, repeats = per_gpu * gpus, cfg.DATA.REPEATS
+    compute = 6 * cost.macs * per_gpu * repeats / (assumed.peak_tflops * 1e12 * assumed.utilisation)
+    exchange = 2 * (gpus - 1) / gpus * 2 * cost.parameters / (assumed.bandwidth_gb * 1e9)
+    step = max(compute, exchange)
+    span = (cfg.DATA.NUM_FRAMES - 1) * cfg.DATA.STRIDE + 1
+    steps = cfg.TRAIN.EPOCHS * assumed.videos / videos
+    return Scaling(
+        gpus=gpus,
+        videos=videos,
+        clips=videos * repeats,
+        clips_per_gpu=per_gpu * repeats,
+        compute=compute,
+        exchange=exchange,
+        clips_per_s=videos * repeats / step,
+        frames_per_s=videos / step * min(repeats * span, assumed.video_frames),
+        storage=videos / step * assumed.video_mb * 1e6,
+        cores=videos * repeats / step / assumed.clips_per_core,
+        days=steps * step / 86400,
+    )
+
+
+def scaling_tables(recipes: Mapping[str, CfgNode], gpus: Sequence[int], assumed: Assumptions) -> str:
+    """Three tables in Markdown: what is assumed; time and data; memory on each GPU by ZeRO stage."""
+    time, memory = [], []
+    for name, cfg in recipes.items():
+        cost, footprint = training_cost(cfg), Footprint.of(cfg)
+        for count in gpus:
+            run = simulate(cfg, cost, count, assumed)
+            limit = "arithmetic" if run.compute >= run.exchange else "exchange"
+            time.append(
+                [
+                    *(name, f"{count}", f"{run.videos} = {run.clips}", f"{run.clips_per_gpu}"),
+                    *(f"{1000 * run.compute:.1f}", f"{1000 * run.exchange:.1f}", limit),
+                    *(f"{run.clips_per_s:,.0f}", f"{run.frames_per_s:,.0f}", f"{run.storage / 1e6:,.0f}"),
+                    *(f"{run.cores:,.0f}", f"{run.days:.2f}", f"{run.gpu_hours:,.0f}"),
+                ]
+            )
+            micro_batch = min(run.clips_per_gpu, cfg.TRAIN.BATCH_SIZE * cfg.DATA.REPEATS)
+            totals = [
+                f"{footprint.on_gpu(count, stage, checkpointing, micro_batch).total / 1e9:.1f}"
+                for checkpointing in (False, True)
+                for stage in STAGES
+            ]
+            memory.append([name, f"{count}", f"{micro_batch}", *totals])
+    values = [
+        [f"`{x.name}`", f"{getattr(assumed, x.name):,g}", x.metadata["meaning"], x.metadata["source"]]
+        for x in fields(Assumptions)
+    ]
+    stages = [f"{stage}{kind}" for kind in ("", ", checkpointed") for stage in STAGES]
+    return "\n\n".join(
+        (
+            _table(["assumption", "value", "meaning", "source"], values),
+            _table(
+                [
+                    *("recipe", "GPUs", "videos = clips a step", "clips a GPU"),
+                    *("arithmetic, ms a step", "exchange, ms a step", "limit"),
+                    *("clips/s", "frames/s decoded", "storage, MB/s", "CPU cores", "days", "GPU-hours"),
+                ],
+                time,
+            ),
+            _table(["recipe", "GPUs", "clips a forward", *stages], memory),
+        )
+    )
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -1,0 +1,180 @@
+"""How good a filled-in clip is, over a region of its pixels: the masked ones, or all.
+
+Clips are [B, 3, T, H, W] with pixels in [0, 1], a region is bool [B, 1, T, H, W]. PSNR, SSIM and LPIPS
+are taken per clip and averaged; ratios to the truth pool the clips. Our choices, as are the regions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from einops import rearrange
+from torch import Tensor
+
+from diffmae_video.data import denormalise, normalise
+from diffmae_video.errors import require
+from diffmae_video.inpainting.simple_fills import mean_fill, nearest_fill
+from diffmae_video.masks import Mask
+from diffmae_video.models import Inpainting, MaskedAutoencoder
+from diffmae_video.tokens import Triple, gather_tokens, patchify
+
+ROUNDING = 1 / 255**2 / 12  # variance of what rounding to 8 bits adds
+
+
+def psnr(fill: Tensor, truth: Tensor, region: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio in dB over a region of each clip -> [B]; 100 at most."""
+    error = ((fill - truth) ** 2 * region).flatten(1).sum(1) / (3 * region.flatten(1).sum(1))
+    return -10 * torch.log10(error.clamp_min(1e-10))
+
+
+def ssim_map(fill: Tensor, truth: Tensor) -> Tensor:
+    """Structural similarity at each pixel of each frame, mean over the channels -> [B, 1, T, H, W].
+
+    In Gaussian windows of 11 pixels with sigma 1.5 (Wang et al. 2004); by torchmetrics, which mirrors at
+    the frame's edges. A masked pixel's window may hold visible ones: borders count.
+
+    Raises:
+        MissingExtraError: torchmetrics is not installed.
+    """
+    metrics = require("torchmetrics.functional.image", "metrics")
+    maps = []
+    for one, other in zip(fill, truth, strict=True):  # five windows of every frame: clip by clip
+        _, picture = metrics.structural_similarity_index_measure(
+            one.transpose(0, 1), other.transpose(0, 1), data_range=1.0, return_full_image=True
+        )
+        maps.append(picture.mean(1))
+    return torch.stack(maps)[:, None]
+
+
+def region_mean(values: Tensor, region: Tensor) -> Tensor:
+    """The mean of values [B, 1, T, H, W] over a region of each clip -> [B]."""
+    return (values * region).flatten(1).sum(1) / region.flatten(1).sum(1)
+
+
+def std_ratio(fill: Tensor, truth: Tensor, region: Tensor) -> float:
+    """Standard deviation of the pixels of the fill over the truth's; 1 is right."""
+    return _ratio(_variance(fill, region), _variance(truth, region)) ** 0.5
+
+
+def motion_ratio(fill: Tensor, truth: Tensor, region: Tensor) -> float:
+    """The same of frame-to-frame differences, where both frames' pixels count; NaN for images."""
+    both = region[:, :, 1:] & region[:, :, :-1]
+    return _ratio(_energy(fill.diff(dim=2), both), _energy(truth.diff(dim=2), both)) ** 0.5
+
+
+def gradient_ratio(fill: Tensor, truth: Tensor, region: Tensor) -> float:
+    """Energy of the spatial gradient over the truth's; below 1 is blur, above 1 noise."""
+    return _ratio(gradient_energy(fill, region), gradient_energy(truth, region))
+
+
+def gradient_energy(clip: Tensor, region: Tensor) -> Tensor:
+    """Sum of the squared differences of neighbours in a frame that are both in the region -> [B]."""
+    energy = torch.zeros(len(clip), device=clip.device)
+    for dim in (3, 4):
+        size = region.shape[dim] - 1
+        both = region.narrow(dim, 1, size) & region.narrow(dim, 0, size)
+        energy = energy + _energy(clip.diff(dim=dim), both)
+    return energy
+
+
+def flicker(clip: Tensor, region: Tensor) -> Tensor:
+    """Sum of |x[t + 1] - x[t]| over places that are in the region at both times -> [B].
+
+    Motion counts too, since nothing is warped: over the truth's, 1 is right, below it is frozen, above
+    it flickers.
+    """
+    both = region[:, :, 1:] & region[:, :, :-1]
+    return (clip.diff(dim=2).abs() * both).flatten(1).sum(1)
+
+
+def masked_patches(clip: Tensor, mask: Mask, patch: Triple) -> Tensor:
+    """The masked patches as pictures of one channel and frame: [n, p, q]."""
+    a, p, q = patch
+    patches = gather_tokens(patchify(clip, patch), mask.masked)  # [B, M, P]
+    return rearrange(patches, "b m (a p q c) -> (b m a c) p q", a=a, p=p, q=q)
+
+
+def radial_spectrum(pictures: Tensor) -> Tensor:
+    """Power by spatial frequency, over all directions: pictures [n, h, w] -> [n, F], F = min(h, w) // 2.
+
+    Entry k - 1 is of k periods along the shorter side. Without the mean, in a Hann window, so that edges
+    do not count as detail; white noise of variance v has v at every frequency.
+    """
+    height, width = pictures.shape[1:]
+    side = min(height, width)
+    y, x = (
+        torch.hann_window(n + 2, periodic=False, device=pictures.device)[1:-1] for n in (height, width)
+    )  # without the zeros at its ends
+    window = y[:, None] * x
+    mean = (pictures * window).sum((1, 2), keepdim=True) / window.sum()
+    power = torch.fft.fft2((pictures - mean) * window).abs() ** 2 / (window**2).sum()  # [n, h, w]
+    frequency = torch.hypot(
+        torch.fft.fftfreq(height, device=pictures.device)[:, None],
+        torch.fft.fftfreq(width, device=pictures.device),
+    )
+    ring = (frequency * side).round().long().flatten()
+    rings = torch.zeros(len(pictures), int(ring.max()) + 1, device=pictures.device)
+    rings.index_add_(1, ring, power.flatten(1))
+    return (rings / ring.bincount())[:, 1 : side // 2 + 1]
+
+
+def spectrum_distance(fill: Tensor, truth: Tensor) -> float:
+    """How far two mean spectra [F] are apart in dB: the mean over frequencies of |10 log10 ratio|.
+
+    What rounding to 8 bits adds is added to both, so that a flat fill is a finite distance away.
+    """
+    return float((10 * ((fill + ROUNDING) / (truth + ROUNDING)).log10()).abs().mean())
+
+
+def _variance(clip: Tensor, region: Tensor) -> Tensor:
+    """Per clip [B], over a region, each channel around its own mean."""
+    count = region.sum((2, 3, 4), keepdim=True)
+    mean = (clip * region).sum((2, 3, 4), keepdim=True) / count
+    return ((clip - mean) ** 2 * region).sum((1, 2, 3, 4)) / (3 * count.flatten())
+
+
+def _energy(difference: Tensor, both: Tensor) -> Tensor:
+    return (difference**2 * both).flatten(1).sum(1)
+
+
+def _ratio(fill: Tensor, truth: Tensor) -> float:
+    return float(fill.sum() / truth.sum())
+
+
+@torch.no_grad()
+def evaluate_inpainting(
+    model: MaskedAutoencoder,
+    clips: Tensor,
+    mask: Mask,
+    steps: Sequence[int] = (1, 10, 50),
+    sampler: str = "ddim",
+    seed: int = 0,
+) -> tuple[dict[str, float], dict[int, Inpainting]]:
+    """Inpaints clips and measures the fill beside the trivial ones, on masked pixels.
+
+    Args:
+        clips: uint8 [B, T, H, W, 3].
+        mask: of the B clips.
+        steps: numbers of sampling steps; the metrics speak of the largest.
+
+    Returns:
+        The metrics by name, and what ``inpaint`` gave for each number of steps.
+    """
+    clip = normalise(clips, model.mean, model.std)
+    truth, masked = clips.movedim(-1, 1).float() / 255, mask.to_pixels(model.patch)
+    results = {n: model.inpaint(clip, mask, sampler, n, seed, return_steps=True) for n in steps}
+    last = results[max(steps)]
+    assert last.steps is not None
+    fill, first = (denormalise(x, model.mean, model.std).clamp(0, 1) for x in (last.clip, last.steps[0]))
+    metrics = {
+        "clips": float(len(clips)),
+        "mean_fill_psnr": float(psnr(mean_fill(truth, masked), truth, masked).mean()),
+        "nearest_fill_psnr": float(psnr(nearest_fill(truth, mask, model.patch), truth, masked).mean()),
+        "first_prediction_psnr": float(psnr(first, truth, masked).mean()),
+        "sample_psnr": float(psnr(fill, truth, masked).mean()),
+        "sample_std_ratio": std_ratio(fill, truth, masked),
+        "sample_motion_ratio": motion_ratio(fill, truth, masked),
+        "sample_gradient_ratio": gradient_ratio(fill, truth, masked),
+    }
+    return metrics, results

@@ -1,0 +1,40 @@
+"""``load_backbone``: loads the part of any saved model that a classifier is built on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from diffmae_video.models.adm import ADM, UNetEncoder
+from diffmae_video.models.backbone import Backbone
+from diffmae_video.models.igpt import IGPT, PixelGPT
+from diffmae_video.models.pretrained import WEIGHTS, load_model
+from diffmae_video.models.weights.files import read_config
+from diffmae_video.models.weights.load_encoder import load_encoder
+
+OTHERS = {cls.__name__ for cls in (ADM, UNetEncoder, IGPT, PixelGPT)}  # all else stands on an Encoder
+
+
+def load_backbone(
+    path: str | Path,
+    image_size: Sequence[int] | None = None,
+    num_frames: int | None = None,
+    num_heads: int | None = None,
+) -> Backbone:
+    """The part of a saved model that goes downstream, in evaluation mode: ``backbone(clip)`` is [B, N, D].
+
+    Args:
+        path, image_size, num_frames, num_heads: see
+            :func:`~diffmae_video.models.weights.load_encoder.load_encoder`.
+
+    Raises:
+        InputError: see there; or a size that the backbone does not take.
+    """
+    folder = Path(path) if Path(path).is_dir() else Path(path).parent
+    # Folders written before 2026-12 say "trunk" where config.json now says "backbone".
+    about = read_config(folder) if Path(path).is_dir() or Path(path).name == WEIGHTS else {}
+    if about.get("backbone", about.get("trunk", about.get("model"))) not in OTHERS:
+        return load_encoder(path, image_size, num_frames, num_heads)
+    model = load_model(folder)
+    backbone: Backbone = model if isinstance(model, Backbone) else model.recognition_part()
+    return backbone.fitted(image_size, num_frames).eval()

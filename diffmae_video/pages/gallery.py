@@ -1,0 +1,198 @@
+"""The gallery: a folder with a page that shows inpainted examples, from disk or from any web server.
+
+A clip is a sheet: its frames side by side and below each other in one WebP file, which the page's script
+draws frame by frame. There is a sheet for each step of each sample, and the page shows any of them at once.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from diffmae_video.errors import require
+from diffmae_video.files import new_folder, write_text
+from diffmae_video.inpainting.examples import Example, Fill, LossCurve
+
+FPS = 6  # slower than life: sixteen frames are half a second of a film
+PAGE_BYTES = 28e6  # of all sheets of a page; what an example may weigh is its share
+# WebP quality (100: lossless) and scale: the first that fits is taken, or the last. WebP halves the
+# resolution of colour: at twice the size none is lost. Our choice.
+LADDER = ((100, 1), (90, 2), (90, 1), (75, 1), (55, 1), (55, 0.5), (35, 0.5), (35, 0.25))
+SECTIONS = {
+    "random75": ("Random mask", "Three quarters of the patches are hidden, drawn at random."),
+    "center": ("Centre mask", "The central half of the height and of the width is hidden."),
+    "random90": ("Video", "90 % of the patches of a clip are hidden, others at each time step."),
+    "future": ("Prediction of the future", "The second half of the frames is hidden."),
+}
+
+
+def write_gallery(
+    output: Path,
+    examples: Iterable[Example],
+    count: int,
+    curve: LossCurve,
+    template: str = "gallery.html",
+    **context: Any,
+) -> Path:
+    """Writes ``index.html`` and ``media/`` into a folder and returns the page.
+
+    A gallery that was there before stays whole until the new one is.
+
+    Args:
+        examples: taken one at a time: only the sheets of one are in memory.
+        count: of the examples.
+        template, context: of a page that extends gallery.html, and what it needs.
+
+    Raises:
+        MissingExtraError: jinja2 is not installed.
+        OSError: the folder cannot be written to, or the disk is full.
+    """
+    jinja2 = require("jinja2", "gallery")
+    rows = []
+    with new_folder(output / "media") as media:
+        bar = tqdm(examples, total=count, desc="inpainting", unit=" examples", disable=None)
+        for number, example in enumerate(bar):
+            rows.append({"number": number, **_write_example(media, number, example, PAGE_BYTES / count)})
+        environment = jinja2.Environment(
+            loader=jinja2.PackageLoader("diffmae_video", "rendering"),
+            autoescape=True,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        sections = [
+            {"task": task, "title": title, "text": text, "rows": [row for row in rows if row["task"] == task]}
+            for task, (title, text) in SECTIONS.items()
+            if any(row["task"] == task for row in rows)
+        ]
+        page = environment.get_template(template).render(
+            sections=sections, data=[row["data"] for row in rows], curve=draw_curve(curve), fps=FPS, **context
+        )
+    write_text(output / "index.html", page)
+    return output / "index.html"
+
+
+def _write_example(media: Path, number: int, example: Example, most: float) -> dict[str, Any]:
+    """Writes the sheets of an example, in ``most`` bytes if that can be, and says what the page needs."""
+    count, height, width = example.truth.shape[:3]
+    clips = {"truth": example.truth, "masked": example.given}
+    for n, sample in enumerate(example.samples):
+        clips |= {f"sample{n}-{step}": frames for step, frames in enumerate(sample.frames)}
+    if example.mae is not None:
+        clips["mae"] = example.mae.frames[0]
+    # Not all are tried: those with most detail speak for the others.
+    tried = (example.truth, example.samples[0].frames[-1])
+    for quality, scale in LADDER:
+        if max(len(encode_sheet(x, quality, scale)) for x in tried) * len(clips) <= most:
+            break
+    for name, frames in clips.items():
+        (media / f"{number:02d}-{name}.webp").write_bytes(encode_sheet(frames, quality, scale))
+
+    def link(name: str) -> str:
+        return f"media/{number:02d}-{name}.webp"  # the user's file names stay out of links
+
+    steps = len(example.timesteps)
+    return {
+        "task": example.task,
+        "name": example.name,
+        "is_clip": count > 1,
+        "has_mae": example.mae is not None,
+        "width": width,
+        "height": height,
+        "facts": f"{example.masked.mean():.0%} hidden · {f'{count} frames of ' if count > 1 else ''}"
+        f"{height} × {width}",
+        "mean": f"mean of the visible: {example.mean_psnr:.1f} dB",
+        "mae": None if example.mae is None else _caption(example.mae, 0),
+        "samples": len(example.samples),
+        "steps": steps,
+        "data": {
+            "frames": count,
+            # A clip that stands still shows what was filled in
+            "start": int(example.masked.any((1, 2)).argmax()),
+            "columns": sheet_columns(count),
+            "truth": link("truth"),
+            "masked": link("masked"),
+            "mae": link("mae") if example.mae is not None else None,
+            "places": [f"t = {t}, step {i + 1} of {steps}" for i, t in enumerate(example.timesteps)],
+            "samples": [
+                {
+                    "sheets": [link(f"sample{n}-{step}") for step in range(steps)],
+                    "captions": [_caption(sample, step) for step in range(steps)],
+                }
+                for n, sample in enumerate(example.samples)
+            ],
+        },
+    }
+
+
+def _caption(fill: Fill, step: int) -> str:
+    steps = f"{len(fill.psnr)} steps" if len(fill.psnr) > 1 else "1 pass"
+    return (
+        f"PSNR {fill.psnr[step]:.1f} dB · detail {fill.gradient[step]:.2f} · {fill.seconds:.2f} s for {steps}"
+    )
+
+
+def sheet_columns(frames: int) -> int:
+    """Frames in a line of a sheet: as many as there are lines, or one more."""
+    return math.ceil(math.sqrt(frames))
+
+
+def encode_sheet(frames: np.ndarray, quality: int, scale: float = 1) -> bytes:
+    """Frames uint8 [T, H, W, 3] as one WebP picture, line by line; quality 100 is lossless."""
+    if scale != 1:
+        size = [max(1, round(n * scale)) for n in (frames.shape[2], frames.shape[1])]
+        way = Image.Resampling.NEAREST if scale > 1 else Image.Resampling.BOX
+        frames = np.stack([np.asarray(Image.fromarray(f).resize(size, way)) for f in frames])
+    count, height, width = frames.shape[:3]
+    columns = sheet_columns(count)
+    lines = math.ceil(count / columns)
+    sheet = np.zeros((lines * columns, height, width, 3), np.uint8)
+    sheet[:count] = frames
+    picture = sheet.reshape(lines, columns, height, width, 3).swapaxes(1, 2).reshape(lines * height, -1, 3)
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "WEBP", quality=quality, lossless=quality == 100)
+    return buffer.getvalue()
+
+
+def draw_curve(curve: LossCurve, width: int = 520, height: int = 260) -> dict[str, Any]:
+    """What the page's drawing of the loss needs, in its own units, and the same in words and numbers."""
+    left, right, top, bottom = 48, 24, 12, 44
+    last, highest = curve.timesteps[-1], max([*curve.losses, curve.mae or 0])
+    unit = _round_unit(highest / 4)
+
+    def x(t: float) -> float:
+        return round(left + (width - left - right) * (t - 1) / max(1, last - 1), 1)
+
+    def y(loss: float) -> float:
+        return round(height - bottom - (height - top - bottom) * loss / (1.08 * highest), 1)
+
+    ticks = np.arange(0, 1.08 * highest, unit)
+    text = (
+        f"Loss over the timestep: {curve.losses[0]:.3f} at t = {curve.timesteps[0]}, "
+        f"{curve.losses[-1]:.3f} at t = {last}"
+    )
+    return {
+        "width": width,
+        "height": height,
+        "left": left,
+        "right": width - right,
+        "bottom": height - bottom,
+        "points": " ".join(f"{x(t)},{y(v)}" for t, v in zip(curve.timesteps, curve.losses, strict=True)),
+        "x_ticks": [(x(t), t) for t in dict.fromkeys(max(1, round(last * i / 4)) for i in range(5))],
+        "y_ticks": [(y(v), f"{v:.3g}") for v in ticks],
+        "mae": None if curve.mae is None else y(curve.mae),
+        "text": text + ("." if curve.mae is None else f"; MAE's is {curve.mae:.3f}."),
+        "table": [(t, f"{v:.4f}") for t, v in zip(curve.timesteps, curve.losses, strict=True)],
+    }
+
+
+def _round_unit(value: float) -> float:
+    """The next of 1, 2, 5, 10 times a power of ten that is not below a value."""
+    power = 10.0 ** math.floor(math.log10(value)) if value > 0 else 1.0
+    return next(n * power for n in (1, 2, 5, 10) if n * power >= value * (1 - 1e-9))

@@ -1,0 +1,190 @@
+"""Holes of every kind, and how they lie on the model's canvas."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from diffmae_video import InputError, Mask
+from diffmae_video.data import open_video
+from diffmae_video.encoding.clips import write_video
+from diffmae_video.inpainting.film.canvas import Canvas
+from diffmae_video.inpainting.film.holes import BoxHole, DrawnHole, open_hole, parse_box
+from tests.conftest import tiny_diffmae
+
+GRID, PATCH = (2, 4, 4), (2, 8, 8)
+sizes = st.tuples(st.integers(5, 90), st.integers(5, 90))
+
+
+@pytest.fixture
+def film(tmp_path):
+    """Ten frames of 48 x 40 at 5 a second."""
+    path = tmp_path / "film.mp4"
+    write_video(path, np.random.default_rng(0).integers(0, 255, (10, 40, 48, 3), np.uint8), 5)
+    with open_video(path) as video:
+        yield video
+
+
+@settings(max_examples=80)
+@given(size=sizes, tiles=st.booleans(), data=st.data())
+def test_a_patch_is_touched_where_its_area_meets_the_hole(size, tiles, data):
+    canvas = Canvas.of(size, GRID, PATCH, tiles)
+    y = data.draw(st.integers(0, size[0] - 1))
+    x = data.draw(st.integers(0, size[1] - 1))
+    hole = np.zeros(size, bool)
+    hole[y : y + data.draw(st.integers(1, 20)), x : x + data.draw(st.integers(1, 20))] = True
+    touched = canvas.touched(hole)
+    # exact, in whole numbers: pixel (i, j) spans [i, i + 1) x [j, j + 1) of the film
+    expected = np.zeros(canvas.grid, bool)
+    for i, j in np.argwhere(hole):
+        for row in range(canvas.grid[0]):
+            for column in range(canvas.grid[1]):
+                if tiles:
+                    inside = i // 8 == row and j // 8 == column
+                else:
+                    inside = (
+                        row * size[0] < (i + 1) * canvas.grid[0]
+                        and i * canvas.grid[0] < (row + 1) * size[0]
+                        and column * size[1] < (j + 1) * canvas.grid[1]
+                        and j * canvas.grid[1] < (column + 1) * size[1]
+                    )
+                expected[row, column] |= inside
+    if tiles:  # what repeats a hidden edge is hidden too
+        last = (size[0] - 1) // 8, (size[1] - 1) // 8
+        assert bool(
+            (touched.numpy()[: last[0] + 1, : last[1] + 1] >= expected[: last[0] + 1, : last[1] + 1]).all()
+        )
+    else:
+        assert np.array_equal(touched.numpy(), expected)
+
+
+@settings(max_examples=60)
+@given(size=sizes, tiles=st.booleans(), seed=st.integers(0, 99))
+def test_nothing_leaks_out_of_a_hole(size, tiles, seed):
+    chance = np.random.default_rng(seed)
+    canvas = Canvas.of(size, GRID, PATCH, tiles)
+    y, x = chance.integers(size[0]), chance.integers(size[1])
+    hole = np.zeros(size, bool)
+    hole[y : y + 15, x : x + 15] = True
+    frame = chance.integers(0, 256, (*size, 3), np.uint8)
+    other = np.where(hole[..., None], 255 - frame, frame)
+    visible = ~canvas.touched(hole).repeat_interleave(8, 0).repeat_interleave(8, 1)
+    small = canvas.shrink(frame, hole)
+    assert small.shape == (3, *canvas.size)
+    assert torch.equal(small[:, visible], canvas.shrink(other, hole)[:, visible])
+
+
+@given(size=st.tuples(st.integers(1, 90), st.integers(1, 90)))
+def test_tiles_come_back_to_the_bit(size):
+    canvas = Canvas.of(size, GRID, PATCH, tiles=True)
+    frame = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
+    assert np.array_equal(canvas.enlarge(canvas.shrink(frame, np.zeros(size, bool))), frame)
+    assert canvas.size[0] % 8 == canvas.size[1] % 8 == 0
+    assert min(canvas.size) >= 32
+
+
+@settings(max_examples=60)
+@given(size=st.tuples(st.integers(32, 99), st.integers(32, 99)), tiles=st.booleans())
+def test_drawn_patches_share_the_pixels_among_them(size, tiles):
+    canvas = Canvas.of(size, GRID, PATCH, tiles)
+    patches = torch.rand(canvas.grid) < 0.5
+    area = canvas.area(patches)
+    assert np.array_equal(~area, canvas.area(~patches))
+    if size == canvas.size:
+        assert np.array_equal(area, np.kron(patches.numpy(), np.ones((8, 8), bool)))
+
+
+@pytest.mark.parametrize("kind", ["random", "tube", "frame", "block", "center"])
+def test_every_kind_hides_its_share_and_leaves_each_clip_something(kind):
+    canvas = Canvas.of((40, 48), GRID, PATCH, tiles=False)
+    hole = DrawnHole(canvas, kind, 0.5, 2, 2, num_frames=23, seed=1)
+    pixels = hole.pixels(0, 23)
+    patches = hole.patches(pixels, 0)
+    assert pixels.shape == (23, 40, 48)
+    assert torch.equal(patches[0:22:2], patches[1:22:2])  # the frames of a patch
+    for frame, area in zip(pixels, patches, strict=True):
+        assert np.array_equal(frame, canvas.area(area))
+    clips = patches[:20].reshape(5, 2, 2, 4, 4).any(2)
+    if kind == "center":
+        assert torch.equal(clips, Mask.center(5, GRID).to_bool())
+    elif kind in ("random", "tube", "block"):
+        assert clips.flatten(1).sum(1).tolist() == [16] * 5
+    assert all(0 < int(clip.sum()) < 32 for clip in clips)
+    if kind == "tube":
+        assert bool((patches == patches[0]).all())
+    if kind == "random":
+        assert not torch.equal(clips[0], clips[1])
+        other = DrawnHole(canvas, kind, 0.5, 2, 2, num_frames=23, seed=2)
+        assert not torch.equal(other.patches(pixels, 0), patches)
+    again = DrawnHole(canvas, kind, 0.5, 2, 2, num_frames=23, seed=1)
+    assert np.array_equal(again.pixels(7, 15), pixels[7:15])
+
+
+def test_a_box_is_where_and_when_it_says():
+    canvas = Canvas.of((40, 48), GRID, PATCH, tiles=False)
+    times = np.arange(10) / 5
+    hole = BoxHole(canvas, (3, 5, 7, 9), (0.4, 1.0), times)
+    pixels = hole.pixels(1, 6)
+    assert pixels.sum((1, 2)).tolist() == [0, 63, 63, 63, 0]
+    assert np.argwhere(pixels[1])[[0, -1]].tolist() == [[5, 3], [13, 9]]
+    assert BoxHole(canvas, (0, 0, 1, 1), None, times).pixels(0, 10).sum() == 10
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("1,2,3", "a box is x,y,w,h"),
+        ("1,2,3,4,5", "a box is x,y,w,h"),
+        ("1,2,3,x", "a box is x,y,w,h"),
+        ("1.5,2,3,4", "a box is x,y,w,h"),
+        ("nan,2,3,4", "a box is x,y,w,h"),
+        ("1,2,3,4,2,1", "t0 must be 0 or more and below t1"),
+        ("40,2,20,4", "is not within the frame of 48 x 40"),
+        ("0,0,0,4", "is not within the frame"),
+        ("1,2,3,4,7,8", "no frame lies from 7 up to 8 s"),
+        ("nowhere.png", "no such file, nor such a kind"),
+        ("rondom", "kinds are random, tube, frame, block, center"),
+    ],
+)
+def test_what_is_no_mask_is_told(film, text, message):
+    canvas = Canvas.of((40, 48), GRID, PATCH, tiles=False)
+    with pytest.raises(InputError, match=message):
+        open_hole(text, 0.5, tiny_diffmae(), canvas, film, 0)
+
+
+def test_masks_of_files(tmp_path, film):
+    canvas, model = Canvas.of((40, 48), GRID, PATCH, tiles=False), tiny_diffmae()
+    picture = np.zeros((40, 48), np.uint8)
+    picture[10:20, 5:30] = 255
+    Image.fromarray(picture).save(tmp_path / "mask.png")
+    hole = open_hole(str(tmp_path / "mask.png"), 0.5, model, canvas, film, 0)
+    assert np.array_equal(hole.pixels(3, 5), np.stack([picture > 0] * 2))
+
+    frames = np.zeros((10, 40, 48, 3), np.uint8)
+    for i, frame in enumerate(frames):
+        frame[8:24, 4 * i : 4 * i + 8] = 255
+    write_video(tmp_path / "mask.mp4", frames, 5, crf=0)
+    hole = open_hole(str(tmp_path / "mask.mp4"), 0.5, model, canvas, film, 0)
+    assert np.mean(hole.pixels(2, 9) != (frames[2:9, ..., 0] > 127)) < 0.01
+    hole.close()
+
+    write_video(tmp_path / "short.mp4", frames[:7], 5)
+    with pytest.raises(InputError, match="the mask has 7 frames and the input 10"):
+        open_hole(str(tmp_path / "short.mp4"), 0.5, model, canvas, film, 0)
+    write_video(tmp_path / "small.mp4", frames[:, :32, :32], 5)
+    with pytest.raises(InputError, match="the mask has 32 x 32 pixels and the input 48 x 40"):
+        open_hole(str(tmp_path / "small.mp4"), 0.5, model, canvas, film, 0)
+    Image.fromarray(picture[:8]).save(tmp_path / "small.png")
+    with pytest.raises(InputError, match="the mask has 48 x 8 pixels"):
+        open_hole(str(tmp_path / "small.png"), 0.5, model, canvas, film, 0)
+    Image.fromarray(picture * 0).save(tmp_path / "black.png")
+    with pytest.raises(InputError, match="hides nothing"):
+        open_hole(str(tmp_path / "black.png"), 0.5, model, canvas, film, 0)
+
+
+def test_a_box_text():
+    assert parse_box("1,2,3,4") == ((1, 2, 3, 4), None)
+    assert parse_box("1,2,3,4,0.5,2") == ((1, 2, 3, 4), (0.5, 2.0))
+    assert parse_box("center") is None

@@ -1,0 +1,103 @@
+"""Where clips lie, which of them make a batch, and how stretches follow each other."""
+
+import itertools
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from diffmae_video.inpainting.film.fill import plan
+from diffmae_video.inpainting.film.windows import Place, hat, make_batches, starts, time_step
+
+small = settings(max_examples=60)
+
+
+@small
+@given(window=st.integers(1, 20), more=st.integers(0, 60), step=st.integers(1, 20))
+def test_windows_cover_a_length_and_do_not_leave_it(window, more, step):
+    step = min(step, window)
+    places = starts(window + more, window, step)
+    assert places == sorted(set(places))
+    covered = {i for start in places for i in range(start, start + window)}
+    assert covered == set(range(window + more))
+
+
+@small
+@given(steps=st.integers(1, 12), patch=st.integers(1, 4), aligned=st.booleans())
+def test_clips_overlap_and_keep_to_patches_only_where_the_hole_does(steps, patch, aligned):
+    window = steps * patch
+    step = time_step(window, patch, aligned)
+    assert 1 <= step <= max(patch, window // 2)
+    if aligned:
+        assert step % patch == 0
+        assert window % step == 0
+    elif steps > 2 and patch > 1:
+        assert step % patch
+
+
+@small
+@given(
+    frames=st.integers(1, 90),
+    steps=st.integers(1, 8),
+    patch=st.integers(1, 2),
+    aligned=st.booleans(),
+    most=st.integers(1, 9),
+)
+def test_stretches_give_every_frame_once(frames, steps, patch, aligned, most):
+    clip = steps * patch
+    stretches = plan(frames, clip, patch, aligned, most)
+    ends = [0, *(s.cut for s in stretches)]
+    assert [s.start for s in stretches] == ends[:-1]
+    assert ends == sorted(set(ends))
+    assert ends[-1] == stretches[-1].end == max(clip, -(-frames // patch) * patch)
+    for one, following in itertools.pairwise(stretches):
+        assert one.end - following.start <= clip  # what is handed on
+        assert following.end >= one.end
+        assert len(one.clips) <= most
+
+
+@given(st.integers(1, 40))
+def test_weights_are_even_and_above_nothing(window):
+    weights = hat(window)
+    assert float(weights.min()) > 0
+    assert float(weights.max()) == 1
+    assert torch.equal(weights, weights.flip(0))
+
+
+@small
+@given(seed=st.integers(0, 999), share=st.floats(0.02, 0.98), most=st.integers(1, 5))
+def test_batches_hide_what_is_hidden_and_little_more(seed, share, most):
+    generator = torch.Generator().manual_seed(seed)
+    hidden = torch.rand(9, 5, 6, generator=generator) < share
+    places = [Place(f, r, c) for f in (0, 3, 5) for r in (0, 1) for c in (0, 2)]
+    batches = make_batches(hidden, places, (2, 4, 4), 2, most)
+    seen = [place for batch in batches for place in batch.places]
+    views = {
+        p: hidden[p.frame : p.frame + 4, p.row : p.row + 4, p.column : p.column + 4]
+        .reshape(2, 2, 4, 4)
+        .any(1)
+        for p in places
+    }
+    assert sorted(seen) == sorted(p for p, v in views.items() if 0 < int(v.sum()) < 32)
+    for batch in batches:
+        assert len(batch.places) <= most
+        for place, masked in zip(batch.places, batch.mask.to_bool(), strict=True):
+            assert bool(masked[views[place]].all())
+            assert int(masked.sum()) - int(views[place].sum()) <= 2
+
+
+def test_what_is_hidden_more_is_farthest_from_the_hole():
+    hidden = torch.zeros(2, 4, 8, dtype=torch.bool)
+    hidden[:, 0, 0] = True
+    hidden[:, 0, 4] = hidden[:, 1, 4] = True
+    places = [Place(0, 0, 0), Place(0, 0, 4)]
+    (batch,) = make_batches(hidden, places, (1, 4, 4), 2, 8)
+    first = batch.mask.to_bool()[batch.places.index(places[0]), 0]
+    assert first.nonzero().tolist() == [[0, 0], [3, 3]]
+
+
+@pytest.mark.parametrize("shown", [0, 32])
+def test_clips_with_nothing_to_fill_or_to_go_by_are_left_out(shown):
+    hidden = torch.full((4, 4, 4), shown == 0)
+    assert make_batches(hidden, [Place(0, 0, 0)], (2, 4, 4), 2, 8) == []

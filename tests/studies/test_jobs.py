@@ -1,0 +1,57 @@
+"""Runs side by side that stop together and go on."""
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from diffmae_video import InputError
+from diffmae_video.studies.jobs import Job, run_jobs
+
+
+def write(text: str, folder: Path, resume: bool) -> None:
+    assert resume
+    print("said", text)
+    (folder / "started").touch()
+    if text == "fail":
+        raise InputError("no such thing")
+    if text == "die":
+        os._exit(9)
+    (folder / "done").write_text(text)
+
+
+def job(folder, text):
+    return Job(folder / text, write, [text], "done")
+
+
+@pytest.mark.slow
+def test_what_is_done_is_not_done_again(tmp_path, capsys):
+    jobs = [job(tmp_path, text) for text in "abc"]
+    jobs[1].folder.mkdir()
+    (jobs[1].folder / "done").write_text("before")
+    run_jobs([jobs[:2], jobs[2:]], 2, "test")
+    assert (tmp_path / "c/started").stat().st_mtime_ns >= (tmp_path / "a/done").stat().st_mtime_ns
+    assert [(j.folder / "done").read_text() for j in jobs] == ["a", "before", "c"]
+    assert (tmp_path / "a/log.txt").read_text() == "said a\n"
+    assert not (tmp_path / "b/started").exists()
+    lines = capsys.readouterr().err.splitlines()  # no terminal: a line for each run that ended
+    assert len(lines) == 2
+    assert re.match(r"test:  67%.*2 of 3 runs\]$", lines[0]), lines
+    assert re.match(r"test: 100%.*<00:00, 3 of 3 runs\]$", lines[1]), lines
+    run_jobs([jobs], 2, "test")  # starts no process
+    assert not capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("text", "message"), [("fail", r"InputError: no such thing.*fail/log.txt"), ("die", "was killed")]
+)
+def test_one_that_fails_ends_them_all(tmp_path, text, message):
+    jobs = [job(tmp_path, name) for name in (text, *"abcdef")]
+    with pytest.raises(InputError, match=message):
+        run_jobs([jobs], 1, "test")
+    assert not jobs[-1].is_done
+    (tmp_path / text / "done").touch()
+    run_jobs([jobs], 2, "test")
+    assert all(j.is_done for j in jobs)

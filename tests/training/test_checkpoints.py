@@ -1,0 +1,238 @@
+"""Checkpoints: from any stage to any other, whole or not taken, and never at the cost of an earlier one."""
+
+import errno
+import json
+import os
+import pickle
+import shutil
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from diffmae_video import InputError, load_model
+from diffmae_video.runtime.processes import Process
+from diffmae_video.training import checkpoints as checkpoint
+from diffmae_video.training.checkpoints import Checkpoints, State, load_model_weights, restore, sha256
+from diffmae_video.training.log import forget_after
+from diffmae_video.training.state import EMA, MOMENTS, WEIGHT, adam_steps, gather, update_ema
+from tests.conftest import tiny_diffmae
+from tests.training.engines import engine_of, train_step
+
+ALONE = Process(0, 1, torch.device("cpu"))
+KEYS = (WEIGHT, *MOMENTS, EMA)
+AVERAGED = ("TRAIN.EMA", 0.9)
+
+
+def values_of(engine):
+    return {(key, name): value for key in KEYS for name, value in gather(engine, key)}
+
+
+@pytest.mark.parametrize(
+    ("one", "two"),
+    [
+        ((2, "fp32"), (0, "fp32")),
+        ((0, "fp32"), (3, "fp32")),
+        ((3, "bf16"), (1, "bf16")),
+        ((1, "bf16"), (0, "bf16")),
+        ((0, "bf16"), (2, "bf16")),
+    ],
+)
+def test_a_run_goes_on_at_another_stage(tmp_path, one, two):
+    engine = engine_of(*one, None, *AVERAGED)
+    for step in range(2):
+        train_step(engine, step)
+        update_ema(engine, 0.9)
+    checkpoints = Checkpoints(tmp_path, 3, ALONE)
+    assert checkpoints.save(engine, State(step=2, samples=4, best_cost=1.5))
+    expected = values_of(engine)
+    losses = [train_step(engine, step)[1] for step in (2, 3)]
+
+    model = tiny_diffmae(encoder={"class_token": True})  # other weights
+    load_model_weights(model, checkpoints.newest())
+    other = engine_of(*two, model, *AVERAGED)
+    state = restore(other, checkpoints.newest())
+    assert (state.step, state.samples, state.best_cost, adam_steps(other)) == (2, 4, 1.5, 2)
+    for key, value in values_of(other).items():
+        assert torch.equal(value, expected[key]), key
+    close = 1e-5 if one[1] == "fp32" else 2e-2
+    assert [train_step(other, step)[1] for step in (2, 3)] == pytest.approx(losses, rel=close)
+
+
+def test_its_model_is_a_model_in_float32(tmp_path):
+    engine = engine_of(0, "bf16", None, *AVERAGED)
+    train_step(engine, 0)
+    checkpoints = Checkpoints(tmp_path, 3, ALONE)
+    checkpoints.save(engine, State(step=1))
+    folder = checkpoints.path(1)
+    model = load_model(folder)
+    for name, value in gather(engine, WEIGHT):  # the optimizer's own, not what bf16 has left of it
+        assert torch.equal(model.state_dict()[name], value)
+    assert any((v != v.bfloat16().float()).any() for v in model.state_dict().values())
+    assert load_file(folder / "ema.safetensors").keys() == model.state_dict().keys()
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest.keys() | {"manifest.json"} == {path.name for path in folder.iterdir()}
+    assert not list(tmp_path.glob(".*"))
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """Checkpoints of steps 1, 2 and 3."""
+    engine, folder = engine_of(), tmp_path_factory.mktemp("saved")
+    for step in range(3):
+        train_step(engine, step)
+        assert Checkpoints(folder, 3, ALONE).save(engine, State(step=step + 1))
+    return folder
+
+
+@pytest.fixture
+def three(saved, tmp_path):
+    shutil.copytree(saved, tmp_path / "checkpoints")
+    return Checkpoints(tmp_path / "checkpoints", 3, ALONE)
+
+
+def truncated(folder):
+    path = folder / "exp_avg.safetensors"
+    os.truncate(path, path.stat().st_size - 1)
+
+
+def flipped(folder):
+    path = folder / "model.safetensors"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def gone(folder):
+    (folder / "exp_avg_sq.safetensors").unlink()
+
+
+def unnamed(folder):
+    path = folder / "manifest.json"
+    manifest = json.loads(path.read_text())
+    del manifest["model.safetensors"]
+    path.write_text(json.dumps(manifest))
+
+
+def garbled(folder):
+    (folder / "manifest.json").write_text("{")
+
+
+class Trap:
+    def __reduce__(self):
+        return (os.mkdir, (os.environ["TRAP"],))
+
+
+def pickled(folder):
+    """Under a name that is read, and in the manifest as it must be."""
+    path, listed = folder / "model.safetensors", folder / "manifest.json"
+    path.write_bytes(pickle.dumps(Trap()))
+    manifest = json.loads(listed.read_text())
+    manifest[path.name] = {"size": path.stat().st_size, "sha256": sha256(path)}
+    listed.write_text(json.dumps(manifest))
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (truncated, "exp_avg.safetensors has"),
+        (flipped, "model.safetensors is not what was written"),
+        (gone, "exp_avg_sq.safetensors is missing"),
+        (unnamed, "model.safetensors is not in manifest.json"),
+        (garbled, "JSONDecodeError"),
+        (pickled, "model.safetensors is no safetensors file"),
+    ],
+)
+def test_one_that_is_not_whole_is_passed_over(three, tmp_path, capsys, monkeypatch, damage, reason):
+    monkeypatch.setenv("TRAP", str(tmp_path / "sprung"))
+    assert three.newest() == three.path(3)
+    damage(three.path(3))
+    assert three.newest() == three.path(2)
+    told = capsys.readouterr().err
+    assert reason in told
+    assert "step_00000003: not whole" in told
+    assert len(told.splitlines()) == 1
+    assert not (tmp_path / "sprung").exists()
+    assert three.steps() == [1, 2, 3]  # it is not deleted
+
+
+def test_a_pickle_beside_the_files_is_never_opened(three, tmp_path, monkeypatch):
+    monkeypatch.setenv("TRAP", str(tmp_path / "sprung"))
+    (three.path(3) / "mp_rank_00_model_states.pt").write_bytes(pickle.dumps(Trap()))
+    engine = engine_of()
+    restore(engine, three.newest())
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_without_a_whole_one_there_is_none(three, capsys):
+    for step in (1, 2, 3):
+        flipped(three.path(step))
+    assert three.newest() is None
+    assert len(capsys.readouterr().err.splitlines()) == 3
+
+
+def test_a_full_disk_keeps_what_is_there(three, capsys, monkeypatch):
+    def full(tensors, path, metadata):
+        path.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.setattr(checkpoint, "save_file", full)
+    before = {path: sha256(path) for path in three.folder.rglob("*.*") if path.is_file()}
+    assert not three.save(engine_of(), State(step=4))
+    told = capsys.readouterr().err
+    assert "step 4 could not be written, that of step 3 stays" in told
+    assert "No space left on device" in told
+    assert len(told.splitlines()) == 1
+    assert {path: sha256(path) for path in three.folder.rglob("*") if path.is_file()} == before
+
+
+def test_a_folder_that_cannot_be_written_costs_a_line(tmp_path, capsys):
+    (tmp_path / "checkpoints").write_text("")  # root may write into any folder: here is none
+    assert not Checkpoints(tmp_path / "checkpoints", 3, ALONE).save(engine_of(), State(step=4))
+    told = capsys.readouterr().err
+    assert "there is none before it" in told
+    assert len(told.splitlines()) == 1
+
+
+def test_the_newest_and_the_best_stay(three):
+    engine = engine_of()
+    three.keep = 2
+    (three.folder / ".step_00000004.tmp").mkdir()  # of a kill in mid-write
+    three.save(engine, State(step=4, best_step=1, best_cost=1.0))
+    assert three.steps() == [1, 3, 4]
+    three.save(engine, State(step=5, best_step=1, best_cost=1.0))
+    assert three.steps() == [1, 4, 5]
+    assert not list(three.folder.glob(".*"))
+
+
+def test_one_that_is_not_whole_does_not_push_out_whole_ones(three):
+    flipped(three.path(3))
+    three.keep = 1
+    state = restore(engine := engine_of(), three.newest())
+    assert state.step == 2
+    three.save(engine, State(step=2))  # say, told to stop at once
+    assert three.newest() == three.path(2)
+    three.save(engine, State(step=3))  # takes the place of the damaged one
+    assert three.newest() == three.path(3)
+
+
+def test_another_model_is_one_clear_error(three):
+    with pytest.raises(InputError, match=r"another model .* encoder\.cls_token is \[1, 1, 32\] and not None"):
+        load_model_weights(tiny_diffmae(), three.newest())
+    heads = tiny_diffmae(encoder={"class_token": True, "heads": 1})  # of the same shapes
+    with pytest.raises(InputError, match=r"encoder\.heads is 2 and not 1; .* --init"):
+        load_model_weights(heads, three.newest())
+    load_model_weights(tiny_diffmae(encoder={"class_token": True, "drop_path": 0.3}), three.newest())
+    with pytest.raises(InputError, match=r"holds no ema\.safetensors; set TRAIN\.EMA 0"):
+        restore(engine_of(0, "fp32", None, *AVERAGED), three.newest())
+
+
+@pytest.mark.parametrize(
+    "tail", ['{"step": 3, "loss": 1.0}\n{"step": 4}\n', '{"step": 3, "lo', '{"step": 2}']
+)
+def test_lines_of_lost_work_are_cut_off(tmp_path, tail):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 1}\n{"step": 2}\n' + tail)
+    forget_after(path, 2)
+    assert path.read_text() == '{"step": 1}\n{"step": 2}\n'
+    forget_after(tmp_path / "none", 2)
