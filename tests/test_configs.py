@@ -11,7 +11,7 @@ from diffmae_video import load_config
 from diffmae_video.build import build_classifier
 from diffmae_video.config import default_config
 from diffmae_video.cost.flops import WeightsOnMeta, count_macs, training_cost
-from tests.conftest import ROOT
+from tests.repository import ROOT
 
 CONFIGS = ROOT / "configs"
 RECIPES = sorted(

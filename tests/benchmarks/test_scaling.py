@@ -8,7 +8,7 @@ import pytest
 from diffmae_video import load_config
 from diffmae_video.benchmarks.scaling import Assumptions, simulate
 from diffmae_video.cost.flops import Cost, training_cost
-from tests.conftest import ROOT
+from tests.repository import ROOT
 
 # decoder, precision: GFLOP/s and clips/s, measured on a CPU (docs/speed.md)
 MEASURED = {

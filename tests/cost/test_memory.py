@@ -9,7 +9,7 @@ from diffmae_video.cost.flops import meta_model
 from diffmae_video.cost.memory import Footprint, activation_bytes, estimate_memory
 from diffmae_video.training.engine import checkpoint_activations
 from diffmae_video.training.optimizer import build_optimizer
-from tests.conftest import ROOT
+from tests.repository import ROOT
 
 CLIPS = 3
 SMALL = f"""

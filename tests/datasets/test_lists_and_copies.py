@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from diffmae_video.data import Entry, open_video, read_list
-from tests.conftest import ROOT
+from tests.repository import ROOT
 
 
 def run(script, *arguments):

@@ -13,7 +13,7 @@ from scipy.stats import ks_2samp
 from torch import nn
 
 from diffmae_video.data import class_names, open_video, read_list
-from tests.conftest import ROOT
+from tests.repository import ROOT
 
 SCRIPT = ROOT / "datasets/moving_actions.py"
 SMALL = ("--train", "11", "--val", "13", "--size", "32", "--frames", "6", "--fps", "8")

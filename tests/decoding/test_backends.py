@@ -13,7 +13,7 @@ from diffmae_video.data import VideoError, find_videos, open_video
 from diffmae_video.decoding import BACKENDS
 from diffmae_video.decoding.backends import DecordReader
 from diffmae_video.decoding.resize import resize_video
-from tests.decoding.conftest import COUNT, VARIABLE, VARIANTS
+from tests.decoding.transcodes import COUNT, VARIABLE, VARIANTS
 
 KNOWN = {
     "bikes": (250, 25.0, 272, 640),

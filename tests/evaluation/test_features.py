@@ -15,7 +15,8 @@ from diffmae_video.data import Entry, normalise, uniform_clips
 from diffmae_video.evaluation.features import extract_features, load_frozen, write_features
 from diffmae_video.models import Classifier, Encoder
 from diffmae_video.models.weights.convert import save_timm_folder
-from tests.conftest import ROOT, tiny_diffmae
+from tests.repository import ROOT
+from tests.tiny_models import tiny_diffmae
 
 FIXTURES = sorted((ROOT.parent / "shared/fixtures").glob("*.pt"))
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.3, 0.25)

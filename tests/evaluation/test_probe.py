@@ -24,7 +24,7 @@ from diffmae_video.evaluation.probe import (
     probe,
 )
 from diffmae_video.models import Encoder
-from tests.conftest import ROOT
+from tests.repository import ROOT
 
 
 def slow_votes(train_x, train_y, x, allowed):

@@ -19,7 +19,7 @@ from diffmae_video.inpainting.examples import (
 )
 from diffmae_video.masks import Mask
 from diffmae_video.models import MAE
-from tests.conftest import tiny_diffmae
+from tests.tiny_models import tiny_diffmae
 
 NARROW = {"width": 32, "depth": 1, "heads": 2}
 

@@ -23,7 +23,7 @@ from diffmae_video.inpainting.metrics import (
     ssim_map,
     std_ratio,
 )
-from tests.conftest import tiny_diffmae
+from tests.tiny_models import tiny_diffmae
 
 PATCH, GRID = (2, 4, 4), (2, 3, 3)
 

@@ -20,7 +20,7 @@ from diffmae_video.inpainting.perceptual import (
     lpips_map,
 )
 from diffmae_video.models import Encoder
-from tests.conftest import tiny_diffmae
+from tests.tiny_models import tiny_diffmae
 
 # Of AlexNet's layers: number, input and output channels, kernel, stride, padding; * after a pooling.
 LAYERS = ((0, 3, 64, 11, 4, 2), (3, 64, 192, 5, 1, 2), (6, 192, 384, 3, 1, 1), (8, 384, 256, 3, 1, 1),

@@ -9,7 +9,7 @@ import time
 from safetensors.torch import load_file
 
 from diffmae_video.runtime.processes import free_port
-from tests.conftest import ROOT
+from tests.repository import ROOT
 
 CONFIG = str(ROOT / "configs/demo/pretrain.yaml")
 TINY = [

@@ -18,8 +18,9 @@ from diffmae_video.models import load_model
 from diffmae_video.pages.live import LiveInpainting
 from diffmae_video.runtime.processes import free_port
 from tests.browser import chromium
-from tests.conftest import ROOT, tiny_diffmae
 from tests.integration.runs import environment
+from tests.repository import ROOT
+from tests.tiny_models import tiny_diffmae
 
 pytest.importorskip("gradio", reason="pip install 'diffmae-video[app]'")
 httpx = pytest.importorskip("httpx")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from diffmae_video.data import read_list
-from tests.conftest import ROOT
+from tests.repository import ROOT
 
 
 def check(*arguments):

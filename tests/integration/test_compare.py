@@ -12,8 +12,8 @@ import time
 import pytest
 from PIL import Image
 
-from tests.conftest import ROOT
 from tests.integration.runs import environment
+from tests.repository import ROOT
 
 PLAN = "COMPARE: {SYSTEMS: 'mae,diffmae', UNIT: pictures, BUDGET: 64, SEEDS: 1}\n"
 SMALL = """

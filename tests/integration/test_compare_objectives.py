@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 
 from diffmae_video import load_model
-from tests.conftest import ROOT
 from tests.integration.runs import environment, rows
+from tests.repository import ROOT
 
 TINY = [
     *("DATA.SIZE", 16, "DATA.WORKERS", 1, "TRAIN.BATCH_SIZE", 4, "TRAIN.WARMUP_STEPS", 1),

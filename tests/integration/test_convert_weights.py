@@ -10,7 +10,8 @@ import torch
 
 from diffmae_video import load_encoder
 from diffmae_video.models import Classifier, Encoder
-from tests.conftest import ROOT, tiny_diffmae
+from tests.repository import ROOT
+from tests.tiny_models import tiny_diffmae
 
 TOOL = ROOT / "tools/convert_weights.py"
 

@@ -14,7 +14,7 @@ from diffmae_video.data import Entry, open_video, read_list, uniform_clips
 from diffmae_video.inpainting.metrics import evaluate_inpainting
 from diffmae_video.models import MAE
 from tests.browser import chromium, opened
-from tests.conftest import ROOT
+from tests.repository import ROOT
 
 SMALL = ["DATA.SIZE", "32", "DATA.NUM_FRAMES", "8", "TRAIN.MAX_STEPS", "40", "TRAIN.WARMUP_STEPS", "5"]
 

@@ -14,8 +14,9 @@ from diffmae_video.cost.flops import count_macs
 from diffmae_video.evaluation.evaluate import evaluate, load_classifier, load_recipe
 from diffmae_video.models import Classifier
 from diffmae_video.runtime.processes import free_port
-from tests.conftest import ROOT, tiny_diffmae
 from tests.integration.runs import CONFIG, TINY, environment, finish
+from tests.repository import ROOT
+from tests.tiny_models import tiny_diffmae
 
 CLASSES = ["even", "odd", "neither"]
 

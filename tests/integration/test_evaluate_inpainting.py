@@ -15,8 +15,9 @@ from diffmae_video import InputError, Mask, load_config, load_model
 from diffmae_video.data import Entry, normalise, uniform_clips
 from diffmae_video.inpainting.evaluate import TASKS, compare_fills
 from diffmae_video.models import MAE, Encoder
-from tests.conftest import ROOT, tiny_diffmae
 from tests.integration.runs import CONFIG, TINY, environment
+from tests.repository import ROOT
+from tests.tiny_models import tiny_diffmae
 
 RATIOS = {"random75": 0.75, "random90": 29 / 32, "tube": 0.75, "center": 0.25, "future": 0.5}
 

@@ -16,8 +16,9 @@ from diffmae_video.runtime.processes import free_port
 from diffmae_video.training.checkpoints import Checkpoints
 from diffmae_video.training.finetune import RecognitionValidation
 from diffmae_video.training.finetune import finetune as finetune_here
-from tests.conftest import ROOT, tiny_diffmae
 from tests.integration.runs import environment, losses, rows
+from tests.repository import ROOT
+from tests.tiny_models import tiny_diffmae
 
 TINY = [
     *("DATA.SIZE", 32, "DATA.NUM_FRAMES", 4, "DATA.STRIDE", 1, "DATA.WORKERS", 1, "TRAIN.BATCH_SIZE", 4),

@@ -14,8 +14,9 @@ from PIL import Image
 from diffmae_video.inpainting.examples import inpaint_examples, read_sources
 from diffmae_video.models import MAE, load_model
 from tests.browser import chromium, opened, served
-from tests.conftest import ROOT, tiny_diffmae
 from tests.integration.runs import environment
+from tests.repository import ROOT
+from tests.tiny_models import tiny_diffmae
 
 EVIL = '<img src=x onerror="document.title=1">.png'
 FRAMES, STEPS = 8, 10

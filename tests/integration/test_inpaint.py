@@ -17,9 +17,10 @@ from PIL import Image
 from diffmae_video.data import open_video
 from diffmae_video.encoding.clips import write_video
 from diffmae_video.models import MAE, Encoder
-from tests.conftest import ROOT, tiny_diffmae
 from tests.encoding.test_writers import packets, sounding
 from tests.integration.runs import environment
+from tests.repository import ROOT
+from tests.tiny_models import tiny_diffmae
 
 TOOL = ROOT / "tools/inpaint.py"
 BOX = (40, 30, 60, 50)

@@ -15,7 +15,7 @@ from diffmae_video.decoding import open_video
 from diffmae_video.encoding.clips import write_video
 from diffmae_video.evaluation.predict import Predictor, Timeline, window_indices
 from diffmae_video.models import Classifier, Encoder
-from tests.conftest import ROOT
+from tests.repository import ROOT
 
 TOOL = ROOT / "tools/predict.py"
 FPS, FRAMES, HALF = 10, 60, 30  # of the video: dark up to HALF, and then bright

@@ -11,8 +11,8 @@ from safetensors.torch import load_file
 
 from diffmae_video import load_model
 from diffmae_video.runtime.processes import free_port
-from tests.conftest import ROOT
 from tests.integration.runs import command, environment, losses, rows
+from tests.repository import ROOT
 
 PYTHON = [sys.executable]
 BIN = Path(sys.executable).parent

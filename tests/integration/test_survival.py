@@ -14,7 +14,6 @@ import torch
 
 from diffmae_video import load_model
 from diffmae_video.runtime.processes import free_port
-from tests.conftest import ROOT
 from tests.integration.runs import (
     checkpoint,
     command,
@@ -27,6 +26,7 @@ from tests.integration.runs import (
     tensors,
     wait_for_step,
 )
+from tests.repository import ROOT
 
 
 @pytest.mark.slow

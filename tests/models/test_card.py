@@ -8,7 +8,7 @@ from huggingface_hub import ModelCard
 from diffmae_video import InputError
 from diffmae_video.models import Classifier, Encoder
 from diffmae_video.models.card import convert_card, model_card, write_card
-from tests.conftest import tiny_diffmae
+from tests.tiny_models import tiny_diffmae
 
 RECIPE = (
     "MASK:\n  RATIO: 0.9\nDATA:\n  TRAIN: /home/me/secret/train.csv\n  STRIDE: 4\n"

@@ -6,7 +6,7 @@ import torch
 from diffmae_video import InputError, Mask
 from diffmae_video.models.decoder import DECODERS, tapped_blocks
 from diffmae_video.tokens import gather_tokens, patchify
-from tests.conftest import tiny_diffmae
+from tests.tiny_models import tiny_diffmae
 
 GRID = (2, 4, 4)
 

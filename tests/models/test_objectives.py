@@ -12,7 +12,7 @@ from diffmae_video.models import MAE
 from diffmae_video.models.decoder import DECODERS
 from diffmae_video.models.masked import IMAGENET_MEAN, IMAGENET_STD
 from diffmae_video.tokens import patchify
-from tests.conftest import tiny_diffmae
+from tests.tiny_models import tiny_diffmae
 
 # frames, patch, (height, width): an image, 4 and 16 frames; not square
 SHAPES = {"image": (1, (1, 8, 8), (24, 32)), "4": (4, (2, 8, 8), (16, 32)), "16": (16, (2, 8, 8), (24, 16))}

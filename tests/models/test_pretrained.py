@@ -7,7 +7,7 @@ import torch
 
 from diffmae_video import InputError, load_model
 from diffmae_video.models import DiffMAE
-from tests.conftest import tiny_diffmae
+from tests.tiny_models import tiny_diffmae
 
 
 def test_a_saved_model_comes_back(tmp_path):

@@ -14,7 +14,7 @@ from diffmae_video.models import MAE, Encoder
 from diffmae_video.pages import live as live_module
 from diffmae_video.pages.app import Callbacks, build_page, painted_area
 from diffmae_video.pages.live import LiveInpainting, most_hidden
-from tests.conftest import tiny_diffmae
+from tests.tiny_models import tiny_diffmae
 
 FPS, FRAMES = 10, 40
 

@@ -9,7 +9,7 @@ from diffmae_video.cost.flops import training_cost
 from diffmae_video.studies.budget import plan, steps_of, systems_of
 from diffmae_video.studies.labelled_sets import labelled_split
 from diffmae_video.studies.study import PARTS
-from tests.conftest import ROOT
+from tests.repository import ROOT
 
 RECIPES = ROOT / "configs/recognition/digits"
 

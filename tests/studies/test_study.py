@@ -30,7 +30,7 @@ from diffmae_video.studies.tables import (
     study_csv,
     study_table,
 )
-from tests.conftest import ROOT
+from tests.repository import ROOT
 
 RECIPES = ROOT / "configs/recognition/motions"
 

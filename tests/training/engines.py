@@ -10,7 +10,8 @@ from diffmae_video.masks import Mask
 from diffmae_video.runtime.processes import start_process
 from diffmae_video.training.engine import build_engine, spread_non_finite, take_step
 from diffmae_video.training.optimizer import build_optimizer
-from tests.conftest import ROOT, tiny_diffmae
+from tests.repository import ROOT
+from tests.tiny_models import tiny_diffmae
 
 RATE = 1e-2
 

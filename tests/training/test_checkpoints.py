@@ -16,7 +16,7 @@ from diffmae_video.training import checkpoints as checkpoint
 from diffmae_video.training.checkpoints import Checkpoints, State, load_model_weights, restore, sha256
 from diffmae_video.training.log import forget_after
 from diffmae_video.training.state import EMA, MOMENTS, WEIGHT, adam_steps, gather, update_ema
-from tests.conftest import tiny_diffmae
+from tests.tiny_models import tiny_diffmae
 from tests.training.engines import engine_of, train_step
 
 ALONE = Process(0, 1, torch.device("cpu"))

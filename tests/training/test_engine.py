@@ -11,7 +11,8 @@ from diffmae_video.runtime.processes import Process
 from diffmae_video.training.engine import deepspeed_config, gathered
 from diffmae_video.training.optimizer import parameter_groups
 from diffmae_video.training.state import EMA, MOMENTS, WEIGHT, adam_steps, gather, update_ema
-from tests.conftest import ROOT, tiny_diffmae
+from tests.repository import ROOT
+from tests.tiny_models import tiny_diffmae
 from tests.training.engines import RATE, config, engine_of, task, train_step
 
 ENGINES = [(stage, precision) for precision in ("fp32", "bf16") for stage in range(4)]

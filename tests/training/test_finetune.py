@@ -13,7 +13,8 @@ from diffmae_video.data.augment import MixAugmentation
 from diffmae_video.models import Classifier, Encoder
 from diffmae_video.training.finetune import class_weights, classification_loss
 from diffmae_video.training.optimizer import parameter_groups
-from tests.conftest import ROOT, tiny_diffmae
+from tests.repository import ROOT
+from tests.tiny_models import tiny_diffmae
 
 OWN = ROOT / "configs/finetune/own_videos.yaml"
 TINY = ["MODEL.PATCH", "[2, 8, 8]", "MODEL.ENCODER.WIDTH", 32, "MODEL.ENCODER.DEPTH", 2, "DATA.SIZE", 32,

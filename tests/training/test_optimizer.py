@@ -12,7 +12,7 @@ from diffmae_video.models.encoder import Encoder
 from diffmae_video.training.engine import resolve_precision
 from diffmae_video.training.optimizer import WarmupCosine, build_optimizer, parameter_groups
 from diffmae_video.training.plan import Plan
-from tests.conftest import tiny_diffmae
+from tests.tiny_models import tiny_diffmae
 
 
 def test_matrices_decay_and_nothing_else_does():

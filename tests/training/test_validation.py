@@ -20,7 +20,7 @@ from diffmae_video.training.validation import (
     spread_timesteps,
     timestep_buckets,
 )
-from tests.conftest import ROOT
+from tests.repository import ROOT
 
 TINY = """
 DATA.SIZE 32 DATA.NUM_FRAMES 4 DATA.STRIDE 1 DATA.REPEATS 1 TRAIN.BATCH_SIZE 4 MASK.RATIO 0.75

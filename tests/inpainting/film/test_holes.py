@@ -12,7 +12,7 @@ from diffmae_video.data import open_video
 from diffmae_video.encoding.clips import write_video
 from diffmae_video.inpainting.film.canvas import Canvas
 from diffmae_video.inpainting.film.holes import BoxHole, DrawnHole, open_hole, parse_box
-from tests.conftest import tiny_diffmae
+from tests.tiny_models import tiny_diffmae
 
 GRID, PATCH = (2, 4, 4), (2, 8, 8)
 sizes = st.tuples(st.integers(5, 90), st.integers(5, 90))

@@ -9,7 +9,7 @@ from diffmae_video.inpainting.film.joint import JointFill
 from diffmae_video.inpainting.film.windows import Batch, Place, hat, make_batches
 from diffmae_video.models import MAE
 from diffmae_video.tokens import gather_tokens, patchify, unpatchify
-from tests.conftest import tiny_diffmae
+from tests.tiny_models import tiny_diffmae
 
 GRID, PATCH = (2, 4, 4), (2, 8, 8)
 

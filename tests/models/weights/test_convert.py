@@ -12,7 +12,7 @@ from torch import nn
 from diffmae_video import InputError, load_encoder, load_model
 from diffmae_video.models import Encoder
 from diffmae_video.models.weights.convert import save_as, timm_weights
-from tests.conftest import tiny_diffmae
+from tests.tiny_models import tiny_diffmae
 
 transformers = pytest.importorskip("transformers")
 

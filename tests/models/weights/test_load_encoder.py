@@ -17,7 +17,8 @@ from timm.layers import resample_abs_pos_embed
 from diffmae_video import InputError, load_encoder
 from diffmae_video.models import MAE, DiffMAE, Encoder
 from diffmae_video.models.weights.layouts import SOURCES
-from tests.conftest import ROOT, tiny_diffmae
+from tests.repository import ROOT
+from tests.tiny_models import tiny_diffmae
 
 D, HIDDEN, HEADS, DEPTH, PATCH, GRID = 24, 40, 3, 2, 8, 4  # a width that does not tell the heads
 FIXTURES = sorted((ROOT.parent / "shared/fixtures").glob("*.pt"))

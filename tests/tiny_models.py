@@ -1,0 +1,14 @@
+"""Models small enough for a test."""
+
+from diffmae_video.models import DiffMAE
+
+
+def tiny_diffmae(
+    kind: str = "cross_self", frames: int = 4, size: tuple[int, int] = (32, 32), **kwargs
+) -> DiffMAE:
+    """A model small enough for a test: 2 x 8 x 8 patches, 32 wide."""
+    encoder = {"width": 32, "depth": 3, "heads": 2, **kwargs.pop("encoder", {})}
+    decoder = {"kind": kind, "width": 32, "depth": 2, "heads": 2, **kwargs.pop("decoder", {})}
+    patch = kwargs.pop("patch", (2, 8, 8))
+    kwargs.setdefault("mask", {"kind": "random", "ratio": 0.75})
+    return DiffMAE(size, frames, patch, encoder, decoder, **kwargs).eval()
