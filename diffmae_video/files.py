@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @contextlib.contextmanager
@@ -65,3 +70,28 @@ def write_text(path: str | Path, text: str) -> None:
     """Writes a UTF-8 text file, whole or not at all."""
     with atomic_path(path) as aside:
         aside.write_text(text, encoding="utf-8")
+
+
+def write_tensors(
+    path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
+) -> None:
+    """Writes a safetensors file, whole or not at all.
+
+    Args:
+        metadata: strings to store in the file's header.
+
+    Raises:
+        OSError: the file cannot be written; ``errno`` is ENOSPC if the disk is full.
+    """
+    # Imported here because a process that only decodes needs no torch.
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    with atomic_path(path) as aside:
+        try:
+            save_file(on_cpu, aside, {"format": "pt", **(metadata or {})})
+        except SafetensorError as error:
+            # safetensors raises its own error, without an errno, when it cannot write.
+            code = errno.ENOSPC if "No space left" in str(error) else errno.EIO
+            raise OSError(code, str(error), str(path)) from error

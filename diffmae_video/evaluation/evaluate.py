@@ -28,13 +28,13 @@ from diffmae_video.evaluation.classify import (
     hits,
 )
 from diffmae_video.evaluation.report import draw_confusion, write_classes, write_predictions
-from diffmae_video.files import atomic_path, write_text
+from diffmae_video.files import write_tensors, write_text
 from diffmae_video.models import Classifier, load_model
 from diffmae_video.models.card import write_card
 from diffmae_video.models.pretrained import load_weights
 from diffmae_video.runtime.processes import start_process
 from diffmae_video.runtime.stops import lost_peers
-from diffmae_video.training.checkpoints import file_of, write_tensors
+from diffmae_video.training.checkpoints import file_of
 from diffmae_video.training.state import EMA
 
 POSITIVE = 0.5  # the probability from which on a class of several is said to be there
@@ -99,8 +99,7 @@ def evaluate(
     write_predictions(table, entries, names, found.faults, probabilities, model.classes)
     write_classes(output / "per_class.csv", model.classes, by_class)
     write_text(output / "metrics.json", json.dumps(figures, indent=2) + "\n")
-    with atomic_path(output / "logits.safetensors") as aside:
-        write_tensors(aside, {"logits": found.logits, "was_read": found.was_read})
+    write_tensors(output / "logits.safetensors", {"logits": found.logits, "was_read": found.was_read})
     if not model.multi_label:
         predicted = found.logits[found.was_read].argmax(1)
         matrix = confusion_matrix(predicted, targets[found.was_read], len(model.classes))

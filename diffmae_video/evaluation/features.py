@@ -12,8 +12,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from fvcore.common.config import CfgNode
-from safetensors import SafetensorError
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
@@ -24,7 +22,7 @@ from diffmae_video.data import Entry, Views, normalise, read_list
 from diffmae_video.data.lists import VIDEO_ENDINGS
 from diffmae_video.decoding.backends import IMAGE_ENDINGS
 from diffmae_video.errors import InputError
-from diffmae_video.files import atomic_path
+from diffmae_video.files import atomic_path, write_tensors
 from diffmae_video.models import Backbone, Classifier, PixelGPT, load_backbone, load_model
 from diffmae_video.models.pretrained import WEIGHTS
 from diffmae_video.models.weights.files import read_config
@@ -225,12 +223,9 @@ def save_features(path: str | Path, features: Tensor, entries: Sequence[Entry]) 
     """
     path = Path(path)
     paths, labels = [entry.path for entry in entries], [entry.label or "" for entry in entries]
-    with atomic_path(path) as aside:
-        if path.suffix == ".npz":
+    if path.suffix == ".npz":
+        with atomic_path(path) as aside:
             np.savez(aside, features=features.numpy(), paths=np.array(paths), labels=np.array(labels))
-            return
+    else:
         metadata = {"paths": json.dumps(paths), "labels": json.dumps(labels)}
-        try:
-            save_file({"features": features}, aside, metadata)
-        except SafetensorError as error:  # how it reports a full disk
-            raise OSError(f"{path}: cannot be written ({error})") from error
+        write_tensors(path, {"features": features}, metadata)

@@ -8,11 +8,11 @@ from typing import Any
 
 from huggingface_hub import PyTorchModelHubMixin, hf_hub_download
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from diffmae_video.errors import InputError
-from diffmae_video.files import atomic_path, write_text
+from diffmae_video.files import write_tensors, write_text
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
@@ -42,13 +42,7 @@ class Pretrained(PyTorchModelHubMixin):
         assert isinstance(self, nn.Module)
         folder = Path(save_directory)
         weights = self.state_dict() if state_dict is None else state_dict
-        with atomic_path(folder / WEIGHTS) as aside:
-            try:
-                save_file(
-                    {k: v.detach().contiguous().cpu() for k, v in weights.items()}, aside, {"format": "pt"}
-                )
-            except SafetensorError as error:  # how it reports a full disk
-                raise OSError(f"{folder / WEIGHTS}: cannot be written ({error})") from error
+        write_tensors(folder / WEIGHTS, weights)
         config = {"model": type(self).__name__, **self._hub_mixin_config}
         write_text(folder / CONFIG, json.dumps(config, indent=2) + "\n")
 

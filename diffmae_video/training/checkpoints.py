@@ -17,10 +17,8 @@ The random states are not there since a run has none: see :func:`~diffmae_video.
 from __future__ import annotations
 
 import dataclasses
-import errno
 import hashlib
 import json
-import os
 import re
 import shutil
 import sys
@@ -32,11 +30,9 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor
 
 from diffmae_video.errors import InputError
-from diffmae_video.files import flush_folder, write_text
+from diffmae_video.files import flush_folder, write_tensors, write_text
 from diffmae_video.models.pretrained import CONFIG, WEIGHTS, load_weights
 from diffmae_video.runtime.processes import Process
 from diffmae_video.training.state import (
@@ -193,21 +189,6 @@ def kept(engine: Any) -> Iterable[str]:
 
 def file_of(key: str) -> str:
     return WEIGHTS if key == WEIGHT else f"{key}.safetensors"
-
-
-def write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
-    """Writes a safetensors file and flushes it to disk.
-
-    Raises:
-        OSError: it cannot be written, or the disk is full.
-    """
-    try:
-        save_file({name: value.contiguous() for name, value in tensors.items()}, path, {"format": "pt"})
-    except SafetensorError as error:  # how it reports a full disk
-        code = errno.ENOSPC if "No space left" in str(error) else errno.EIO
-        raise OSError(code, str(error), str(path)) from error
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
 
 
 def problem(folder: Path) -> str | None:

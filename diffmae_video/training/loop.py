@@ -23,17 +23,11 @@ from torch.utils.data import DataLoader
 from diffmae_video.data import FaultLog
 from diffmae_video.data.loader import EpochSampler
 from diffmae_video.errors import InputError
-from diffmae_video.files import write_text
+from diffmae_video.files import write_tensors, write_text
 from diffmae_video.randomness import random_state
 from diffmae_video.runtime.processes import Process
 from diffmae_video.runtime.stops import FAILED, STOPPED, Agreement, StopSignals, end_run, shielded_batches
-from diffmae_video.training.checkpoints import (
-    Checkpoints,
-    State,
-    load_model_weights,
-    restore,
-    write_tensors,
-)
+from diffmae_video.training.checkpoints import Checkpoints, State, load_model_weights, restore
 from diffmae_video.training.engine import build_engine, gathered, spread_non_finite, take_step
 from diffmae_video.training.log import StepLog, forget_after
 from diffmae_video.training.plan import Plan

@@ -12,7 +12,6 @@ from safetensors.torch import load_file
 
 from diffmae_video import InputError, load_model
 from diffmae_video.runtime.processes import Process
-from diffmae_video.training import checkpoints as checkpoint
 from diffmae_video.training.checkpoints import Checkpoints, State, load_model_weights, restore, sha256
 from diffmae_video.training.log import forget_after
 from diffmae_video.training.state import EMA, MOMENTS, WEIGHT, adam_steps, gather, update_ema
@@ -176,7 +175,7 @@ def test_a_full_disk_keeps_what_is_there(three, capsys, monkeypatch):
         path.write_bytes(b"half")
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
-    monkeypatch.setattr(checkpoint, "save_file", full)
+    monkeypatch.setattr("safetensors.torch.save_file", full)
     before = {path: sha256(path) for path in three.folder.rglob("*.*") if path.is_file()}
     assert not three.save(engine_of(), State(step=4))
     told = capsys.readouterr().err

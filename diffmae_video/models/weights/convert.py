@@ -8,12 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import save_file
 from torch import Tensor
 
 from diffmae_video.errors import InputError, require
-from diffmae_video.files import atomic_path, write_text
+from diffmae_video.files import atomic_path, write_tensors, write_text
 from diffmae_video.models.classifier import Classifier
 from diffmae_video.models.encoder import Encoder
 from diffmae_video.models.pretrained import CONFIG, WEIGHTS
@@ -248,14 +246,11 @@ def _hf_weights(encoder: Encoder, keys: set[str], prefix: str) -> dict[str, Tens
 
 
 def _save_tensors(weights: dict[str, Tensor], path: Path) -> None:
-    weights = {key: value.cpu().contiguous() for key, value in weights.items()}
+    if path.suffix == ".safetensors":
+        write_tensors(path, weights)
+        return
+    # torch.save kills the process if it meets a full disk, so it writes to memory.
+    buffer = io.BytesIO()
+    torch.save({key: value.cpu().contiguous() for key, value in weights.items()}, buffer)
     with atomic_path(path) as aside:
-        if path.suffix != ".safetensors":
-            buffer = io.BytesIO()  # torch's own writing to a full disk ends the process
-            torch.save(weights, buffer)
-            aside.write_bytes(buffer.getbuffer())
-            return
-        try:
-            save_file(weights, aside, {"format": "pt"})
-        except SafetensorError as error:  # how it reports a full disk
-            raise OSError(f"{path}: cannot be written ({error})") from error
+        aside.write_bytes(buffer.getbuffer())

@@ -216,7 +216,7 @@ def test_a_failed_save_keeps_what_was_there(tmp_path, monkeypatch, to):
         path.write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("diffmae_video.models.weights.convert.save_file", full_disk)
+    monkeypatch.setattr("safetensors.torch.save_file", full_disk)
     with pytest.raises(OSError, match="No space left"):
         save_as(Encoder(**kwargs, **SMALL, positions="sinusoid"), tmp_path / "w", to)
     assert (tmp_path / "w/model.safetensors").read_bytes() == before
