@@ -1,4 +1,4 @@
-"""Files that are whole or not there."""
+"""Safe writes: a file or folder appears complete or not at all."""
 
 from __future__ import annotations
 
@@ -11,54 +11,54 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # decoding processes use this module, and must not load torch
     from torch import Tensor
 
 
 @contextlib.contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """Gives a path beside ``path`` to write to; on success it is flushed to disk and renamed to it.
+    """Yields a temporary path next to ``path``; on success it is flushed to disk and renamed to ``path``.
 
-    On an error the partial file is deleted and whatever stood at ``path`` stays. The file ending is
-    kept, for writers that go by it.
+    On an error the partial file is deleted and an existing file at ``path`` is left untouched. The
+    temporary path keeps the file ending, because some writers choose the format by it.
 
     Raises:
-        OSError: the folder cannot be written to, or the disk is full.
+        OSError: the folder is not writable, or the disk is full.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.stem[:64]}-", suffix=path.suffix, dir=path.parent)
     os.close(handle)
-    aside = Path(name)
+    temporary = Path(name)
     try:
-        yield aside
-        with aside.open("rb") as file:
+        yield temporary
+        with temporary.open("rb") as file:
             os.fsync(file.fileno())
         umask = os.umask(0)
         os.umask(umask)
-        aside.chmod(0o666 & ~umask)  # mkstemp makes files that only their owner can read
-        aside.replace(path)
+        temporary.chmod(0o666 & ~umask)  # mkstemp's files are readable by their owner only
+        temporary.replace(path)
         flush_folder(path.parent)
     finally:
-        aside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """A folder beside ``path`` to fill, which takes its place at the end; on an error it is deleted."""
+    """Yields a temporary folder to fill; on success it replaces ``path``, on an error it is deleted."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
     try:
-        yield aside
-        aside.chmod(0o755)  # a web server's user is another one
+        yield temporary
+        temporary.chmod(0o755)  # mkdtemp's folders are closed to other users, such as a web server
         shutil.rmtree(path, ignore_errors=True)
-        aside.rename(path)
+        temporary.rename(path)
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def flush_folder(folder: Path) -> None:
-    """Flushes to disk what a folder's names stand for, after a rename in it."""
+    """Flushes a folder's entries to disk, so that a rename in it survives a power failure."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -67,15 +67,15 @@ def flush_folder(folder: Path) -> None:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Writes a UTF-8 text file, whole or not at all."""
-    with atomic_path(path) as aside:
-        aside.write_text(text, encoding="utf-8")
+    """Writes a UTF-8 text file atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def write_tensors(
     path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
 ) -> None:
-    """Writes a safetensors file, whole or not at all.
+    """Writes a safetensors file atomically.
 
     Args:
         metadata: strings to store in the file's header.
@@ -83,14 +83,13 @@ def write_tensors(
     Raises:
         OSError: the file cannot be written; ``errno`` is ENOSPC if the disk is full.
     """
-    # Imported here because a process that only decodes needs no torch.
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    with atomic_path(path) as aside:
+    with atomic_path(path) as temporary:
         try:
-            save_file(on_cpu, aside, {"format": "pt", **(metadata or {})})
+            save_file(on_cpu, temporary, {"format": "pt", **(metadata or {})})
         except SafetensorError as error:
             # safetensors raises its own error, without an errno, when it cannot write.
             code = errno.ENOSPC if "No space left" in str(error) else errno.EIO
