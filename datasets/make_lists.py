@@ -21,11 +21,10 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from tqdm import tqdm
-
 from diffmae_video.cli import run_tool, tool_parser
 from diffmae_video.errors import InputError
 from diffmae_video.files import write_text
+from diffmae_video.runtime.progress import ProgressBar
 
 Found = tuple[list, list[str]]  # entries, and the names of files that are missing
 
@@ -110,7 +109,7 @@ def _there(folder: Path, named: Iterable[tuple[str, str]]) -> Found:
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder")
     entries, missing = [], []
-    for name, label in tqdm(named, unit=" files", disable=None):
+    for name, label in ProgressBar(named, desc="listing", unit=" files"):
         if (folder / name).is_file():
             entries.append(Entry(str(folder / name), label=label))
         else:

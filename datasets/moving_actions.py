@@ -43,11 +43,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from tqdm import tqdm
 
 from diffmae_video.cli import run_tool, tool_parser
 from diffmae_video.errors import InputError, require
 from diffmae_video.files import atomic_path
+from diffmae_video.runtime.progress import ProgressBar
 
 CLASSES = (
     *("left", "right", "up", "down", "clockwise", "counter-clockwise"),
@@ -262,7 +262,7 @@ def main() -> None:
     jobs = [(split, index) for split in SPLITS for index in range(counts[split])]
     with ProcessPoolExecutor(os.cpu_count()) as processes:
         done = processes.map(make, *zip(*jobs, strict=True), chunksize=8)
-        for _ in tqdm(done, total=len(jobs), unit=" clips", disable=None):
+        for _ in ProgressBar(done, total=len(jobs), desc="drawing", unit=" clips"):
             pass
     for split, count in counts.items():  # last: a set with lists is whole
         entries = [Entry(_name(split, index), label=_label(index)) for index in range(count)]

@@ -23,6 +23,7 @@ from tqdm import tqdm
 from diffmae_video.cli import run_tool, tool_parser
 from diffmae_video.errors import InputError
 from diffmae_video.files import write_text
+from diffmae_video.runtime.progress import ProgressBar
 
 
 def main() -> int:
@@ -72,7 +73,9 @@ def main() -> int:
         target.parent.mkdir(parents=True, exist_ok=True)
     todo = [source for source in sources if not targets[source].exists()]
     failed = []
-    with tqdm(total=len(sources), initial=len(sources) - len(todo), unit=" videos", disable=None) as bar:
+    with ProgressBar(
+        total=len(sources), initial=len(sources) - len(todo), desc="resizing", unit=" videos"
+    ) as bar:
 
         def resize(decoder, source):  # type: ignore[no-untyped-def]
             decoder.resize(source, targets[source], args.short_side, args.gop, args.crf)

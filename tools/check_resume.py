@@ -29,11 +29,11 @@ from typing import Any
 
 import numpy as np
 import psutil
-from tqdm import tqdm
 
 from diffmae_video import InputError
 from diffmae_video.cli import run_tool, tool_parser
 from diffmae_video.runtime.processes import free_port
+from diffmae_video.runtime.progress import ProgressBar
 
 ROOT = Path(__file__).resolve().parent.parent
 PROCESSES, EVERY = 2, 3
@@ -141,7 +141,7 @@ def killed_run(
     moments = sorted(chance.choices(range(EVERY + 1, steps - 2 * EVERY + 1), k=kills))
     in_save = set(chance.sample(range(kills), -(-kills // 3)))
     resumed, during_save, single = [], 0, 0
-    for i, moment in enumerate(tqdm(moments, desc=f"stage {stage}", unit="kill", disable=None)):
+    for i, moment in enumerate(ProgressBar(moments, desc=f"stage {stage}", unit=" kills")):
         start = Start(videos, output, steps, stage)
         while not start.is_over() and start.step() < moment:
             time.sleep(0.002)

@@ -21,6 +21,7 @@ from tqdm import tqdm
 from diffmae_video.cli import run_tool, tool_parser
 from diffmae_video.errors import InputError
 from diffmae_video.files import write_text
+from diffmae_video.runtime.progress import ProgressBar
 
 
 def main() -> int:
@@ -53,7 +54,7 @@ def main() -> int:
         # written anew, so that a line that was cut off does not stay in the middle
         write_text(args.output, "".join(v.line() for v in verdicts.values()))
     report = args.output.open("a", encoding="utf-8", buffering=1) if args.output else None
-    bar = tqdm(total=len(paths), initial=len(paths) - len(todo), unit=" files", disable=None)
+    bar = ProgressBar(total=len(paths), initial=len(paths) - len(todo), desc="checking", unit=" files")
     check = lambda decoder, path: decoder.check(path, args.timeout)  # noqa: E731
     for verdict in for_each_file(todo, check, args.workers, args.timeout):
         verdicts[verdict.path] = verdict

@@ -24,6 +24,7 @@ from tqdm import tqdm
 
 from diffmae_video.cli import run_tool, tool_parser
 from diffmae_video.errors import InputError
+from diffmae_video.runtime.progress import ProgressBar
 
 
 def main() -> int:
@@ -46,7 +47,7 @@ def main() -> int:
         paths = find_videos(args.input, predictor.sampling.num_frames == 1) if is_folder else [args.input]
         targets = labelled_paths(args.input, paths, args.output) if args.output else []
         answers, bad = {}, 0
-        for i, path in enumerate(tqdm(paths, unit=" files", disable=None if len(paths) > 1 else True)):
+        for i, path in enumerate(ProgressBar(paths, unit=" files", disable=len(paths) == 1)):
             try:
                 best = predictor.top(predictor.classify(path), args.topk)
                 if targets:

@@ -9,12 +9,12 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 from torch.utils.data import DataLoader
-from tqdm import tqdm
 
 from diffmae_video.data import ViewDataset, Views, normalise
 from diffmae_video.models import Classifier
 from diffmae_video.runtime.evaluating import evaluating
 from diffmae_video.runtime.processes import Process
+from diffmae_video.runtime.progress import ProgressBar
 from diffmae_video.runtime.stops import shielded_batches
 
 
@@ -82,10 +82,11 @@ def classify(
     logits = torch.zeros(count, len(model.classes), device=device)
     was_read = torch.zeros(count, device=device)
     faults: dict[int, str] = {}
-    hidden = None if process.is_main else True  # None: where stderr is no terminal
     with (
         evaluating(model),
-        tqdm(total=sum(map(len, mine)), desc="classifying", unit=" videos", disable=hidden) as bar,
+        ProgressBar(
+            total=sum(map(len, mine)), desc="classifying", unit=" videos", disable=not process.is_main
+        ) as bar,
         shielded_batches(loader) as groups,
     ):
         for videos, counts, clips, reasons in groups:

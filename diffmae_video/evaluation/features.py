@@ -26,6 +26,7 @@ from diffmae_video.files import atomic_path, write_tensors
 from diffmae_video.models import Backbone, Classifier, PixelGPT, load_backbone, load_model
 from diffmae_video.models.pretrained import WEIGHTS
 from diffmae_video.models.weights.files import read_config
+from diffmae_video.runtime.progress import ProgressBar
 
 ENDINGS = (".npz", ".safetensors")
 # What a run says of its own data; which videos to look at, the user says.
@@ -178,7 +179,7 @@ def extract_features(
     read: list[Entry] = []
     pooled: list[Tensor] = []
     tokens: list[Tensor] = []
-    with tqdm(total=len(entries), desc="features", unit=" videos", disable=None) as bar:
+    with ProgressBar(total=len(entries), desc="features", unit=" videos") as bar:
         for videos, clips, faults in loader:
             for fault in faults:
                 tqdm.write(f"left out: {fault}", file=sys.stderr)

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from diffmae_video.data import ClipSampler, Entry, VideoReader, normalise
 from diffmae_video.data.clip_sampler import read_clips
@@ -18,6 +17,7 @@ from diffmae_video.data.views import read_views
 from diffmae_video.decoding import DecodingProcess
 from diffmae_video.errors import InputError
 from diffmae_video.evaluation.evaluate import load_classifier, load_recipe
+from diffmae_video.runtime.progress import ProgressBar
 
 READ_BYTES, READ_FRAMES = 2**28, 512  # at most, that are decoded at once
 
@@ -98,7 +98,7 @@ class Predictor:
             windows = window_indices(video, self.sampling)
             frame_bytes = 3 * video.height * video.width
             count = min(self.batch, max(1, READ_BYTES // (frame_bytes * self.sampling.num_frames)))
-            with tqdm(total=len(windows), unit=" windows", leave=False, disable=None) as bar:
+            with ProgressBar(total=len(windows), desc="predicting", unit=" windows", leave=False) as bar:
                 for first in range(0, len(windows), count):
                     batch = windows[first : first + count]
                     clips = [center_crop(frames, self.size) for frames in read_clips(video, batch)]

@@ -16,7 +16,6 @@ import torch.nn.functional as F
 from fvcore.common.config import CfgNode
 from timm.layers import Mlp
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from diffmae_video.data import Entry, class_indices, class_names, read_list
 from diffmae_video.errors import InputError
@@ -24,6 +23,7 @@ from diffmae_video.evaluation.features import Features, extract_features, load_f
 from diffmae_video.models import PixelGPT
 from diffmae_video.models.layers import CrossAttention, initialize_linear
 from diffmae_video.randomness import random_state
+from diffmae_video.runtime.progress import ProgressBar
 
 KINDS = ("linear", "attentive", "knn")
 NEIGHBOURS = 20  # and the temperature of their votes (DINO)
@@ -292,7 +292,7 @@ def attentive_probe(
     optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step / steps))
     chance, order = random_state(seed), torch.empty(0, dtype=torch.int64)
-    for _ in tqdm(range(steps), desc="attentive probe", unit=" steps", disable=None):
+    for _ in ProgressBar(range(steps), desc="attentive probe", unit=" steps"):
         if len(order) < min(BATCH, count):
             order = torch.randperm(count, generator=chance)
         rows, order = order[:BATCH], order[BATCH:]

@@ -27,6 +27,7 @@ from diffmae_video.inpainting.simple_fills import interpolated_fill, mean_fill, 
 from diffmae_video.masks import Mask
 from diffmae_video.models import MAE, DiffMAE, MaskedAutoencoder, load_model
 from diffmae_video.randomness import random_state
+from diffmae_video.runtime.progress import ProgressBar
 from diffmae_video.tokens import Triple, grid_of
 
 Model = TypeVar("Model", bound=MaskedAutoencoder)
@@ -145,7 +146,7 @@ def compare_fills(
     count, passes = 0, sum(way.passes for way in ways) * len(tasks)
     with (
         torch.no_grad(),
-        tqdm(total=passes * each * len(entries), desc="inpainting", unit=" passes", disable=None) as bar,
+        ProgressBar(total=passes * each * len(entries), desc="inpainting", unit=" passes") as bar,
     ):
         for pixels in read_batches(cfg, entries, each):
             if network is not None:

@@ -60,7 +60,7 @@ def write_comparison(
             samples.append((f"media/samples-{system}.webp", title_of(system), len(made[system])))
     columns, table = table_cells(result)
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("diffmae_video", "rendering"),
+        loader=jinja2.PackageLoader("diffmae_video", "pages"),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from diffmae_video.errors import require
 from diffmae_video.files import new_folder, write_text
 from diffmae_video.inpainting.examples import Example, Fill, LossCurve
+from diffmae_video.runtime.progress import ProgressBar
 
 FPS = 6  # slower than life: sixteen frames are half a second of a film
 PAGE_BYTES = 28e6  # of all sheets of a page; what an example may weigh is its share
@@ -57,11 +57,11 @@ def write_gallery(
     jinja2 = require("jinja2", "gallery")
     rows = []
     with new_folder(output / "media") as media:
-        bar = tqdm(examples, total=count, desc="inpainting", unit=" examples", disable=None)
+        bar = ProgressBar(examples, total=count, desc="inpainting", unit=" examples")
         for number, example in enumerate(bar):
             rows.append({"number": number, **_write_example(media, number, example, PAGE_BYTES / count)})
         environment = jinja2.Environment(
-            loader=jinja2.PackageLoader("diffmae_video", "rendering"),
+            loader=jinja2.PackageLoader("diffmae_video", "pages"),
             autoescape=True,
             trim_blocks=True,
             lstrip_blocks=True,

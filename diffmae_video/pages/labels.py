@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
-from tqdm import tqdm
 
 from diffmae_video.decoding import VideoReader
 from diffmae_video.decoding.backends import IMAGE_ENDINGS
 from diffmae_video.encoding.clips import write_video
 from diffmae_video.errors import InputError
 from diffmae_video.evaluation.predict import Predictor, all_frames
+from diffmae_video.runtime.progress import ProgressBar
 
 SMALLEST = 11  # pixels of text that can be read
 SHARE = 0.04  # of the frame's short side, that the text takes
@@ -37,7 +37,7 @@ def label_video(predictor: Predictor, source: str | Path, target: str | Path, co
     timeline = predictor.over_time(source)
 
     def labelled(video: VideoReader) -> Iterator[np.ndarray]:
-        bar = tqdm(all_frames(video), total=video.num_frames, unit=" frames", leave=False, disable=None)
+        bar = ProgressBar(all_frames(video), total=video.num_frames, unit=" frames", leave=False)
         for second, frame in zip(video.times, bar, strict=True):
             yield draw_labels(frame, predictor.top(timeline.at(second), count))
 

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from fvcore.common.config import CfgNode
 from torch import Tensor
-from tqdm import tqdm
 
 from diffmae_video.data import Entry, denormalise, normalise, open_video, uniform_clips, write_list
 from diffmae_video.data.lists import spread
@@ -20,6 +19,7 @@ from diffmae_video.inpainting.examples import Source
 from diffmae_video.inpainting.metrics import evaluate_inpainting, gradient_ratio, psnr
 from diffmae_video.masks import Mask
 from diffmae_video.models import MAE, DiffMAE
+from diffmae_video.runtime.progress import ProgressBar
 
 SHIPPED = ("bikes.mp4", "bigbuckbunny.mp4", "carphone_pristine.mp4")
 CLIPS = 8  # of each held-out set
@@ -57,7 +57,7 @@ def split_videos(
     span = (cfg.DATA.NUM_FRAMES - 1) * cfg.DATA.STRIDE + 1
     short_side = round(1.5 * max(cfg.DATA.SIZE))
     entries, later, unseen = [], [], []
-    for i, video in enumerate(tqdm(videos, desc="preparing videos", unit=" videos", disable=None)):
+    for i, video in enumerate(ProgressBar(videos, desc="preparing videos", unit=" videos")):
         copy = copies / f"{i:03d}-{video.stem}.mp4"
         resize_video(video, copy, short_side, gop=12, crf=12)
         with open_video(copy, cfg.DATA.BACKEND) as reader:
@@ -89,7 +89,7 @@ def evaluate_demo(model: DiffMAE, mae: MAE, parts: dict[str, list[Entry]], cfg: 
         The metrics over all held-out clips and, under ``parts``, by part.
     """
     by_part: dict[str, dict[str, float]] = {}
-    bar = tqdm(parts.items(), desc="measuring", unit=" sets", disable=None)
+    bar = ProgressBar(parts.items(), desc="measuring", unit=" sets")
     for seed, (part, entries) in enumerate(bar):
         chosen = spread(entries, CLIPS)
         each = max(1, CLIPS // len(chosen))

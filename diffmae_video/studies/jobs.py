@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import multiprocessing
 import os
-import sys
 import threading
 import time
 import traceback
@@ -17,9 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from diffmae_video.errors import InputError
+from diffmae_video.runtime.progress import ProgressBar
 
 LOG = "log.txt"
 
@@ -68,14 +65,12 @@ def run_jobs(phases: Sequence[Sequence[Job]], at_once: int, title: str) -> None:
     pool = ProcessPoolExecutor(
         min(at_once, len(left)), context, initializer=_prepare, initargs=(os.getpid(),)
     )
-    terminal = sys.stderr.isatty()
-    bar = tqdm(
+    bar = ProgressBar(
         total=total,
         initial=total - sum(job.weight for job in left),
         desc=title,
         bar_format="{desc}: {percentage:3.0f}%|{bar}| [{elapsed}<{remaining}{postfix}]",
-        file=sys.stderr if terminal else io.StringIO(),
-        ncols=None if terminal else 100,
+        line_seconds=0,
     )
     try:
         with bar:
@@ -91,8 +86,6 @@ def run_jobs(phases: Sequence[Sequence[Job]], at_once: int, title: str) -> None:
                     done += 1
                     bar.set_postfix_str(f"{done} of {len(jobs)} runs", refresh=False)
                     bar.update(job.weight)
-                    if not terminal:
-                        print(bar, file=sys.stderr, flush=True)
     except BaseException as error:
         for process in list((pool._processes or {}).values()):
             process.kill()  # what a run has written is whole

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import sys
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -13,8 +12,8 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from tqdm import tqdm
 
+from diffmae_video.runtime.progress import ProgressBar
 from diffmae_video.training.records import Records
 
 
@@ -40,14 +39,12 @@ class StepLog:
         self.every = every
         self.records = records
         self.rows: list[dict[str, Any]] = []
-        self.bar = tqdm(
+        self.bar = ProgressBar(
             total=total * clips_per_step,
             initial=done * clips_per_step,
             unit=" clips",
             desc="training",
-            disable=True if records is None else None,  # None: silent when stderr is no terminal
-            file=sys.stderr,
-            dynamic_ncols=True,
+            disable=records is None,
         )
         self.clips_per_step = clips_per_step
 

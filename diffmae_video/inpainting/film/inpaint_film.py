@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tqdm import tqdm
 
 from diffmae_video.data import open_video
 from diffmae_video.encoding.writers import ENDINGS, keeps_sound, open_film, sound_codecs
@@ -22,6 +21,7 @@ from diffmae_video.inpainting.film.holes import open_hole
 from diffmae_video.inpainting.film.measure import Report
 from diffmae_video.masks import MASKS
 from diffmae_video.models import MaskedAutoencoder, load_model
+from diffmae_video.runtime.progress import ProgressBar
 
 
 def inpaint_file(
@@ -83,7 +83,9 @@ def inpaint_file(
                 stack.enter_context(open_film(p, video.fps, crf, times, light=True, like=video))
                 for p in step_paths(target, fill.timesteps)
             ]
-        for frame in tqdm(fill, total=video.num_frames, unit=" frames", leave=False, disable=None):
+        for frame in ProgressBar(
+            fill, total=video.num_frames, desc="inpainting", unit=" frames", leave=False
+        ):
             report.add(frame)
             for write, picture in zip(films, frame.samples, strict=True):
                 write(picture)
