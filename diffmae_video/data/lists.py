@@ -14,11 +14,10 @@ from typing import TypeVar
 
 import numpy as np
 
-from diffmae_video.decoding.backends import IMAGE_ENDINGS
+from diffmae_video.decoding.endings import IMAGE_ENDINGS, VIDEO_ENDINGS
 from diffmae_video.errors import InputError
 from diffmae_video.files import write_text
 
-VIDEO_ENDINGS = (".mp4", ".mkv", ".webm", ".avi", ".mov", ".m4v", ".mpg", ".mpeg")
 T = TypeVar("T")
 
 COLUMNS = ("path", "start", "end", "label")

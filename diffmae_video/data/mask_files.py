@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from diffmae_video.data.lists import VIDEO_ENDINGS
 from diffmae_video.decoding import open_video
+from diffmae_video.decoding.endings import VIDEO_ENDINGS
 from diffmae_video.errors import InputError
 
 BRIGHT = 127  # of 255: brighter is masked

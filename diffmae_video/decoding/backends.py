@@ -9,10 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from diffmae_video.decoding.base import VideoError, VideoReader, reason, resized
+from diffmae_video.decoding.endings import is_image_name
 from diffmae_video.decoding.pyav import PyAVReader
 from diffmae_video.errors import InputError, MissingExtraError, require
-
-IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 
 # decord's sparse reads are exact for these where GOPs are closed; of HEVC they return other frames.
 DECORD_CODECS = ("h264", "vp8", "vp9")
@@ -189,6 +188,6 @@ def open_video(path: str | Path, backend: str = "decord", short_side: int | None
         raise VideoError(f"{path}: no such file")
     if not path.stat().st_size:
         raise VideoError(f"{path}: the file is empty")
-    if path.suffix.lower() in IMAGE_ENDINGS:
+    if is_image_name(path):
         return ImageReader(str(path), short_side)
     return BACKENDS[backend](str(path), short_side)

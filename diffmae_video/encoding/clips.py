@@ -13,9 +13,9 @@ from torch import Tensor
 from diffmae_video.encoding.writers import open_film
 
 
-def to_frames(clip: Tensor) -> np.ndarray:
-    """A clip [3, T, H, W] in [0, 1] (clamped) to uint8 frames [T, H, W, 3]."""
-    frames: np.ndarray = (clip.clamp(0, 1) * 255).round().byte().permute(1, 2, 3, 0).cpu().numpy()
+def to_frames(clips: Tensor) -> np.ndarray:
+    """Converts clips [..., 3, T, H, W] in [0, 1] (clamped) to uint8 frames [..., T, H, W, 3]."""
+    frames: np.ndarray = (clips.clamp(0, 1) * 255).round().byte().movedim(-4, -1).cpu().numpy()
     return frames
 
 

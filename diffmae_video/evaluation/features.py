@@ -19,8 +19,7 @@ from tqdm import tqdm
 from diffmae_video.build import view_dataset
 from diffmae_video.config import load_config, recipe_of
 from diffmae_video.data import Entry, Views, normalise, read_list
-from diffmae_video.data.lists import VIDEO_ENDINGS
-from diffmae_video.decoding.backends import IMAGE_ENDINGS
+from diffmae_video.decoding.endings import IMAGE_ENDINGS, VIDEO_ENDINGS
 from diffmae_video.errors import InputError
 from diffmae_video.files import atomic_path, write_tensors
 from diffmae_video.models import Backbone, Classifier, PixelGPT, load_backbone, load_model

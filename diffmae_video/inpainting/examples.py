@@ -15,7 +15,8 @@ from diffmae_video.config import load_config, recipe_of
 from diffmae_video.data import Entry, denormalise, normalise, open_video
 from diffmae_video.data.clip_sampler import ClipSampler
 from diffmae_video.data.views import read_views
-from diffmae_video.decoding.backends import IMAGE_ENDINGS
+from diffmae_video.decoding.endings import IMAGE_ENDINGS
+from diffmae_video.encoding.clips import to_frames
 from diffmae_video.errors import InputError
 from diffmae_video.inpainting.evaluate import TASKS
 from diffmae_video.inpainting.metrics import gradient_ratio, psnr
@@ -224,12 +225,6 @@ def _inpaint(model: DiffMAE, mae: MAE | None, source: Source, task: str, mask: M
         samples,
         by_mae,
     )
-
-
-def to_frames(clips: Tensor) -> np.ndarray:
-    """[..., 3, T, H, W] in [0, 1] -> uint8 [..., T, H, W, 3]."""
-    frames: np.ndarray = (clips * 255).round().byte().movedim(-4, -1).cpu().numpy()
-    return frames
 
 
 def _steps(model: DiffMAE) -> int:

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from diffmae_video.data import denormalise, normalise
-from diffmae_video.inpainting.examples import clip_size, read_sources, to_frames
+from diffmae_video.encoding.clips import to_frames
+from diffmae_video.inpainting.examples import clip_size, read_sources
 from diffmae_video.inpainting.metrics import psnr
 from diffmae_video.inpainting.simple_fills import grey_fill
 from diffmae_video.masks import Mask

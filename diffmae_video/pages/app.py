@@ -16,8 +16,7 @@ import numpy as np
 from torch import Tensor
 
 from diffmae_video.cli import describe
-from diffmae_video.data.lists import VIDEO_ENDINGS
-from diffmae_video.decoding.backends import IMAGE_ENDINGS
+from diffmae_video.decoding.endings import IMAGE_ENDINGS, VIDEO_ENDINGS
 from diffmae_video.diffusion import SAMPLERS
 from diffmae_video.encoding.clips import panels, to_frames, write_video
 from diffmae_video.errors import InputError, require

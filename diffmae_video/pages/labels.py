@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from diffmae_video.decoding import VideoReader
-from diffmae_video.decoding.backends import IMAGE_ENDINGS
+from diffmae_video.decoding.endings import IMAGE_ENDINGS
 from diffmae_video.encoding.clips import write_video
 from diffmae_video.errors import InputError
 from diffmae_video.evaluation.predict import Predictor, all_frames
