@@ -51,7 +51,7 @@ def main() -> None:
     output = args.output or Path("outputs/compare") / recipes.name
 
     from diffmae_video.files import write_text
-    from diffmae_video.inpainting.side_by_side import fill_held_out, make_up
+    from diffmae_video.inpainting.side_by_side import fill_held_out, generate
     from diffmae_video.pages.comparison import write_comparison
     from diffmae_video.studies.budget import plan, systems_of
     from diffmae_video.studies.labelled_sets import digits, labelled_split, motions
@@ -72,7 +72,7 @@ def main() -> None:
     folders = {system: study.folder(0, system) for system in study.systems}
     held_out = [entry.path for entry in study.entries(study.val)]
     shown = held_out[:: max(1, len(held_out) // SHOWN)][:SHOWN]
-    page = write_comparison(output, result, fill_held_out(folders, shown), make_up(folders))
+    page = write_comparison(output, result, fill_held_out(folders, shown), generate(folders))
     print(study_table(result))
     print(f"open {page.resolve()}")
     print(json.dumps(summary(result)))

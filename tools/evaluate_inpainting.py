@@ -60,12 +60,12 @@ def main() -> None:
     except ValueError as error:
         raise InputError(f"--steps takes whole numbers, say 1,10,50, got {args.steps!r}") from error
 
-    from diffmae_video.inpainting.evaluate import compare_fills
+    from diffmae_video.inpainting.evaluate import evaluate_inpainting
     from diffmae_video.inpainting.report import write_report
 
     output = args.output or args.checkpoint / "inpainting"
     tasks = args.tasks.split(",") if args.tasks else []
-    result = compare_fills(
+    result = evaluate_inpainting(
         args.checkpoint,
         output,
         args.options,

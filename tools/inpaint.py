@@ -69,11 +69,11 @@ def main() -> None:
         if not low <= getattr(args, name) <= high:
             raise InputError(f"--{name} is from {low} to {high}, got {getattr(args, name)}")
 
-    from diffmae_video.inpainting.film.fill import SamplerOptions
-    from diffmae_video.inpainting.film.inpaint_film import inpaint_file
+    from diffmae_video.inpainting.film.film_filler import SamplerOptions
+    from diffmae_video.inpainting.film.inpaint_film import inpaint_film
 
     sampling = SamplerOptions(args.sampler, args.steps, args.seed, args.samples, args.save_steps)
-    result = inpaint_file(
+    result = inpaint_film(
         args.checkpoint, args.input, args.output, args.mask, args.mask_ratio, sampling, args.tiles, args.crf
     )
     print(json.dumps(result))

@@ -1,4 +1,4 @@
-"""Fills of held-out clips side by side: tasks, ways to fill, and the figures of each pair."""
+"""Fills of held-out clips side by side: tasks, methods to fill, and the figures of each pair."""
 
 from __future__ import annotations
 
@@ -21,9 +21,11 @@ from diffmae_video.data import Views, denormalise, normalise, read_list
 from diffmae_video.data.lists import spread
 from diffmae_video.errors import InputError, require
 from diffmae_video.evaluation.evaluate import load_recipe
-from diffmae_video.inpainting.perceptual import FeatureModel, check_clips, frechet_distance, load_lpips
-from diffmae_video.inpainting.scores import Figures
+from diffmae_video.inpainting.clip_scores import ClipScores
+from diffmae_video.inpainting.frechet import FeatureModel, check_clips, frechet_distance
+from diffmae_video.inpainting.lpips import load_lpips
 from diffmae_video.inpainting.simple_fills import interpolated_fill, mean_fill, nearest_fill
+from diffmae_video.inpainting.tasks import TASKS, check_tasks
 from diffmae_video.masks import Mask
 from diffmae_video.models import MAE, DiffMAE, MaskedAutoencoder, load_model
 from diffmae_video.randomness import random_state
@@ -32,17 +34,8 @@ from diffmae_video.tokens import Triple, grid_of
 
 Model = TypeVar("Model", bound=MaskedAutoencoder)
 
-# What is hidden: of one clip of a grid, with a generator.
-TASKS: dict[str, Callable[[Triple, torch.Generator], Mask]] = {
-    "random75": lambda grid, generator: Mask.random(1, grid, 0.75, generator),
-    "random90": lambda grid, generator: Mask.random(1, grid, 0.9, generator),
-    "tube": lambda grid, generator: Mask.tube(1, grid, 0.75, generator),
-    "center": lambda grid, _: Mask.center(1, grid),
-    "future": lambda grid, generator: Mask.frame(1, grid, 0.5, generator, future=True),
-}
 
-
-class Batch(NamedTuple):
+class MaskedBatch(NamedTuple):
     """What is to be filled.
 
     Attributes:
@@ -59,8 +52,8 @@ class Batch(NamedTuple):
     seed: int
 
 
-class Way(NamedTuple):
-    """A way to fill.
+class FillMethod(NamedTuple):
+    """A method to fill.
 
     Attributes:
         name, steps: of it; steps of sampling are DiffMAE's alone.
@@ -71,10 +64,10 @@ class Way(NamedTuple):
     name: str
     steps: int | None
     passes: int
-    fill: Callable[[Batch], Tensor]
+    fill: Callable[[MaskedBatch], Tensor]
 
 
-def compare_fills(
+def evaluate_inpainting(
     checkpoint: Path,
     output: Path,
     options: Sequence[Any] = (),
@@ -87,7 +80,7 @@ def compare_fills(
     lpips_weights: Path | None = None,
     features: Path | None = None,
 ) -> dict[str, Any]:
-    """Fills clips of DATA.VAL in every way, for every task, and measures them. In float32.
+    """Fills clips of DATA.VAL in every method, for every task, and measures them. In float32.
 
     Clips are spread evenly over the list and its videos, as the recipe samples them, EVALUATION.BATCH_SIZE
     at a time. A video that cannot be read is left out, with a line on stderr. Masks depend on the seed and
@@ -108,7 +101,7 @@ def compare_fills(
 
     Returns:
         ``clips`` that were filled, their ``size`` [T, H, W], ``seed``, and ``rows``: ``task``, ``fill``,
-        ``steps`` and the figures of :meth:`~diffmae_video.inpainting.scores.Figures.result`, and
+        ``steps`` and the figures of :meth:`~diffmae_video.inpainting.clip_scores.ClipScores.result`, and
         ``frechet``.
 
     Raises:
@@ -128,7 +121,7 @@ def compare_fills(
     other = None if mae is None else load_inpainter(mae, MAE).to(device)
     if other is not None and other.patch != patch:
         raise InputError(f"{mae}: its patches are {other.patch} and those of {checkpoint} {patch}")
-    ways = list_ways(model, other, steps, is_video=size[0] > 1)
+    methods = fill_methods(model, other, steps, is_video=size[0] > 1)
     tasks = list(dict.fromkeys(tasks)) or [name for name in TASKS if name != "future" or grid[0] > 1]
     check_tasks(tasks, grid)
     entries = spread(read_list(cfg.DATA.VAL, cfg.DATA.ROOT, images=size[0] == 1), clips)
@@ -141,9 +134,9 @@ def compare_fills(
         check_clips(each * len(entries), network.width)
     output.mkdir(parents=True, exist_ok=True)
 
-    figures = {(task, way): Figures(patch, perceptual, network) for task in tasks for way in ways}
+    figures = {(task, method): ClipScores(patch, perceptual, network) for task in tasks for method in methods}
     of_truth: list[Tensor] = []
-    count, passes = 0, sum(way.passes for way in ways) * len(tasks)
+    count, passes = 0, sum(method.passes for method in methods) * len(tasks)
     with (
         torch.no_grad(),
         ProgressBar(total=passes * each * len(entries), desc="inpainting", unit=" passes") as bar,
@@ -153,16 +146,16 @@ def compare_fills(
                 of_truth.append(network(pixels.to(device).movedim(-1, 1).float() / 255))
             for task in tasks:
                 batch = make_batch(pixels.to(device), task, grid, patch, seed, count)
-                for way in ways:
-                    fill = torch.where(batch.masked, way.fill(batch), batch.truth)
-                    figures[task, way].add(fill, batch.truth, batch.mask)
-                    bar.update(way.passes * len(pixels))
+                for method in methods:
+                    fill = torch.where(batch.masked, method.fill(batch), batch.truth)
+                    figures[task, method].add(fill, batch.truth, batch.mask)
+                    bar.update(method.passes * len(pixels))
             count += len(pixels)
     if not count:
         raise InputError(f"{cfg.DATA.VAL}: none of its videos can be read, see above")
     rows = []
-    for (task, way), found in figures.items():
-        row = {"task": task, "fill": way.name, "steps": way.steps, **found.result()}
+    for (task, method), found in figures.items():
+        row = {"task": task, "fill": method.name, "steps": method.steps, **found.result()}
         if network is not None:
             is_enough = count > network.width
             both = torch.cat(found.features), torch.cat(of_truth)
@@ -187,42 +180,29 @@ def load_inpainter(folder: Path, kind: type[Model]) -> Model:
     return model
 
 
-def check_tasks(tasks: Sequence[str], grid: Triple) -> None:
-    """Draws a mask of each task, so that what cannot be drawn is told now.
-
-    Raises:
-        InputError: an unknown task, or one that the grid does not allow.
-    """
-    for name in tasks:
-        if name not in TASKS:
-            raise InputError(f"unknown task {name!r}; there are {', '.join(TASKS)}")
-        try:
-            TASKS[name](grid, random_state(0))
-        except InputError as error:
-            raise InputError(f"task {name} on a grid of {grid} patches: {error}") from error
-
-
-def list_ways(model: DiffMAE, mae: MAE | None, steps: Sequence[int], is_video: bool) -> list[Way]:
+def fill_methods(model: DiffMAE, mae: MAE | None, steps: Sequence[int], is_video: bool) -> list[FillMethod]:
     """The fills without a model (between frames of clips only), the MAE's, and DiffMAE's by steps.
 
     Raises:
         InputError: DiffMAE has no such number of steps.
     """
-    ways = [
-        Way("mean", None, 0, lambda batch: mean_fill(batch.truth, batch.masked)),
-        Way("nearest", None, 0, lambda batch: nearest_fill(batch.truth, batch.mask, model.patch)),
+    methods = [
+        FillMethod("mean", None, 0, lambda batch: mean_fill(batch.truth, batch.masked)),
+        FillMethod("nearest", None, 0, lambda batch: nearest_fill(batch.truth, batch.mask, model.patch)),
     ]
     if is_video:
-        ways.append(Way("interpolation", None, 0, lambda batch: interpolated_fill(batch.truth, batch.masked)))
+        methods.append(
+            FillMethod("interpolation", None, 0, lambda batch: interpolated_fill(batch.truth, batch.masked))
+        )
     if mae is not None:
-        ways.append(Way("mae", None, 1, partial(_fill_by, mae, 1)))
+        methods.append(FillMethod("mae", None, 1, partial(_fill_by, mae, 1)))
     for n in sorted(set(steps)):
         model.schedule.sampling_timesteps(n)  # refuses what it does not have
-        ways.append(Way("diffmae", n, n, partial(_fill_by, model, n)))
-    return ways
+        methods.append(FillMethod("diffmae", n, n, partial(_fill_by, model, n)))
+    return methods
 
 
-def _fill_by(model: MaskedAutoencoder, steps: int, batch: Batch) -> Tensor:
+def _fill_by(model: MaskedAutoencoder, steps: int, batch: MaskedBatch) -> Tensor:
     clip = normalise(batch.clips, model.mean, model.std)
     filled = model.inpaint(clip, batch.mask, steps=steps, seed=batch.seed).clip
     return denormalise(filled, model.mean, model.std).clamp(0, 1)
@@ -249,9 +229,8 @@ def _join(views: Sequence[Views]) -> tuple[Tensor, list[str]]:
     return torch.cat([x.clips for x in views]), [x.fault for x in views if x.fault]
 
 
-def make_batch(clips: Tensor, task: str, grid: Triple, patch: Triple, seed: int, first: int) -> Batch:
+def make_batch(clips: Tensor, task: str, grid: Triple, patch: Triple, seed: int, first: int) -> MaskedBatch:
     """A task on clips uint8 [B, T, H, W, 3], of which the first is number ``first`` of all."""
-    draw = TASKS[task]
-    masks = [draw(grid, random_state(seed, first + i)) for i in range(len(clips))]
+    masks = [TASKS[task].draw(grid, random_state(seed, first + i)) for i in range(len(clips))]
     mask = Mask.cat(masks).to(clips.device)
-    return Batch(clips, clips.movedim(-1, 1).float() / 255, mask, mask.to_pixels(patch), seed + first)
+    return MaskedBatch(clips, clips.movedim(-1, 1).float() / 255, mask, mask.to_pixels(patch), seed + first)

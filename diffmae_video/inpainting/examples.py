@@ -18,9 +18,9 @@ from diffmae_video.data.views import read_views
 from diffmae_video.decoding.endings import IMAGE_ENDINGS
 from diffmae_video.encoding.clips import to_frames
 from diffmae_video.errors import InputError
-from diffmae_video.inpainting.evaluate import TASKS
 from diffmae_video.inpainting.metrics import gradient_ratio, psnr
 from diffmae_video.inpainting.simple_fills import grey_fill, mean_fill
+from diffmae_video.inpainting.tasks import TASKS
 from diffmae_video.masks import Mask
 from diffmae_video.models import MAE, DiffMAE, Inpainting, MaskedAutoencoder
 from diffmae_video.randomness import random_state
@@ -179,8 +179,8 @@ def inpaint_examples(
 def _draw(task: str, source: Source, model: DiffMAE, seed: int) -> Mask:
     t, h, w = model.encoder.grid
     if not source.is_picture:
-        return TASKS[task]((t, h, w), random_state(seed))
-    return Mask.from_bool(TASKS[task]((1, h, w), random_state(seed)).to_bool().expand(-1, t, -1, -1))
+        return TASKS[task].draw((t, h, w), random_state(seed))
+    return Mask.from_bool(TASKS[task].draw((1, h, w), random_state(seed)).to_bool().expand(-1, t, -1, -1))
 
 
 def _inpaint(model: DiffMAE, mae: MAE | None, source: Source, task: str, mask: Mask, seed: int) -> Example:

@@ -10,14 +10,8 @@ from typing import Any
 
 from diffmae_video.errors import require
 from diffmae_video.files import atomic_path, write_text
+from diffmae_video.inpainting.tasks import TASKS
 
-TASKS = {
-    "random75": "random 75 %",
-    "random90": "random 90 %",
-    "tube": "tube 75 %",
-    "center": "centre",
-    "future": "future frames",
-}
 FILLS = {
     "mean": "mean of the visible pixels",
     "nearest": "nearest visible patch",
@@ -51,7 +45,7 @@ distance: lower is better. Flicker (frame-to-frame difference) and gradient ener
 
 
 def write_report(result: dict[str, Any], output: Path) -> str:
-    """Writes results.md, .csv, .json and .png of what ``compare_fills`` gave; returns the Markdown.
+    """Writes results.md, .csv, .json and .png of what ``evaluate_inpainting`` gave; returns the Markdown.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
@@ -80,7 +74,7 @@ def format_tables(result: dict[str, Any]) -> str:
         titles.append("Fréchet distance")
     for task in dict.fromkeys(row["task"] for row in result["rows"]):
         lines += [
-            f"### {TASKS[task]}",
+            f"### {TASKS[task].title}",
             "",
             f"| fill | {' | '.join(titles)} |",
             "|---" * (len(titles) + 1) + "|",
@@ -146,7 +140,7 @@ def draw_steps(result: dict[str, Any], path: Path) -> None:
             axes.grid(axis="y", color="#e5e5e5", linewidth=0.6)
         line[0].set_ylabel(title)
     for axes, task in zip(grid[0], tasks, strict=True):
-        axes.set_title(TASKS[task], fontsize=10)
+        axes.set_title(TASKS[task].title, fontsize=10)
     for axes in grid[-1]:
         axes.set_xlabel("steps")
     figure.suptitle("Masked pixels (dotted: the truth's)", fontsize=11)

@@ -24,7 +24,7 @@ MASKS = ("center", "lower")
 SAMPLES = 16  # that a system makes up
 
 
-class Shown(NamedTuple):
+class SideBySide(NamedTuple):
     """A held-out clip, and how systems filled what was hidden of it.
 
     Attributes:
@@ -40,7 +40,7 @@ class Shown(NamedTuple):
     psnr: dict[str, float]
 
 
-def hide(name: str, batch: int, grid: Triple) -> Mask:
+def mask_of(name: str, batch: int, grid: Triple) -> Mask:
     """A mask of clips: ``center``, or ``lower`` for the lower half (iGPT's completion).
 
     Args:
@@ -57,7 +57,7 @@ def hide(name: str, batch: int, grid: Triple) -> Mask:
 
 def fill_held_out(
     folders: Mapping[str, Path], paths: Sequence[str | Path], seed: int = 0
-) -> dict[str, list[Shown]]:
+) -> dict[str, list[SideBySide]]:
     """By each of MASKS what the systems made of each file, each by its own way to inpaint.
 
     Args:
@@ -69,27 +69,27 @@ def fill_held_out(
     """
     device = "cuda" if torch.cuda.is_available() else "cpu"
     models = {system: load_model(folder).to(device) for system, folder in folders.items()}
-    shown: dict[str, list[Shown]] = {name: [] for name in MASKS}
+    shown: dict[str, list[SideBySide]] = {name: [] for name in MASKS}
     for system in sorted(models, key=lambda name: -math.prod(clip_size(models[name]))):
         model = models[system]
         clips = torch.stack([source.clip for source in read_sources(paths, folders[system], model)])
         clips = clips.to(device)
         truth = clips.movedim(-1, 1).float() / 255  # [B, 3, T, H, W]
         for name, rows in shown.items():
-            mask = hide(name, len(clips), model.encoder.grid).to(device)
+            mask = mask_of(name, len(clips), model.encoder.grid).to(device)
             masked = mask.to_pixels(model.patch)
             filled = model.inpaint(normalise(clips, model.mean, model.std), mask, seed=seed).clip
             pixels = denormalise(filled, model.mean, model.std).clamp(0, 1)
             if not rows:
                 given = to_frames(grey_fill(truth, masked))
-                rows += [Shown(*pair, {}, {}) for pair in zip(clips.cpu().numpy(), given, strict=True)]
+                rows += [SideBySide(*pair, {}, {}) for pair in zip(clips.cpu().numpy(), given, strict=True)]
             for row, frames, figure in zip(rows, to_frames(pixels), psnr(pixels, truth, masked), strict=True):
                 row.fills[system] = frames
                 row.psnr[system] = float(figure)
     return shown
 
 
-def make_up(folders: Mapping[str, Path], seed: int = 0) -> dict[str, np.ndarray]:
+def generate(folders: Mapping[str, Path], seed: int = 0) -> dict[str, np.ndarray]:
     """By system, of those that can, ``SAMPLES`` clips out of noise: uint8 [SAMPLES, T, H, W, 3]."""
     made = {}
     device = "cuda" if torch.cuda.is_available() else "cpu"

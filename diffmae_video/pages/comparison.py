@@ -11,7 +11,7 @@ from PIL import Image
 
 from diffmae_video.errors import require
 from diffmae_video.files import new_folder, write_text
-from diffmae_video.inpainting.side_by_side import Shown
+from diffmae_video.inpainting.side_by_side import SideBySide
 from diffmae_video.pages.gallery import FPS
 from diffmae_video.studies.tables import inits_of, percent, table_cells, title_of
 
@@ -25,7 +25,7 @@ SAMPLE_COLUMNS = 8  # of the picture of a system's samples
 def write_comparison(
     output: Path,
     result: dict[str, Any],
-    shown: Mapping[str, Sequence[Shown]],
+    shown: Mapping[str, Sequence[SideBySide]],
     made: Mapping[str, np.ndarray],
 ) -> Path:
     """Writes ``index.html`` and ``media/`` beside plot.png, and returns the page.

@@ -21,6 +21,7 @@ PANEL_HEIGHT = 128
 ROWS = (
     ("mean of the visible pixels (PSNR)", "mean_fill_psnr"),
     ("nearest visible patch (PSNR)", "nearest_fill_psnr"),
+    ("linear interpolation in time (PSNR)", "interpolation_psnr"),
     ("first prediction, t = T (PSNR)", "first_prediction_psnr"),
     ("sample (PSNR)", "sample_psnr"),
     ("standard deviation", "sample_std_ratio"),

@@ -16,7 +16,8 @@ from diffmae_video.data.lists import spread
 from diffmae_video.decoding.resize import resize_video
 from diffmae_video.errors import InputError
 from diffmae_video.inpainting.examples import Source
-from diffmae_video.inpainting.metrics import evaluate_inpainting, gradient_ratio, psnr
+from diffmae_video.inpainting.metrics import gradient_ratio, psnr
+from diffmae_video.inpainting.sample_scores import score_samples
 from diffmae_video.masks import Mask
 from diffmae_video.models import MAE, DiffMAE
 from diffmae_video.runtime.progress import ProgressBar
@@ -96,7 +97,7 @@ def evaluate_demo(model: DiffMAE, mae: MAE, parts: dict[str, list[Entry]], cfg: 
         clips = torch.cat([_clips(entry, each, cfg) for entry in chosen])
         generator = torch.Generator().manual_seed(seed)
         mask = Mask.random(len(clips), model.encoder.grid, MASK_RATIO, generator)
-        metrics, _ = evaluate_inpainting(model, clips, mask, (STEPS,))
+        metrics, _ = score_samples(model, clips, mask, (STEPS,))
         filled = mae.inpaint(normalise(clips, mae.mean, mae.std), mask).clip
         fill = denormalise(filled, mae.mean, mae.std).clamp(0, 1)
         truth, masked = clips.movedim(-1, 1).float() / 255, mask.to_pixels(mae.patch)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from diffmae_video.inpainting.side_by_side import MASKS, SAMPLES, fill_held_out, hide, make_up
+from diffmae_video.inpainting.side_by_side import MASKS, SAMPLES, fill_held_out, generate, mask_of
 from diffmae_video.models import DDPM, MAE
 from diffmae_video.pages.comparison import tile, write_picture
 
@@ -54,12 +54,12 @@ def test_only_what_is_hidden_differs_from_the_truth(folders, pictures):
 
 
 def test_a_mask_is_the_same_for_all_clips():
-    lower = hide("lower", 2, (1, 4, 4)).to_bool()
+    lower = mask_of("lower", 2, (1, 4, 4)).to_bool()
     assert lower.tolist() == [[[[row >= 2] * 4 for row in range(4)]]] * 2
 
 
 def test_only_what_can_makes_pictures_up(folders):
-    made = make_up(folders)
+    made = generate(folders)
     assert list(made) == ["ddpm"]
     assert made["ddpm"].shape == (SAMPLES, 1, 16, 16, 3)
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from diffmae_video import InputError, Mask, load_config, load_model
 from diffmae_video.data import Entry, normalise, uniform_clips
-from diffmae_video.inpainting.evaluate import TASKS, compare_fills
+from diffmae_video.inpainting.evaluate import TASKS, evaluate_inpainting
 from diffmae_video.models import MAE, Encoder
 from tests.integration.runs import CONFIG, TINY, environment
 from tests.repository import ROOT
@@ -107,7 +107,7 @@ def test_the_seed_alone_decides(tmp_path, run):
     def figures(seed, batch):
         options = ["EVALUATION.BATCH_SIZE", batch]
         tasks = ("random75", "future")
-        return compare_fills(run, tmp_path, options, steps=[2], tasks=tasks, clips=4, seed=seed)["rows"]
+        return evaluate_inpainting(run, tmp_path, options, steps=[2], tasks=tasks, clips=4, seed=seed)["rows"]
 
     first = figures(0, 4)
     assert figures(0, 4) == first
@@ -128,20 +128,20 @@ def test_images_have_no_figures_of_time(tmp_path):
     options = [*TINY, "DATA.NUM_FRAMES", 1, "MODEL.PATCH", "1,8,8"]
     (tmp_path / "config.yaml").write_text(load_config(CONFIG, options).dump())
     tiny_diffmae(frames=1, patch=(1, 8, 8)).save_pretrained(tmp_path)
-    result = compare_fills(tmp_path, tmp_path, ["DATA.VAL", tmp_path], steps=[2], clips=64)
+    result = evaluate_inpainting(tmp_path, tmp_path, ["DATA.VAL", tmp_path], steps=[2], clips=64)
     assert result["clips"] == 3  # one of each picture
     assert {row["task"] for row in result["rows"]} == set(TASKS) - {"future"}
     assert {row["fill"] for row in result["rows"]} == {"mean", "nearest", "diffmae"}
     assert not any("flicker" in name for name in result["rows"][0])
-    with pytest.raises(InputError, match="task future on a grid of"):
-        compare_fills(tmp_path, tmp_path, ["DATA.VAL", tmp_path], tasks=["future"])
+    with pytest.raises(InputError, match="task future is impossible on a grid of"):
+        evaluate_inpainting(tmp_path, tmp_path, ["DATA.VAL", tmp_path], tasks=["future"])
 
 
 @pytest.mark.parametrize(
     ("options", "more", "message"),
     [
         (["DATA.VAL", ""], {}, r"DATA\.VAL: give a list"),
-        ([], {"tasks": ["hole"]}, "unknown task 'hole'; there are random75, "),
+        ([], {"tasks": ["hole"]}, "unknown task 'hole'; choose from random75, "),
         ([], {"steps": [1, 1001]}, "steps must be from 1 to T = 1000, got 1001"),
         ([], {"clips": 0}, "clips are 1 or more"),
         ([], {"seed": -1}, "the seed 0 or more"),
@@ -155,7 +155,7 @@ def test_images_have_no_figures_of_time(tmp_path):
 def test_mistakes_are_told_before_it_starts(tmp_path, run, options, more, message):
     paths = {name: run / more[name] for name in ("features", "mae", "lpips_weights") if name in more}
     with pytest.raises(InputError, match=message):
-        compare_fills(run, tmp_path / "none", options, **{**more, **paths})
+        evaluate_inpainting(run, tmp_path / "none", options, **{**more, **paths})
     assert not (tmp_path / "none").exists()
 
 

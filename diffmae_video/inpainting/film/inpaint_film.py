@@ -16,15 +16,15 @@ from diffmae_video.encoding.writers import ENDINGS, keeps_sound, open_film, soun
 from diffmae_video.errors import InputError
 from diffmae_video.files import write_text
 from diffmae_video.inpainting.film.canvas import Canvas
-from diffmae_video.inpainting.film.fill import FilmFill, SamplerOptions
+from diffmae_video.inpainting.film.film_filler import FilmFiller, SamplerOptions
+from diffmae_video.inpainting.film.film_scores import FilmScores
 from diffmae_video.inpainting.film.holes import open_hole
-from diffmae_video.inpainting.film.measure import Report
 from diffmae_video.masks import MASKS
 from diffmae_video.models import MaskedAutoencoder, load_model
 from diffmae_video.runtime.progress import ProgressBar
 
 
-def inpaint_file(
+def inpaint_film(
     checkpoint: Path,
     source: Path,
     target: Path,
@@ -45,7 +45,7 @@ def inpaint_file(
         crf: quality of mp4 and WebM.
 
     Returns:
-        The figures of :meth:`~diffmae_video.inpainting.film.measure.Report.result`, ``fps``, ``size``
+        The figures of :meth:`~diffmae_video.inpainting.film.film_scores.FilmScores.result`, ``fps``, ``size``
         [height, width], how it was filled, and ``seconds`` that it took, in all and for a second of the film.
 
     Raises:
@@ -64,8 +64,8 @@ def inpaint_file(
         hole = stack.enter_context(
             contextlib.closing(open_hole(kind, ratio, model, canvas, video, sampling.seed))
         )
-        fill = FilmFill(model, video, hole, sampling)
-        report = Report(sampling.samples, fill.patch[0], *fill.joints())
+        fill = FilmFiller(model, video, hole, sampling)
+        scores = FilmScores(sampling.samples, fill.patch[0], *fill.joints())
         outputs = sample_paths(target, sampling.samples)
         _check_outputs([source, Path(kind)], [*outputs, *([target.with_suffix("")] * (video.num_frames > 1))])
         codecs = sound_codecs(source) if video.num_frames > 1 else []
@@ -86,12 +86,12 @@ def inpaint_file(
         for frame in ProgressBar(
             fill, total=video.num_frames, desc="inpainting", unit=" frames", leave=False
         ):
-            report.add(frame)
+            scores.add(frame)
             for write, picture in zip(films, frame.samples, strict=True):
                 write(picture)
             for write, picture in zip(steps, frame.steps):  # noqa: B905 - there are none to take
                 write(picture)
-        if not report.hidden:
+        if not scores.hidden:
             raise InputError(f"--mask {kind}: hides nothing of {source}; paint in white what is to be filled")
         fps, size = video.fps, [video.height, video.width]
     seconds = time.perf_counter() - started
@@ -107,9 +107,9 @@ def inpaint_file(
         "seed": sampling.seed,
         "sampler": sampling.sampler,
         "timesteps": fill.timesteps,
-        **report.result(),
+        **scores.result(),
         "seconds": round(seconds, 2),
-        "seconds_per_second": round(seconds / (report.frames / fps), 3),
+        "seconds_per_second": round(seconds / (scores.frames / fps), 3),
     }
     write_text(target.with_suffix(".json"), json.dumps(result, indent=2) + "\n")
     return result

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from diffmae_video.diffusion import sample
-from diffmae_video.inpainting.film.windows import Batch, hat
+from diffmae_video.inpainting.film.windows import WindowBatch, hat
 from diffmae_video.models import MAE, DiffMAE, MaskedAutoencoder
 from diffmae_video.tokens import gather_tokens, patchify, unpatchify
 
@@ -57,13 +57,13 @@ class JointFill:
         self,
         model: MaskedAutoencoder,
         canvas: Tensor,
-        batches: Sequence[Batch],
+        batches: Sequence[WindowBatch],
         before: Carried | None = None,
         shared: int | None = None,
     ) -> None:
         self.model, self.shape, self.before = model, canvas.shape, before
         self.shared = canvas.shape[1] if shared is None else shared
-        self.batches = [Batch(batch.places, batch.mask.to(canvas.device)) for batch in batches]
+        self.batches = [WindowBatch(batch.places, batch.mask.to(canvas.device)) for batch in batches]
         t, h, w = (n * side for n, side in zip(model.encoder.grid, model.patch, strict=True))
         self.clip_size = (t, h, w)
         self.hat = (hat(t)[:, None, None] * hat(h)[:, None] * hat(w)).to(canvas.device)
@@ -83,7 +83,7 @@ class JointFill:
             self.weight[: len(before.weight)] += before.weight
         self.carried = Carried(self.weight[self.shared :], [])
 
-    def _average(self, predict: Callable[[Batch, Any], Tensor]) -> Tensor:
+    def _average(self, predict: Callable[[WindowBatch, Any], Tensor]) -> Tensor:
         """The next step's weighted mean [3, n, H, W] of all predictions [B, M, P]; 0 where there is none."""
         total = torch.zeros(self.shape, device=self.weight.device)
         for batch, context in zip(self.batches, self.contexts, strict=True):
@@ -128,7 +128,7 @@ class JointFill:
         assert isinstance(model, DiffMAE)
 
         def predict(xt: Tensor, t: Tensor) -> Tensor:
-            def of_clips(batch: Batch, context: Any) -> Tensor:
+            def of_clips(batch: WindowBatch, context: Any) -> Tensor:
                 patches = gather_tokens(
                     patchify(self._clips(xt[0], batch), self.model.patch), batch.mask.masked
                 )
@@ -143,7 +143,7 @@ class JointFill:
         assert isinstance(result, Tensor)
         return result[0]
 
-    def _parts(self, stretch: Tensor, batch: Batch) -> list[Tensor]:
+    def _parts(self, stretch: Tensor, batch: WindowBatch) -> list[Tensor]:
         """Views of the clips' places in a stretch [..., n, H, W]: [..., T, h, w] each."""
         (t, h, w), (_, p, q) = self.clip_size, self.model.patch
         return [
@@ -151,5 +151,5 @@ class JointFill:
             for f, row, column in batch.places
         ]
 
-    def _clips(self, stretch: Tensor, batch: Batch) -> Tensor:
+    def _clips(self, stretch: Tensor, batch: WindowBatch) -> Tensor:
         return torch.stack(self._parts(stretch, batch))

@@ -14,7 +14,7 @@ from diffmae_video.tokens import Triple
 SHARE = 16  # of a clip's patches, that the clips of one batch may differ by in how many are hidden
 
 
-class Place(NamedTuple):
+class Window(NamedTuple):
     """A clip's first frame, row and column; in frames and patches."""
 
     frame: int
@@ -22,7 +22,7 @@ class Place(NamedTuple):
     column: int
 
 
-class Batch(NamedTuple):
+class WindowBatch(NamedTuple):
     """Clips that go through the model together.
 
     Attributes:
@@ -30,7 +30,7 @@ class Batch(NamedTuple):
         mask: of the B clips.
     """
 
-    places: list[Place]
+    places: list[Window]
     mask: Mask
 
 
@@ -62,7 +62,9 @@ def hat(window: int) -> Tensor:
     return torch.minimum(rising, rising.flip(0)) / ((window + 1) // 2)
 
 
-def make_batches(hidden: Tensor, places: Sequence[Place], grid: Triple, patch: int, most: int) -> list[Batch]:
+def make_batches(
+    hidden: Tensor, places: Sequence[Window], grid: Triple, patch: int, most: int
+) -> list[WindowBatch]:
     """The clips that have something to fill and something to go by, in batches of one number of patches.
 
     Clips that differ by at most a sixteenth of their patches share a batch; the ones with fewer hidden
@@ -86,14 +88,14 @@ def make_batches(hidden: Tensor, places: Sequence[Place], grid: Triple, patch: i
         if 0 < int(view.sum()) < view.numel():
             views.append((int(view.sum()), place, view))
     views.sort(key=lambda item: item[0])
-    batches: list[Batch] = []
+    batches: list[WindowBatch] = []
     while views:
         fewest = views[0][0]
         group = [v for v in views[:most] if v[0] <= fewest + t * h * w // SHARE]
         views = views[len(group) :]
         count = group[-1][0]
         masked = torch.stack([_hide_more(view, count) for _, _, view in group])
-        batches.append(Batch([place for _, place, _ in group], Mask.from_bool(masked)))
+        batches.append(WindowBatch([place for _, place, _ in group], Mask.from_bool(masked)))
     return batches
 
 

@@ -1,14 +1,11 @@
-"""Where clips lie, which of them make a batch, and how stretches follow each other."""
-
-import itertools
+"""Where clips lie, and which of them make a batch."""
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diffmae_video.inpainting.film.fill import plan
-from diffmae_video.inpainting.film.windows import Place, hat, make_batches, starts, time_step
+from diffmae_video.inpainting.film.windows import Window, hat, make_batches, starts, time_step
 
 small = settings(max_examples=60)
 
@@ -36,27 +33,6 @@ def test_clips_overlap_and_keep_to_patches_only_where_the_hole_does(steps, patch
         assert step % patch
 
 
-@small
-@given(
-    frames=st.integers(1, 90),
-    steps=st.integers(1, 8),
-    patch=st.integers(1, 2),
-    aligned=st.booleans(),
-    most=st.integers(1, 9),
-)
-def test_stretches_give_every_frame_once(frames, steps, patch, aligned, most):
-    clip = steps * patch
-    stretches = plan(frames, clip, patch, aligned, most)
-    ends = [0, *(s.cut for s in stretches)]
-    assert [s.start for s in stretches] == ends[:-1]
-    assert ends == sorted(set(ends))
-    assert ends[-1] == stretches[-1].end == max(clip, -(-frames // patch) * patch)
-    for one, following in itertools.pairwise(stretches):
-        assert one.end - following.start <= clip  # what is handed on
-        assert following.end >= one.end
-        assert len(one.clips) <= most
-
-
 @given(st.integers(1, 40))
 def test_weights_are_even_and_above_nothing(window):
     weights = hat(window)
@@ -70,7 +46,7 @@ def test_weights_are_even_and_above_nothing(window):
 def test_batches_hide_what_is_hidden_and_little_more(seed, share, most):
     generator = torch.Generator().manual_seed(seed)
     hidden = torch.rand(9, 5, 6, generator=generator) < share
-    places = [Place(f, r, c) for f in (0, 3, 5) for r in (0, 1) for c in (0, 2)]
+    places = [Window(f, r, c) for f in (0, 3, 5) for r in (0, 1) for c in (0, 2)]
     batches = make_batches(hidden, places, (2, 4, 4), 2, most)
     seen = [place for batch in batches for place in batch.places]
     views = {
@@ -91,7 +67,7 @@ def test_what_is_hidden_more_is_farthest_from_the_hole():
     hidden = torch.zeros(2, 4, 8, dtype=torch.bool)
     hidden[:, 0, 0] = True
     hidden[:, 0, 4] = hidden[:, 1, 4] = True
-    places = [Place(0, 0, 0), Place(0, 0, 4)]
+    places = [Window(0, 0, 0), Window(0, 0, 4)]
     (batch,) = make_batches(hidden, places, (1, 4, 4), 2, 8)
     first = batch.mask.to_bool()[batch.places.index(places[0]), 0]
     assert first.nonzero().tolist() == [[0, 0], [3, 3]]
@@ -100,4 +76,4 @@ def test_what_is_hidden_more_is_farthest_from_the_hole():
 @pytest.mark.parametrize("shown", [0, 32])
 def test_clips_with_nothing_to_fill_or_to_go_by_are_left_out(shown):
     hidden = torch.full((4, 4, 4), shown == 0)
-    assert make_batches(hidden, [Place(0, 0, 0)], (2, 4, 4), 2, 8) == []
+    assert make_batches(hidden, [Window(0, 0, 0)], (2, 4, 4), 2, 8) == []

@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from diffmae_video.inpainting.film.fill import FilledFrame
+from diffmae_video.inpainting.film.film_filler import FilledFrame
 from diffmae_video.inpainting.metrics import flicker, gradient_energy
 
 
-class Report:
+class FilmScores:
     """Sums over a film's frames, taken one by one; memory grows by a few numbers a frame.
 
     Args:

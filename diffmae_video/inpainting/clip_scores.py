@@ -8,6 +8,8 @@ from collections import defaultdict
 import torch
 from torch import Tensor, nn
 
+from diffmae_video.inpainting.frechet import FeatureModel
+from diffmae_video.inpainting.lpips import lpips_map
 from diffmae_video.inpainting.metrics import (
     flicker,
     gradient_energy,
@@ -18,12 +20,11 @@ from diffmae_video.inpainting.metrics import (
     spectrum_distance,
     ssim_map,
 )
-from diffmae_video.inpainting.perceptual import FeatureModel, lpips_map
 from diffmae_video.masks import Mask
 from diffmae_video.tokens import Triple
 
 
-class Figures:
+class ClipScores:
     """Gathers the figures of one way to fill for one task, batch by batch.
 
     Args:

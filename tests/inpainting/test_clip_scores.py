@@ -1,4 +1,4 @@
-"""Figures gathered over batches against those of all clips at once."""
+"""ClipScores gathered over batches against those of all clips at once."""
 
 import math
 
@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from diffmae_video import Mask
+from diffmae_video.inpainting.clip_scores import ClipScores
 from diffmae_video.inpainting.metrics import gradient_ratio, psnr
-from diffmae_video.inpainting.scores import Figures
 
 PATCH = (2, 4, 4)
 
@@ -22,7 +22,7 @@ class Apart(nn.Module):
 
 
 def gather(fill, truth, mask, *parts):
-    figures = Figures(PATCH, Apart(), None)
+    figures = ClipScores(PATCH, Apart(), None)
     for part in parts:
         figures.add(fill[part], truth[part], Mask(mask.visible[part], mask.masked[part], mask.grid))
     return figures.result()

@@ -19,7 +19,8 @@ from diffmae_video.decoding import VideoReader
 from diffmae_video.errors import InputError
 from diffmae_video.inpainting.film.holes import Hole
 from diffmae_video.inpainting.film.joint import Carried, JointFill
-from diffmae_video.inpainting.film.windows import Place, make_batches, starts, time_step
+from diffmae_video.inpainting.film.stretches import Stretch, cut_into_stretches
+from diffmae_video.inpainting.film.windows import Window, make_batches, starts, time_step
 from diffmae_video.models import MaskedAutoencoder
 from diffmae_video.randomness import random_state
 
@@ -45,24 +46,6 @@ class SamplerOptions(NamedTuple):
     keeps_steps: bool = False
 
 
-class Stretch(NamedTuple):
-    """Clips that are sampled jointly, in frames of the film.
-
-    Attributes:
-        clips: their first frames.
-        end: of the last clip.
-        cut: where the next stretch starts.
-    """
-
-    clips: list[int]
-    end: int
-    cut: int
-
-    @property
-    def start(self) -> int:
-        return self.clips[0]
-
-
 class FilledFrame(NamedTuple):
     """A frame and what was put into its hole.
 
@@ -81,7 +64,7 @@ class FilledFrame(NamedTuple):
     steps: Iterator[np.ndarray]
 
 
-class Held(NamedTuple):
+class ReadFrame(NamedTuple):
     """A frame that was read: it, its hole, and both on the canvas ([3, h, w]; bool [rows, columns])."""
 
     frame: np.ndarray
@@ -90,23 +73,7 @@ class Held(NamedTuple):
     hidden: Tensor
 
 
-def plan(num_frames: int, clip: int, patch: int, aligned: bool, most: int = STRETCH) -> list[Stretch]:
-    """The stretches of a film.
-
-    Args:
-        num_frames: of the film; clips may reach beyond them, where the last frame is repeated.
-        clip, patch: frames of a clip and of a patch.
-        aligned: see :func:`~diffmae_video.inpainting.film.windows.time_step`.
-        most: clips of a stretch.
-    """
-    total = max(clip, -(-num_frames // patch) * patch)
-    clips = starts(total, clip, time_step(clip, patch, aligned))
-    groups = [clips[i : i + most] for i in range(0, len(clips), most)]
-    cuts = [*(group[0] for group in groups[1:]), total]
-    return [Stretch(group, group[-1] + clip, cut) for group, cut in zip(groups, cuts, strict=True)]
-
-
-class FilmFill:
+class FilmFiller:
     """Fills the hole of a film.
 
     Args:
@@ -137,7 +104,9 @@ class FilmFill:
         (height, width), (high, wide) = self.canvas.film, self.canvas.size
         frame_bytes = 4 * height * width + 100 * high * wide  # uint8 and bool; about eight floats [3, h, w]
         fit = min(STRETCH_BYTES // (frame_bytes * step), CLIPS // len(self.tiles), STRETCH)
-        self.stretches = plan(video.num_frames, self.clip, self.patch[0], hole.is_aligned, max(1, fit))
+        self.stretches = cut_into_stretches(
+            video.num_frames, self.clip, self.patch[0], hole.is_aligned, max(1, fit)
+        )
         schedule = getattr(model, "schedule", None)
         self.timesteps: list[int] = schedule.sampling_timesteps(sampling.steps) if schedule else [0]
         mean, std = (torch.tensor(x).view(3, 1, 1, 1) for x in (model.mean, model.std))
@@ -155,7 +124,7 @@ class FilmFill:
             VideoError: one cannot be decoded.
             InputError: a stretch of the film has no visible patch that it could be filled by.
         """
-        held: list[Held] = []
+        held: list[ReadFrame] = []
         first = 0  # of the frames that are held
         before: list[Carried | None] = [None] * self.sampling.samples
         for stretch in self.stretches:
@@ -171,18 +140,18 @@ class FilmFill:
                     (self._composite(frame, step[:, i].float() / 255) for step in steps),
                 )
 
-    def _read(self, start: int, stop: int) -> list[Held]:
+    def _read(self, start: int, stop: int) -> list[ReadFrame]:
         if start >= stop:
             return []
         frames, holes = self.video.frames(range(start, stop)), self.hole.pixels(start, stop)
         patches = self.hole.patches(holes, start)
         return [
-            Held(frame, hole, self.canvas.shrink(frame, hole), hidden)
+            ReadFrame(frame, hole, self.canvas.shrink(frame, hole), hidden)
             for frame, hole, hidden in zip(frames, holes, patches, strict=True)
         ]
 
     def _fill(
-        self, stretch: Stretch, held: Sequence[Held], before: Sequence[Carried | None]
+        self, stretch: Stretch, held: Sequence[ReadFrame], before: Sequence[Carried | None]
     ) -> tuple[list[Tensor], list[Tensor], list[Carried | None]]:
         """Each sample's stretch [3, n, h, w] in [0, 1], the steps of the first one, as uint8, and what each
         hands on.
@@ -193,7 +162,7 @@ class FilmFill:
         samples, levels = self.sampling.samples, (truth * 255).round().byte()
         if not hidden.any():
             return [truth] * samples, [levels] * len(self.timesteps), [None] * samples
-        places = [Place(f - stretch.start, row, column) for f in stretch.clips for row, column in self.tiles]
+        places = [Window(f - stretch.start, row, column) for f in stretch.clips for row, column in self.tiles]
         batches = make_batches(hidden, places, self.grid, self.patch[0], BATCH)
         p, q = self.canvas.patch
         area = hidden.repeat_interleave(p, 1).repeat_interleave(q, 2)
@@ -243,7 +212,7 @@ class FilmFill:
             f"{last}, and leaves nothing to go by; hide less" + (" or leave out --tiles" * self.canvas.tiles)
         )
 
-    def _composite(self, held: Held, fill: Tensor) -> np.ndarray:
+    def _composite(self, held: ReadFrame, fill: Tensor) -> np.ndarray:
         """The frame with a picture of the canvas [3, h, w] in its hole."""
         if not held.hole.any():
             return held.frame
