@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PY := .venv/bin/python
 
-.PHONY: setup demo recognition test lint format bench clean
+.PHONY: setup demo recognition test lint format bench docs-options clean
 
 setup: .venv/installed
 
@@ -39,6 +39,10 @@ bench: setup
 	$(PY) tools/benchmark.py train
 	$(PY) tools/benchmark.py sample
 	$(PY) tools/benchmark.py data
+
+# docs/options.md, from diffmae_video/options.py
+docs-options: setup
+	$(PY) tools/write_options.py
 
 clean:
 	rm -rf .venv outputs

@@ -72,7 +72,7 @@ def test_small_recipes_make_their_models(objective):
         (["MODEL.OBJECTIVE", "gan"], "unknown objective 'gan'; there are diffmae, mae, ddpm, adm, igpt"),
         (
             ["MODEL.OBJECTIVE", "adm", "DATA.NUM_FRAMES", 1, "MODEL.ADM.MULTIPLIERS", "1;2"],
-            "MODEL.ADM.MULTIPLIERS: takes whole numbers with commas",
+            "MODEL.ADM.MULTIPLIERS takes a list of whole numbers, got '1;2'",
         ),
     ],
 )

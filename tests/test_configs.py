@@ -127,6 +127,11 @@ def test_batch_and_rate_are_the_sources(path):
         assert (cfg.DATA.NUM_FRAMES, cfg.DATA.STRIDE, cfg.MASK.RATIO) == (16, 4, 0.9)
 
 
+@pytest.mark.parametrize("path", sorted((CONFIGS / "k400").glob("*.yaml")), ids=name)
+def test_kinetics_is_read_with_decord(path):
+    assert load_config(path).DATA.BACKEND == "decord"
+
+
 @pytest.mark.parametrize(
     ("recipe", "changed"),
     [

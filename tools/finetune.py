@@ -8,7 +8,7 @@
 --init takes a folder of this project, or weights of MAE, MAE-ST, VideoMAE, HF VideoMAE or timm; the
 sizes of the encoder are those of the weights. Without it the encoder of the recipe starts from scratch.
 The classes are the labels of DATA.TRAIN. The folder ends with the last step's model; best/ in it holds the
-one that was best in validation. Every option of diffmae_video/config.py can be set as KEY VALUE.
+one that was best in validation. Any option of docs/options.md can be set as KEY VALUE.
 
 SIGTERM and SIGUSR1 end a run after the step that it is in: it saves and exits with code 75, and
 --resume goes on. Code 1: it cannot go on by itself (a process died, or steps are not finite).

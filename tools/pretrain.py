@@ -6,7 +6,7 @@
     python tools/pretrain.py --config FILE --output runs/b --resume     # goes on, or starts
     WORLD_SIZE=8 python tools/pretrain.py --config FILE --dry-run DATA.TRAIN lists/train.csv
 
-Every option of diffmae_video/config.py can be set as KEY VALUE after the flags.
+Any option of docs/options.md can be set as KEY VALUE after the flags.
 
 SIGTERM and SIGUSR1 end a run after the step that it is in: it saves and exits with code 75, and
 --resume goes on. Code 1: it cannot go on by itself (a process died, or steps are not finite).

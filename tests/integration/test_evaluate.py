@@ -143,7 +143,7 @@ def test_wrong_folders_are_named(tmp_path, run):
     [
         (["DATA.VAL", ""], r"DATA\.VAL: give a list"),
         (["DATA.VAL", "{films}"], "has no label"),
-        (["EVALUATION.POLICY", "ignore"], "unknown policy 'ignore'; there are fail, wrong, skip"),
+        (["EVALUATION.POLICY", "ignore"], "unknown value 'ignore'; there are fail, wrong, skip"),
         (["DATA.SIZE", "36"], "36"),
     ],
 )

@@ -94,5 +94,5 @@ def test_precision():
     assert resolve_precision("fp32", cpu) == "fp32"
     with pytest.raises(InputError, match=r"fp16.*CPU"):
         resolve_precision("fp16", cpu)
-    with pytest.raises(InputError, match="unknown precision 'int8'"):
-        resolve_precision("int8", cpu)
+    with pytest.raises(InputError, match="unknown value 'int8'; there are auto, fp32"):
+        load_config(None, ["TRAIN.PRECISION", "int8"])
