@@ -62,6 +62,21 @@ def recipe_of(folder: str | Path) -> Path:
     return (folder.parent.parent if folder.parent.name == "checkpoints" else folder) / "config.yaml"
 
 
+def load_recipe(folder: str | Path, overrides: Sequence[Any] = ()) -> CfgNode:
+    """The config of a run, given the run's folder or that of one of its checkpoints.
+
+    Args:
+        overrides: options that replace the run's, ``[KEY, VALUE, ...]``.
+
+    Raises:
+        InputError: there is no config.yaml, or an option is wrong.
+    """
+    path = recipe_of(folder)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; give the folder of a run, or copy its config.yaml there")
+    return load_config(path, overrides)
+
+
 def _read_recipe(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise InputError(f"{path}: no such config file")

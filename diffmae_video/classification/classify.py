@@ -9,12 +9,12 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 from torch.utils.data import DataLoader
-from tqdm import tqdm
 
 from diffmae_video.data import ViewDataset, Views, normalise
 from diffmae_video.models import Classifier
 from diffmae_video.runtime.evaluating import evaluating
 from diffmae_video.runtime.processes import Process
+from diffmae_video.runtime.progress import ProgressBar
 from diffmae_video.runtime.stops import shielded_batches
 
 
@@ -82,10 +82,14 @@ def classify(
     logits = torch.zeros(count, len(model.classes), device=device)
     was_read = torch.zeros(count, device=device)
     faults: dict[int, str] = {}
-    hide_bar = None if process.is_main else True  # None: hidden if stderr is not a terminal
     with (
         evaluating(model),
-        tqdm(total=sum(map(len, own_groups)), desc="classifying", unit=" videos", disable=hide_bar) as bar,
+        ProgressBar(
+            total=sum(map(len, own_groups)),
+            desc="classifying",
+            unit=" videos",
+            disable=not process.is_main,
+        ) as bar,
         shielded_batches(loader) as batches,
     ):
         for videos, counts, clips, group_faults in batches:

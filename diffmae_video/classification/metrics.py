@@ -86,12 +86,16 @@ def average_precision(scores: Tensor, targets: Tensor) -> Tensor:
     # torchmetrics takes the sigmoid of what is not in [0, 1], which merges high logits. Ranks stay apart.
     ranks = scores.unique(return_inverse=True)[1].double()
     if occurs.any():
-        result[occurs] = torchmetrics().multilabel_average_precision(
-            (ranks / ranks.max().clamp_min(1))[:, occurs],
-            targets[:, occurs].long(),
-            int(occurs.sum()),
-            average=None,
-        ).double()
+        result[occurs] = (
+            torchmetrics()
+            .multilabel_average_precision(
+                (ranks / ranks.max().clamp_min(1))[:, occurs],
+                targets[:, occurs].long(),
+                int(occurs.sum()),
+                average=None,
+            )
+            .double()
+        )
     return result
 
 

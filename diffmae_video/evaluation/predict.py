@@ -10,13 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from diffmae_video.config import load_recipe
 from diffmae_video.data import ClipSampler, Entry, VideoReader, normalise
 from diffmae_video.data.clip_sampler import read_clips
 from diffmae_video.data.transforms import center_crop
 from diffmae_video.data.views import read_views
 from diffmae_video.decoding import DecodingProcess
 from diffmae_video.errors import InputError
-from diffmae_video.evaluation.evaluate import load_classifier, load_recipe
+from diffmae_video.models import load_classifier
 from diffmae_video.runtime.progress import ProgressBar
 
 READ_BYTES, READ_FRAMES = 2**28, 512  # at most, that are decoded at once
@@ -60,8 +61,8 @@ class Predictor:
     def __init__(self, folder: str | Path, views: int = 5) -> None:
         if views < 1:
             raise InputError(f"a prediction takes 1 view or more, got {views}")
-        model = load_classifier(Path(folder), average=False)
-        cfg = load_recipe(Path(folder), [])
+        model = load_classifier(folder)
+        cfg = load_recipe(folder)
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.model, self.views = model.to(self.device), views
         self.classes: list[str] = model.classes

@@ -1,4 +1,4 @@
-"""What an evaluation leaves for people: tables of videos and of classes, and the confusion matrix."""
+"""Writes what people read of an evaluation: tables of videos and classes, and the confusion matrix."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from torch import Tensor
 from diffmae_video.data import Entry
 from diffmae_video.files import atomic_path, write_text
 
-TOP = 5  # classes that a video's line names
-NAMED = 40  # classes up to which the picture has their names
-COUNTED = 20  # classes up to which its cells have their numbers
+TOP = 5  # classes in a video's row
+MAX_NAMED = 40  # with more classes the picture's axes show no names
+MAX_NUMBERED = 20  # with more classes its cells show no numbers
 
 
 def write_predictions(
@@ -28,11 +28,11 @@ def write_predictions(
     probabilities: Tensor,
     classes: Sequence[str],
 ) -> None:
-    """A CSV table of videos: what each is, what it was taken for, and the likeliest classes.
+    """Writes a CSV table of videos: label, prediction and the most likely classes of each.
 
     Args:
-        predicted: the class, or the classes.
-        faults: why a video could not be read, or empty; its further fields are then empty.
+        predicted: the name of the predicted class, or of several.
+        faults: why a video could not be read, or empty. Fields after the reason are then empty.
         probabilities: [n, C].
     """
     top = probabilities.topk(min(TOP, len(classes)), dim=1)
@@ -54,7 +54,7 @@ def write_predictions(
 
 
 def write_classes(path: Path, classes: Sequence[str], columns: dict[str, Tensor]) -> None:
-    """A CSV table of classes with figures [C] of each; those that are NaN are left empty."""
+    """Writes a CSV table of classes with columns [C] of figures; NaN becomes an empty field."""
     values = zip(*(column.tolist() for column in columns.values()), strict=True)
     fields = ([f"{x:.6g}" if not math.isnan(x) else "" for x in row] for row in values)
     _write_table(
@@ -63,29 +63,29 @@ def write_classes(path: Path, classes: Sequence[str], columns: dict[str, Tensor]
 
 
 def draw_confusion(path: Path, matrix: Tensor, classes: Sequence[str]) -> None:
-    """A picture of a confusion matrix: rows are labels, colours the share of a row's videos.
+    """Draws a confusion matrix: rows are labels, colours are the share of a row's videos.
 
     Args:
-        matrix: int64 [C, C], see :func:`~diffmae_video.evaluation.classify.confusion_matrix`.
+        matrix: int64 [C, C], see :func:`~diffmae_video.classification.metrics.confusion_matrix`.
     """
     from matplotlib.colors import PowerNorm
     from matplotlib.figure import Figure
 
     count = len(classes)
     share = matrix / matrix.sum(1, keepdim=True).clamp_min(1)
-    side = 4 + 0.25 * min(count, NAMED)  # inches
+    side = 4 + 0.25 * min(count, MAX_NAMED)  # inches
     figure = Figure(figsize=(side + 1, side), dpi=150, layout="constrained")
     axes = figure.add_subplot()
-    # the square root, so that a rare confusion is seen too
+    # The colour follows the square root of the share, so that rare confusions are visible.
     picture = axes.imshow(share.numpy(), cmap="viridis", norm=PowerNorm(0.5, 0, 1), interpolation="nearest")
     figure.colorbar(picture, ax=axes, label="share of the label's videos", shrink=0.8)
-    numbered = "" if count <= NAMED else ", by its place among the classes, from 0"
+    numbered = "" if count <= MAX_NAMED else " (index of the class, from 0)"
     axes.set_xlabel(f"predicted{numbered}")
     axes.set_ylabel(f"label{numbered}")
-    if count <= NAMED:
+    if count <= MAX_NAMED:
         axes.set_xticks(range(count), classes, rotation=90, parse_math=False)
         axes.set_yticks(range(count), classes, parse_math=False)
-    if count <= COUNTED:
+    if count <= MAX_NUMBERED:
         for row, column in torch.nonzero(matrix).tolist():
             colour = "black" if share[row, column] > 0.4 else "white"
             axes.text(column, row, str(int(matrix[row, column])), ha="center", va="center", color=colour)
@@ -96,5 +96,5 @@ def draw_confusion(path: Path, matrix: Tensor, classes: Sequence[str]) -> None:
 def _write_table(path: Path, rows: Iterable[Sequence[Any]]) -> None:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
-    # a file's name need not be valid Unicode
+    # File names need not be valid Unicode.
     write_text(path, text.getvalue().encode("utf-8", "backslashreplace").decode())

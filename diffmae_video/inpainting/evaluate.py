@@ -17,10 +17,10 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from diffmae_video.build import view_dataset
+from diffmae_video.config import load_recipe
 from diffmae_video.data import Views, denormalise, normalise, read_list
 from diffmae_video.data.lists import spread
 from diffmae_video.errors import InputError, require
-from diffmae_video.evaluation.evaluate import load_recipe
 from diffmae_video.inpainting.clip_scores import ClipScores
 from diffmae_video.inpainting.frechet import FeatureModel, check_clips, frechet_distance
 from diffmae_video.inpainting.lpips import load_lpips

@@ -9,10 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diffmae_video.data import normalise
 from diffmae_video.errors import InputError
-from diffmae_video.evaluation.features import load_frozen
-from diffmae_video.models import Classifier
+from diffmae_video.frozen_model import load_frozen
 
 
 class FeatureModel:
@@ -20,7 +18,7 @@ class FeatureModel:
     what its head sees.
 
     Args:
-        path: what :func:`~diffmae_video.evaluation.features.load_frozen` takes.
+        path: what :func:`~diffmae_video.frozen_model.load_frozen` takes.
         frames, size: of the clips, (height, width) in pixels; the model is fitted to them.
 
     Raises:
@@ -29,21 +27,17 @@ class FeatureModel:
 
     def __init__(self, path: Path, frames: int, size: Sequence[int]) -> None:
         options: list[Any] = ["DATA.NUM_FRAMES", frames, "DATA.SIZE", list(size)]
-        self.model, cfg = load_frozen(path, options)
-        self.mean, self.std = cfg.DATA.MEAN, cfg.DATA.STD
+        self.frozen = load_frozen(path, options)
 
     @property
     def width(self) -> int:
         """D, the number of features."""
-        return (self.model.encoder if isinstance(self.model, Classifier) else self.model).width
+        return self.frozen.width
 
     def __call__(self, clip: Tensor) -> Tensor:
         """Clips [B, 3, T, H, W] in [0, 1], rounded to 8 bits, to features [B, D] on the CPU."""
         pixels = (clip * 255).round().to(torch.uint8).movedim(1, -1)
-        clip = normalise(pixels, self.mean, self.std)
-        model = self.model
-        features = model.features(clip) if isinstance(model, Classifier) else model(clip).mean(1)
-        return features.float().cpu()
+        return self.frozen.tokens_and_features(pixels)[1].cpu()
 
 
 def check_clips(clips: int, width: int) -> None:

@@ -2,7 +2,7 @@
 
 from diffmae_video.models.adm import ADM, UNetEncoder
 from diffmae_video.models.backbone import Backbone
-from diffmae_video.models.classifier import Classifier
+from diffmae_video.models.classifier import Classifier, load_classifier
 from diffmae_video.models.ddpm import DDPM
 from diffmae_video.models.decoder import Decoder
 from diffmae_video.models.denoising import DenoisingModel
@@ -12,7 +12,7 @@ from diffmae_video.models.igpt import IGPT, PixelGPT
 from diffmae_video.models.mae import MAE
 from diffmae_video.models.masked import Inpainting, MaskedAutoencoder, Output
 from diffmae_video.models.pretrained import load_model
-from diffmae_video.models.weights.load_backbone import load_backbone
+from diffmae_video.models.weights.load_backbone import load_backbone, load_feature_model
 from diffmae_video.models.weights.load_encoder import load_encoder
 
 MODELS = (DiffMAE, MAE, DDPM, ADM, IGPT, Encoder, UNetEncoder, PixelGPT, Classifier)
@@ -35,6 +35,8 @@ __all__ = [
     "PixelGPT",
     "UNetEncoder",
     "load_backbone",
+    "load_classifier",
     "load_encoder",
+    "load_feature_model",
     "load_model",
 ]

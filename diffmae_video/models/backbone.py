@@ -48,6 +48,15 @@ class Backbone(nn.Module, Pretrained):
             )
         return dict(self._hub_mixin_config)
 
+    def tokens_and_features(self, clip: Tensor) -> tuple[Tensor, Tensor]:
+        """Patch tokens [B, N, D] of a clip, and their mean [B, D], as a classifier's method of this name."""
+        tokens = self(clip)
+        return tokens, tokens.mean(1)
+
+    def recognition_part(self) -> Backbone:
+        """The backbone itself; other models have it inside."""
+        return self
+
     def fitted(self, image_size: Sequence[int] | None, num_frames: int | None) -> Backbone:
         """This one for clips of another size; None leaves it.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from diffmae_video.models.backbone import Backbone
 from diffmae_video.models.encoder import Encoder
 from diffmae_video.models.igpt import PixelGPT
 from diffmae_video.models.masked import IMAGENET_MEAN, IMAGENET_STD
-from diffmae_video.models.pretrained import Pretrained
+from diffmae_video.models.pretrained import AVERAGED_WEIGHTS, Pretrained, load_model, load_weights
 
 POOLS = ("mean", "token")
 BACKBONES: dict[str, type[Backbone]] = {cls.__name__: cls for cls in (Encoder, UNetEncoder, PixelGPT)}
@@ -126,16 +127,22 @@ class Classifier(nn.Module, Pretrained):
         tokens: Tensor = self.encoder(clip) if mask is None else self.encoder(clip, mask)
         return tokens
 
-    def features(self, clip: Tensor) -> Tensor:
-        """What the head sees: [B, D].
+    def tokens_and_features(self, clip: Tensor) -> tuple[Tensor, Tensor]:
+        """Patch tokens [B, N, D], and the features [B, D] that the head sees.
 
         ``clip`` is a float clip [B, 3, T, H, W]; an image [B, 3, H, W] is taken as one frame.
         """
         if self.pool == "mean":
-            return self._pooled(self.encoder(clip))
+            tokens = self.encoder(clip)
+            return tokens, self._pooled(tokens)
         assert isinstance(self.encoder, Encoder)
         clip = clip[:, :, None] if clip.ndim == 4 else clip
-        return self.encoder.tap(clip, None, [self.encoder.depth - 1])[0][:, 0]
+        tokens = self.encoder.tap(clip, None, [self.encoder.depth - 1])[0]  # [B, 1 + N, D]
+        return tokens[:, 1:], tokens[:, 0]
+
+    def features(self, clip: Tensor) -> Tensor:
+        """The features [B, D] that the head sees."""
+        return self.tokens_and_features(clip)[1]
 
     def forward(self, clip: Tensor, generative: bool = False) -> Any:
         """Logits [B, classes] of clips as :meth:`features` takes them.
@@ -156,3 +163,27 @@ class Classifier(nn.Module, Pretrained):
     def probabilities(self, logits: Tensor) -> Tensor:
         """Of logits [..., classes], by class: they sum to 1 unless ``multi_label``."""
         return logits.sigmoid() if self.multi_label else torch.softmax(logits, -1)
+
+
+def load_classifier(folder: str | Path, averaged: bool = False) -> Classifier:
+    """The fine-tuned classifier of a folder, in evaluation mode.
+
+    Args:
+        averaged: load the moving average of the weights.
+
+    Raises:
+        InputError: the folder holds another model or no average; see also
+            :func:`~diffmae_video.models.pretrained.load_model`.
+    """
+    model = load_model(folder)
+    if not isinstance(model, Classifier):
+        raise InputError(
+            f"{folder}: holds a pre-trained {type(model).__name__}, not a classifier; fine-tune it with "
+            f"tools/finetune.py --init {folder}, or measure its features with tools/probe.py"
+        )
+    if averaged:
+        path = Path(folder) / AVERAGED_WEIGHTS
+        if not path.is_file():
+            raise InputError(f"{path}: no such file; only runs with TRAIN.EMA, say 0.9999, write it")
+        load_weights(model, path)
+    return model

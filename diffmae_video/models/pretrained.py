@@ -16,6 +16,7 @@ from diffmae_video.files import write_tensors, write_text
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
+AVERAGED_WEIGHTS = "ema.safetensors"  # the moving average of a run's weights, beside WEIGHTS
 
 
 class Pretrained(PyTorchModelHubMixin):

@@ -11,12 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from diffmae_video.config import load_recipe
 from diffmae_video.data import ClipSampler, denormalise, normalise
 from diffmae_video.data.clip_sampler import read_clips
 from diffmae_video.data.transforms import center_crop
 from diffmae_video.decoding import DecodingProcess
 from diffmae_video.errors import InputError
-from diffmae_video.evaluation.evaluate import load_recipe
 from diffmae_video.inpainting.metrics import psnr
 from diffmae_video.masks import MASKS, Mask
 from diffmae_video.models import DiffMAE, MaskedAutoencoder, load_model

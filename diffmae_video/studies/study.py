@@ -18,6 +18,8 @@ from typing import Any
 import torch
 
 from diffmae_video import build_model, load_config
+from diffmae_video.classification.classify import classify
+from diffmae_video.classification.metrics import accuracy
 from diffmae_video.data import (
     ClipSampler,
     Entry,
@@ -30,7 +32,6 @@ from diffmae_video.data import (
     write_list,
 )
 from diffmae_video.errors import InputError
-from diffmae_video.evaluation.classify import accuracy, classify
 from diffmae_video.evaluation.probe import probe
 from diffmae_video.files import write_text
 from diffmae_video.models import load_model

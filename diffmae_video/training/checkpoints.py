@@ -33,7 +33,7 @@ from safetensors import SafetensorError, safe_open
 
 from diffmae_video.errors import InputError
 from diffmae_video.files import flush_folder, write_tensors, write_text
-from diffmae_video.models.pretrained import CONFIG, WEIGHTS, load_weights
+from diffmae_video.models.pretrained import AVERAGED_WEIGHTS, CONFIG, WEIGHTS, load_weights
 from diffmae_video.runtime.processes import Process
 from diffmae_video.training.state import (
     EMA,
@@ -188,7 +188,7 @@ def kept(engine: Any) -> Iterable[str]:
 
 
 def file_of(key: str) -> str:
-    return WEIGHTS if key == WEIGHT else f"{key}.safetensors"
+    return {WEIGHT: WEIGHTS, EMA: AVERAGED_WEIGHTS}.get(key, f"{key}.safetensors")
 
 
 def problem(folder: Path) -> str | None:

@@ -17,6 +17,8 @@ from fvcore.common.config import CfgNode
 from torch import Tensor
 
 from diffmae_video.build import build_classifier, evaluation_dataset, labelled_dataset, training_entries
+from diffmae_video.classification.classify import classify
+from diffmae_video.classification.metrics import accuracy, mean_average_precision
 from diffmae_video.data import (
     Entry,
     LabelledClips,
@@ -31,7 +33,6 @@ from diffmae_video.data.augment import MixAugmentation
 from diffmae_video.data.hold_out import hold_out
 from diffmae_video.data.lists import spread
 from diffmae_video.errors import InputError
-from diffmae_video.evaluation.classify import accuracy, classify, mean_average_precision
 from diffmae_video.files import atomic_path, write_text
 from diffmae_video.models import Classifier, PixelGPT
 from diffmae_video.models.card import write_card

@@ -24,6 +24,7 @@ from diffmae_video.data import FaultLog
 from diffmae_video.data.loader import EpochSampler
 from diffmae_video.errors import InputError
 from diffmae_video.files import write_tensors, write_text
+from diffmae_video.models.pretrained import AVERAGED_WEIGHTS
 from diffmae_video.randomness import random_state
 from diffmae_video.runtime.processes import Process
 from diffmae_video.runtime.stops import FAILED, STOPPED, Agreement, StopSignals, end_run, shielded_batches
@@ -182,7 +183,7 @@ def train(
     if cfg.TRAIN.EMA:
         average = model_weights(engine, EMA)
         if process.is_main:
-            write_tensors(run.output / "ema.safetensors", average)
+            write_tensors(run.output / AVERAGED_WEIGHTS, average)
 
 
 def _is_due(section: CfgNode, step: int) -> bool:

@@ -14,10 +14,10 @@ from fvcore.common.config import CfgNode
 from torch import Tensor
 
 from diffmae_video.build import Model, mask_arguments, view_dataset
+from diffmae_video.classification.neighbours import NEIGHBOURS, knn_accuracy
 from diffmae_video.data import Entry, VideoError, denormalise, normalise, read_list, spread
 from diffmae_video.encoding.clips import panels
 from diffmae_video.errors import InputError
-from diffmae_video.evaluation.probe import NEIGHBOURS, knn_probe
 from diffmae_video.inpainting.simple_fills import grey_fill
 from diffmae_video.masks import Mask
 from diffmae_video.models import IGPT, DenoisingModel, DiffMAE, MaskedAutoencoder
@@ -92,8 +92,9 @@ class Validation:
         Returns:
             ``loss``: the mean over clips and, of models that denoise, timesteps. ``loss_t0`` to
             ``loss_t9``, of those: by tenths of the timesteps, t = 1 in the first one. ``knn``, where there
-            are labels: the share of clips that :func:`~diffmae_video.evaluation.probe.knn_probe` gets right
-            by those of the other videos.
+            are labels: the share of clips that
+            :func:`~diffmae_video.classification.neighbours.knn_accuracy` gets right by those of the other
+            videos.
         """
         device, denoises = self.process.device, isinstance(model, DiffMAE | DenoisingModel)
         buckets = timestep_buckets(self.cfg.DIFFUSION.TIMESTEPS) if denoises else [range(1, 2)]
@@ -119,7 +120,7 @@ class Validation:
             features = self._sum(features)[self.was_read].cpu()
             labels, videos = self.labels[self.was_read], self.videos[self.was_read]
             same = videos[:, None] == videos[None]
-            figures["knn"] = knn_probe(features, labels, features, labels, left_out=same)
+            figures["knn"] = knn_accuracy(features, labels, features, labels, excluded=same)
         return figures
 
     def cost(self, figures: dict[str, float]) -> float:

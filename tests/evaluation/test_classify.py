@@ -3,10 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from sklearn import metrics
-
-from diffmae_video.data import ClipSampler, Entry, VideoError, ViewDataset, normalise, open_video
-from diffmae_video.data.views import read_views
 from diffmae_video.evaluation.classify import (
     Predictions,
     accuracy,
@@ -17,6 +13,10 @@ from diffmae_video.evaluation.classify import (
     confusion_matrix,
     mean_average_precision,
 )
+from sklearn import metrics
+
+from diffmae_video.data import ClipSampler, Entry, VideoError, ViewDataset, normalise, open_video
+from diffmae_video.data.views import read_views
 from diffmae_video.evaluation.evaluate import measure
 from diffmae_video.evaluation.report import draw_confusion, write_classes, write_predictions
 from diffmae_video.models import Classifier

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from diffmae_video.models.adm import ADM, UNetEncoder
 from diffmae_video.models.backbone import Backbone
+from diffmae_video.models.classifier import Classifier
 from diffmae_video.models.igpt import IGPT, PixelGPT
 from diffmae_video.models.pretrained import WEIGHTS, load_model
 from diffmae_video.models.weights.files import read_config
@@ -36,5 +37,28 @@ def load_backbone(
     if about.get("backbone", about.get("trunk", about.get("model"))) not in OTHERS:
         return load_encoder(path, image_size, num_frames, num_heads)
     model = load_model(folder)
-    backbone: Backbone = model if isinstance(model, Backbone) else model.recognition_part()
+    backbone: Backbone = model.recognition_part()
     return backbone.fitted(image_size, num_frames).eval()
+
+
+def load_feature_model(
+    path: str | Path,
+    image_size: Sequence[int] | None = None,
+    num_frames: int | None = None,
+    num_heads: int | None = None,
+) -> Backbone | Classifier:
+    """A saved model to take features from: a fine-tuned classifier as it is, of all others the backbone.
+
+    Args:
+        path, image_size, num_frames, num_heads: see :func:`load_backbone`. A classifier keeps its sizes.
+
+    Raises:
+        InputError: see :func:`load_backbone`.
+    """
+    path = Path(path)
+    folder = path if path.is_dir() else path.parent
+    is_ours = path.is_dir() or path.name == WEIGHTS
+    if is_ours and read_config(folder).get("model") == Classifier.__name__:
+        classifier: Classifier = load_model(folder)
+        return classifier
+    return load_backbone(path, image_size, num_frames, num_heads)
