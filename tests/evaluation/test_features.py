@@ -12,7 +12,8 @@ from safetensors import safe_open
 
 from diffmae_video import InputError, load_encoder, load_model
 from diffmae_video.data import Entry, normalise, uniform_clips
-from diffmae_video.evaluation.features import extract_features, load_frozen, write_features
+from diffmae_video.evaluation.features import extract_features, write_features
+from diffmae_video.frozen_model import load_frozen
 from diffmae_video.models import Classifier, Encoder
 from diffmae_video.models.weights.convert import save_timm_folder
 from tests.repository import ROOT
@@ -110,13 +111,14 @@ def test_the_runs_recipe_says_how_clips_are_sampled_and_options_come_last(checkp
     recipe = "DATA: {SIZE: [32, 32], NUM_FRAMES: 4, STRIDE: 3, MEAN: [0.1, 0.2, 0.3], TRAIN: a, ROOT: /b}"
     (run / "config.yaml").write_text(recipe)
     for path in (run, step, run / "model.safetensors"):
-        frozen, cfg = load_frozen(path, ["DATA.WORKERS", 0])
-        assert (cfg.DATA.STRIDE, cfg.DATA.TRAIN, cfg.DATA.ROOT) == (3, "", "")
-        found = extract_features(frozen, cfg, [entry]).pooled
+        frozen = load_frozen(path, ["DATA.WORKERS", 0])
+        data = frozen.cfg.DATA
+        assert (data.STRIDE, data.TRAIN, data.ROOT) == (3, "", "")
+        found = extract_features(frozen, [entry], batch=16).pooled
         expected = by_hand(model, entry, stride=3, mean=(0.1, 0.2, 0.3), std=(0.229, 0.224, 0.225)).mean(1)
         torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
-    _, cfg = load_frozen(run, ["DATA.STRIDE", "2", "DATA.SIZE", "64"])
-    assert (cfg.DATA.STRIDE, list(cfg.DATA.SIZE), list(cfg.DATA.MEAN)) == (2, [64, 64], [0.1, 0.2, 0.3])
+    data = load_frozen(run, ["DATA.STRIDE", "2", "DATA.SIZE", "64"]).cfg.DATA
+    assert (data.STRIDE, list(data.SIZE), list(data.MEAN)) == (2, [64, 64], [0.1, 0.2, 0.3])
 
 
 def test_pictures_of_a_folder_and_a_video_model_made_one_of_images(checkpoint, tmp_path):
@@ -141,8 +143,8 @@ def test_of_a_classifier_it_is_what_its_head_sees(tmp_path, real_clips):
     encoder = {"width": 32, "depth": 2, "heads": 2}
     Classifier(["a", "b"], (32, 32), 4, (2, 8, 8), encoder, mean=MEAN, std=STD).save_pretrained(tmp_path)
     model, entry = load_model(tmp_path), Entry(str(real_clips["bikes"]))
-    frozen, cfg = load_frozen(tmp_path, ["DATA.WORKERS", 0])
-    found = extract_features(frozen, cfg, [entry], keep_tokens=True)
+    frozen = load_frozen(tmp_path, ["DATA.WORKERS", 0])
+    found = extract_features(frozen, [entry], batch=16, keep_tokens=True)
     with torch.no_grad():
         clip = normalise(uniform_clips(entry, 1, 4, 4, (32, 32), backend="pyav"), MEAN, STD)
         torch.testing.assert_close(found.pooled, model.features(clip), atol=1e-5, rtol=0)
@@ -154,11 +156,11 @@ def test_a_timm_folder_says_its_own_mean_size_and_frames(tmp_path):
     about = json.loads((tmp_path / "config.json").read_text())
     about["pretrained_cfg"] |= {"mean": [0.5, 0.5, 0.5], "std": [0.4, 0.5, 0.6]}
     (tmp_path / "config.json").write_text(json.dumps(about))
-    _, cfg = load_frozen(tmp_path)
-    assert (list(cfg.DATA.MEAN), list(cfg.DATA.STD)) == ([0.5, 0.5, 0.5], [0.4, 0.5, 0.6])
-    assert (list(cfg.DATA.SIZE), cfg.DATA.NUM_FRAMES) == ([48, 48], 1)
-    _, cfg = load_frozen(tmp_path, ["DATA.MEAN", "[0.1, 0.2, 0.3]"])
-    assert (list(cfg.DATA.MEAN), list(cfg.DATA.STD)) == ([0.1, 0.2, 0.3], [0.4, 0.5, 0.6])
+    data = load_frozen(tmp_path).cfg.DATA
+    assert (list(data.MEAN), list(data.STD)) == ([0.5, 0.5, 0.5], [0.4, 0.5, 0.6])
+    assert (list(data.SIZE), data.NUM_FRAMES) == ([48, 48], 1)
+    data = load_frozen(tmp_path, ["DATA.MEAN", "[0.1, 0.2, 0.3]"]).cfg.DATA
+    assert (list(data.MEAN), list(data.STD)) == ([0.1, 0.2, 0.3], [0.4, 0.5, 0.6])
 
 
 @pytest.mark.skipif(not FIXTURES, reason="no ../shared/fixtures beside the repository")
@@ -167,9 +169,10 @@ def test_weights_of_others(file, real_clips):
     arch = torch.load(file, weights_only=True)["arch"]
     size, frames, heads = arch["img_size"], arch.get("num_frames", 1), arch["num_heads"]
     entry = Entry(str(real_clips["bikes"]))
-    frozen, cfg = load_frozen(file, ["MODEL.ENCODER.HEADS", heads, "DATA.WORKERS", 0])
-    found = extract_features(frozen, cfg, [entry]).pooled
-    clip = normalise(uniform_clips(entry, 1, frames, 4, (size, size), "pyav"), cfg.DATA.MEAN, cfg.DATA.STD)
+    frozen = load_frozen(file, ["MODEL.ENCODER.HEADS", heads, "DATA.WORKERS", 0])
+    found = extract_features(frozen, [entry], batch=16).pooled
+    data = frozen.cfg.DATA
+    clip = normalise(uniform_clips(entry, 1, frames, 4, (size, size), "pyav"), data.MEAN, data.STD)
     with torch.no_grad():
         expected = load_encoder(file, size, frames, heads)(clip).mean(1)
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
@@ -177,9 +180,9 @@ def test_weights_of_others(file, real_clips):
 
 def test_what_a_user_gets_wrong_is_told_before_the_work(checkpoint, tmp_path, real_clips):
     clip = real_clips["bikes"]
-    with pytest.raises(InputError, match=r"x\.txt: the file of features ends in \.npz or \.safetensors"):
+    with pytest.raises(InputError, match=r"x\.txt: features are written to a file that ends in \.npz or"):
         write_features(checkpoint, clip, tmp_path / "x.txt")
-    with pytest.raises(InputError, match="views and the batch are 1 or more, got 0,1 and 16"):
+    with pytest.raises(InputError, match="views and batch must be 1 or more, got views 0,1, batch"):
         write_features(checkpoint, clip, tmp_path / "x.npz", views=(0, 1))
     with pytest.raises(OSError, match=r"config\.json"):  # and not that there is no model
         write_features(tmp_path / "none", clip, checkpoint / "config.json/x.npz")
@@ -190,5 +193,5 @@ def test_what_a_user_gets_wrong_is_told_before_the_work(checkpoint, tmp_path, re
     model = load_model(checkpoint)
     model.encoder.norm.weight.data.fill_(torch.nan)
     model.save_pretrained(checkpoint)
-    with pytest.raises(InputError, match="features are not finite"):
+    with pytest.raises(InputError, match="the features are not finite"):
         write_features(checkpoint, clip, tmp_path / "x.npz")

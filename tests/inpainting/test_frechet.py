@@ -7,7 +7,8 @@ import torch
 
 from diffmae_video import InputError, load_model
 from diffmae_video.data import Entry, normalise, uniform_clips
-from diffmae_video.evaluation.features import extract_features, load_frozen
+from diffmae_video.evaluation.features import extract_features
+from diffmae_video.frozen_model import load_frozen
 from diffmae_video.inpainting.frechet import FeatureModel, check_clips, frechet_distance
 from diffmae_video.models import Encoder
 from tests.tiny_models import tiny_diffmae
@@ -54,8 +55,8 @@ def test_features_are_those_of_the_features_tool(tmp_path, real_clips, kind):
     else:  # of 8 frames of 48 pixels: it is fitted
         Encoder((48, 48), 8, (2, 8, 8), width=32, depth=1, heads=2).save_pretrained(tmp_path)
     entry = Entry(str(real_clips["bikes"]))
-    model, cfg = load_frozen(tmp_path, options)
-    expected = extract_features(model, cfg, [entry], views=(3, 1)).pooled
+    frozen = load_frozen(tmp_path, options)
+    expected = extract_features(frozen, [entry], batch=16, views=(3, 1)).pooled
     clips = uniform_clips(entry, 3, 4, 4, (32, 32), "pyav")
     features = FeatureModel(tmp_path, 4, (32, 32))
     with torch.no_grad():

@@ -10,9 +10,10 @@ import torch
 from safetensors.torch import load_file
 
 from diffmae_video import InputError, load_config
+from diffmae_video.config import load_recipe
 from diffmae_video.cost.flops import count_macs
-from diffmae_video.evaluation.evaluate import evaluate, load_classifier, load_recipe
-from diffmae_video.models import Classifier
+from diffmae_video.evaluation.evaluate import evaluate
+from diffmae_video.models import Classifier, load_classifier
 from diffmae_video.runtime.processes import free_port
 from tests.integration.runs import CONFIG, TINY, environment, finish
 from tests.repository import ROOT
@@ -90,7 +91,7 @@ def test_two_processes_give_each_video_the_scores_of_one(tmp_path, run):
     assert found["top1"] == sum(right) / 8
     assert found["top5"] == 6 / 8  # of three classes all
     assert (found["videos"], found["unread"], found["views"]) == (8, 2, 6)
-    macs = count_macs(load_classifier(checkpoint, average=False), torch.zeros(1, 3, 4, 32, 32))
+    macs = count_macs(load_classifier(checkpoint, averaged=False), torch.zeros(1, 3, 4, 32, 32))
     assert (found["gflops_per_view"], found["gflops"]) == pytest.approx((macs / 1e9, 6 * macs / 1e9))
     for row, values in zip(table, logits[0]["logits"].softmax(1), strict=True):
         if row["was_read"] == "true":
@@ -127,15 +128,15 @@ def test_wrong_folders_are_named(tmp_path, run):
         load_recipe(tmp_path, [])
     assert load_recipe(checkpoint, ["EVALUATION.VIEWS", "7,3"]).EVALUATION.VIEWS == [7, 3]
     with pytest.raises(InputError, match=r"no config\.json"):
-        load_classifier(folder, average=False)
-    load_classifier(checkpoint, average=False).save_pretrained(tmp_path / "no average")
-    with pytest.raises(InputError, match=r"ema\.safetensors: no such file; a run with TRAIN\.EMA"):
-        load_classifier(tmp_path / "no average", average=True)
+        load_classifier(folder, averaged=False)
+    load_classifier(checkpoint, averaged=False).save_pretrained(tmp_path / "no average")
+    with pytest.raises(InputError, match=r"ema\.safetensors: no such file; only runs with TRAIN\.EMA"):
+        load_classifier(tmp_path / "no average", averaged=True)
     tiny_diffmae().save_pretrained(tmp_path / "other")
     with pytest.raises(
-        InputError, match=r"holds a DiffMAE and no classifier; fine-tune it .*tools/probe\.py"
+        InputError, match=r"holds a pre-trained DiffMAE, not a classifier; fine-tune it .*tools/probe\.py"
     ):
-        load_classifier(tmp_path / "other", average=False)
+        load_classifier(tmp_path / "other", averaged=False)
 
 
 @pytest.mark.parametrize(

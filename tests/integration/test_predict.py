@@ -179,7 +179,7 @@ def test_what_ends_in_between_leaves_nothing(tmp_path, predict, monkeypatch, err
     ("change", "message"),
     [
         (["--input", "none.mp4"], "none.mp4: no such file"),
-        (["--checkpoint", "encoder"], "holds a Encoder and no classifier"),
+        (["--checkpoint", "encoder"], "holds a pre-trained Encoder, not a classifier"),
         (["--checkpoint", "none"], "no config.json here"),
         (["--checkpoint", "bare"], "config.yaml: no such file"),
         (["--output", "film.mp4"], "lies in the input"),
