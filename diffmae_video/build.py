@@ -209,9 +209,8 @@ def build_dataset(cfg: CfgNode) -> ClipDataset:
     grid = grid_of((cfg.DATA.NUM_FRAMES, *cfg.DATA.SIZE), patch)
     Mask.draw(batch=1, grid=grid, **mask_arguments(cfg))  # what cannot be drawn is told now, not by a worker
     return ClipDataset(
-        entries=entries,
-        num_frames=cfg.DATA.NUM_FRAMES,
-        stride=cfg.DATA.STRIDE,
+        entries,
+        clip_sampler(cfg),
         size=cfg.DATA.SIZE,
         repeats=cfg.DATA.REPEATS,
         patch=patch,
@@ -221,11 +220,15 @@ def build_dataset(cfg: CfgNode) -> ClipDataset:
         flip=cfg.DATA.FLIP,
         seed=cfg.TRAIN.SEED,
         backend=cfg.DATA.BACKEND,
-        fps=cfg.DATA.FPS,
         short_side=cfg.DATA.SHORT_SIDE,
         timeout=cfg.DATA.TIMEOUT,
         crop_on_device=cfg.DATA.CROP_ON_DEVICE,
     )
+
+
+def clip_sampler(cfg: CfgNode) -> ClipSampler:
+    """The temporal layout of a config's clips."""
+    return ClipSampler(cfg.DATA.NUM_FRAMES, cfg.DATA.STRIDE, cfg.DATA.FPS)
 
 
 def training_entries(cfg: CfgNode) -> list[Entry]:
@@ -256,13 +259,13 @@ def labelled_dataset(cfg: CfgNode, entries: Sequence[Entry], classes: Sequence[s
     return LabelledDataset(
         entries,
         label_targets(entries, classes, finetune.MULTI_LABEL),
-        ClipSampler(data.NUM_FRAMES, data.STRIDE, data.FPS),
+        clip_sampler(cfg),
         augment,
-        data.REPEATS,
-        cfg.TRAIN.SEED,
-        data.BACKEND,
-        data.SHORT_SIDE,
-        data.TIMEOUT,
+        repeats=data.REPEATS,
+        seed=cfg.TRAIN.SEED,
+        backend=data.BACKEND,
+        short_side=data.SHORT_SIDE,
+        timeout=data.TIMEOUT,
     )
 
 
@@ -275,14 +278,13 @@ def view_dataset(
         temporal, spatial, policy: see :class:`~diffmae_video.data.views.ViewDataset`.
     """
     data = cfg.DATA
-    sampling = ClipSampler(data.NUM_FRAMES, data.STRIDE, data.FPS)
     return ViewDataset(
         entries,
-        sampling,
+        clip_sampler(cfg),
         data.SIZE,
-        temporal,
-        spatial,
-        policy,
+        temporal=temporal,
+        spatial=spatial,
+        policy=policy,
         backend=data.BACKEND,
         short_side=data.SHORT_SIDE,
         timeout=data.TIMEOUT,

@@ -92,7 +92,7 @@ def data_speed(cfg: CfgNode, sources: Sequence[Path], folder: Path) -> dict[str,
     for path, target in zip(paths, small, strict=True):
         resize_video(path, target, cfg.DATA.SHORT_SIDE)
     whole, resized = (_dataset(cfg, p) for p in (paths, small))
-    peer = open_for_each_clip(paths, whole.sampling, cfg.DATA.SIZE, cfg.DATA.CROP_SCALE)
+    peer = open_for_each_clip(paths, whole.clip_sampler, cfg.DATA.SIZE, cfg.DATA.CROP_SCALE)
     runs: dict[str, list[float]] = {"peer": [], "ours": [], "resized": []}
     for run in range(RUNS + 1):  # the first one warms up
         speeds = {
@@ -148,9 +148,9 @@ def _shares(data: ClipDataset, paths: Sequence[Path]) -> dict[str, float]:
     state = torch.Generator().manual_seed(0)
     for i in range(3 * len(paths)):
         path = paths[i % len(paths)]
-        room = FPS * SECONDS - (data.sampling.num_frames - 1) * data.sampling.stride
+        room = FPS * SECONDS - (data.clip_sampler.num_frames - 1) * data.clip_sampler.stride
         starts = torch.randint(max(1, room), (data.repeats,), generator=state).tolist()
-        wanted = [ClipSampler(*data.sampling[:2]).indices(None, s, FPS * SECONDS) for s in starts]  # type: ignore[arg-type]
+        wanted = [data.clip_sampler._replace(fps=0.0).indices(None, s, FPS * SECONDS) for s in starts]  # type: ignore[arg-type]
         marks = [time.perf_counter()]
         with open_video(path, data.backend) as video:
             video.frames(sorted({i for clip in wanted for i in clip}))

@@ -1,4 +1,4 @@
-"""Class names of labelled lists, and class indices by them."""
+"""Class names of labelled lists, and the targets of a classifier."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from torch import Tensor
 from diffmae_video.data.lists import Entry
 from diffmae_video.errors import InputError
 
-SEPARATOR = ";"  # between the labels of a video that has several
+SEPARATOR = ";"  # between the labels of a multi-label video
 
 
 def class_names(entries: Iterable[Entry], multi_label: bool = False) -> list[str]:
-    """The labels of a list, each once: sorted, by number if all are whole numbers.
+    """The distinct labels of a list, sorted; numerically if all of them are whole numbers.
 
     Args:
-        multi_label: a label is several, with ``;`` between them.
+        multi_label: labels such as ``run;jump`` stand for several classes.
 
     Raises:
         InputError: an entry has no label.
@@ -29,47 +29,47 @@ def class_names(entries: Iterable[Entry], multi_label: bool = False) -> list[str
 
 
 def class_indices(entries: Iterable[Entry], names: Sequence[str]) -> list[int]:
-    """The place of each entry's label in ``names``.
+    """The index of each entry's label in ``names``.
 
     Raises:
-        InputError: an entry has no label, or one that is not among them.
+        InputError: an entry has no label, or its label is not in ``names``.
     """
-    return [places[0] for places in _places(entries, names, multi_label=False)]
+    return [indices[0] for indices in _indices(entries, names, multi_label=False)]
 
 
 def label_targets(entries: Iterable[Entry], names: Sequence[str], multi_label: bool = False) -> Tensor:
-    """What a classifier of ``names`` is to say of each entry: int64 [n], multi-label float [n, classes].
+    """Training targets: int64 [n] class indices, or float [n, classes] of zeros and ones if multi-label.
 
     Raises:
         InputError: see :func:`class_indices`.
     """
-    places = _places(entries, names, multi_label)
+    indices = _indices(entries, names, multi_label)
     if not multi_label:
-        return torch.tensor([place[0] for place in places])
-    targets = torch.zeros(len(places), len(names))
-    for row, place in zip(targets, places, strict=True):
-        row[place] = 1
+        return torch.tensor([labels[0] for labels in indices])
+    targets = torch.zeros(len(indices), len(names))
+    for row, labels in zip(targets, indices, strict=True):
+        row[labels] = 1
     return targets
 
 
-def _places(entries: Iterable[Entry], names: Sequence[str], multi_label: bool) -> list[list[int]]:
+def _indices(entries: Iterable[Entry], names: Sequence[str], multi_label: bool) -> list[list[int]]:
     index = {name: i for i, name in enumerate(names)}
-    places = []
+    indices = []
     for entry in entries:
         labels = _labels(entry, multi_label)
         for label in labels:
             if label not in index:
                 raise InputError(
-                    f"{entry.path}: its label {label!r} is none of the {len(index)} classes of training"
+                    f"{entry.path}: its label {label!r} is not one of the {len(index)} classes of training"
                 )
-        places.append([index[label] for label in labels])
-    return places
+        indices.append([index[label] for label in labels])
+    return indices
 
 
 def _labels(entry: Entry, multi_label: bool) -> list[str]:
     if entry.label is None:
         raise InputError(
-            f"{entry.path}: has no label; a list of classes has lines 'path label' or columns path,label"
+            f"{entry.path}: has no label; a labelled list has lines 'path label' or columns path,label"
         )
     if not multi_label:
         return [entry.label]

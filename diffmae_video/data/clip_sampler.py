@@ -1,86 +1,111 @@
-"""Which frames of a video a clip is made of."""
+"""Chooses which frames of a video form a clip."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import NamedTuple
 
 import numpy as np
 
 from diffmae_video.data.lists import Entry
 from diffmae_video.decoding import VideoError, VideoReader
+from diffmae_video.errors import require
 
 
 class ClipSampler(NamedTuple):
-    """How the frames of a clip lie in time.
+    """The temporal layout of a clip.
 
     Attributes:
-        num_frames: of a clip.
-        stride: from one frame of the clip to the next.
-        fps: the rate that the stride counts in, in frames per second; 0 counts the video's own
-            frames. With a rate the nearest frames by their times are taken, at variable rates too.
+        num_frames: frames per clip.
+        stride: distance between neighbouring frames of the clip.
+        fps: the frame rate in which ``stride`` counts; 0 counts the video's own frames. With a rate,
+            the frames nearest in time are taken, which also works at variable frame rates.
     """
 
     num_frames: int
     stride: int
-    fps: float = 0.0
+    fps: float
 
-    def starts(self, video: VideoReader, first: int, last: int) -> int:
-        """How many frames of ``first .. last - 1`` a clip can start at: at least 1.
+    def num_starts(self, video: VideoReader, first: int, end: int) -> int:
+        """Number of frames in ``first .. end - 1`` at which a clip can start; at least 1.
 
-        Where the stretch is shorter than a clip it starts at ``first``, and the stretch's last frame
-        is repeated (our choice).
+        If the stretch is shorter than a clip, the clip starts at ``first`` and repeats the last frame of
+        the stretch (our choice).
         """
         if not self.fps:
-            return max(1, last - first - (self.num_frames - 1) * self.stride)
+            return max(1, end - first - (self.num_frames - 1) * self.stride)
         times = video.times
-        latest = times[last - 1] - (self.num_frames - 1) * self.stride / self.fps
-        return max(1, int(np.searchsorted(times[first:last], latest + 1e-6)))
+        latest = times[end - 1] - (self.num_frames - 1) * self.stride / self.fps
+        return max(1, int(np.searchsorted(times[first:end], latest + 1e-6)))
 
-    def indices(self, video: VideoReader, start: int, last: int) -> list[int]:
-        """The frames of a clip that starts at ``start``, none from ``last`` on."""
+    def indices(self, video: VideoReader, start: int, end: int) -> list[int]:
+        """The frames of a clip that starts at frame ``start``; all of them lie before frame ``end``."""
         if not self.fps:
-            return [min(start + i * self.stride, last - 1) for i in range(self.num_frames)]
-        times = video.times[:last]
-        wanted = times[start] + np.arange(self.num_frames) * (self.stride / self.fps)
-        after = np.searchsorted(times, wanted).clip(1, max(1, last - 1))
-        if last == 1:
+            return [min(start + i * self.stride, end - 1) for i in range(self.num_frames)]
+        if end == 1:
             return [0] * self.num_frames
-        nearest = np.where(wanted - times[after - 1] <= times[after] - wanted, after - 1, after)
+        times = video.times[:end]
+        targets = times[start] + np.arange(self.num_frames) * (self.stride / self.fps)
+        after = np.searchsorted(times, targets).clip(1, end - 1)
+        nearest = np.where(targets - times[after - 1] <= times[after] - targets, after - 1, after)
         return [int(i) for i in nearest]
 
 
 def frame_range(video: VideoReader, entry: Entry) -> tuple[int, int]:
-    """The first frame of an entry and the one after its last, by their times.
+    """The range of frames (first, end) that an entry covers; ``end`` is exclusive.
 
     Raises:
-        VideoError: the entry lies outside the video.
+        VideoError: the video has no frame in the entry's stretch of time.
     """
-    first, last = 0, video.num_frames
+    first, end = 0, video.num_frames
     if entry.start or entry.end is not None:
         times = video.times + 1e-6
         first = int(np.searchsorted(times, entry.start))
-        last = last if entry.end is None else int(np.searchsorted(times, entry.end))
-    if not first < last:
+        end = end if entry.end is None else int(np.searchsorted(times, entry.end))
+    if not first < end:
+        until = "its end" if entry.end is None else f"{entry.end} s"
         raise VideoError(
-            f"{entry.path}: nothing from {entry.start} s to {entry.end} s; it has {video.num_frames} frames"
+            f"{entry.path}: no frame from {entry.start} s to {until}; the video has {video.num_frames} "
+            f"frames and lasts {video.times[-1]:.3f} s"
         )
-    return first, last
+    return first, end
 
 
-def constant_starts(starts: int, count: int) -> list[int]:
-    """``count`` clips for each video, however long: evenly from its first start to its last; one: amid."""
-    return [round(s) for s in np.linspace(0, starts - 1, count)] if count > 1 else [(starts - 1) // 2]
+def evenly_spaced_starts(num_starts: int, count: int) -> list[int]:
+    """Starts of ``count`` clips, evenly spaced from the first possible start to the last.
+
+    A single clip lies in the middle. Unlike pytorchvideo's ConstantClipsPerVideoSampler, the last clip
+    reaches the end of the video (our choice).
+    """
+    if count == 1:
+        return [(num_starts - 1) // 2]
+    return [round(start) for start in np.linspace(0, num_starts - 1, count)]
 
 
-def uniform_starts(starts: int, length: int) -> list[int]:
-    """As many clips as cover a video: one after the other, ``length`` frames apart, and the last one."""
-    return sorted({*range(0, starts, length), starts - 1})
+def covering_starts(num_starts: int, length: int) -> list[int]:
+    """Starts of back-to-back clips of ``length`` frames that cover a video.
+
+    The last clip is moved back to end with the video: pytorchvideo's UniformClipSampler at one frame per
+    second.
+
+    Raises:
+        MissingExtraError: pytorchvideo is not installed.
+    """
+    sampling = require("pytorchvideo.data.clip_sampling", "train")
+    sampler = sampling.UniformClipSampler(Fraction(length), backpad_last=True)
+    duration = Fraction(num_starts - 1 + length)
+    starts, end, is_last = [], Fraction(0), False
+    while not is_last:
+        clip = sampler(end, duration, {})
+        starts.append(int(clip.clip_start_sec))
+        end, is_last = clip.clip_end_sec, clip.is_last_clip
+    return starts
 
 
-def read_clips(video: VideoReader, indices: Sequence[Sequence[int]]) -> list[np.ndarray]:
-    """Several clips in one sorted read: a list of uint8 [T, H, W, 3]."""
-    wanted = sorted({i for clip in indices for i in clip})
-    frames = video.frames(wanted)
-    place = {index: i for i, index in enumerate(wanted)}
-    return [frames[[place[i] for i in clip]] for clip in indices]
+def read_clips(video: VideoReader, clips: Sequence[Sequence[int]]) -> list[np.ndarray]:
+    """Reads several clips, given by their frame indices, in one pass: a list of uint8 [T, H, W, 3]."""
+    indices = sorted({i for clip in clips for i in clip})
+    frames = video.frames(indices)
+    row = {index: i for i, index in enumerate(indices)}
+    return [frames[[row[i] for i in clip]] for clip in clips]

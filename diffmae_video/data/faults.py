@@ -1,4 +1,4 @@
-"""What a run does about videos that cannot be read."""
+"""Records videos that could not be read, and stops a run when there are too many."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Protocol, TypeVar
 
 from diffmae_video.errors import InputError
 
-JUDGED_AFTER = 100  # reads, so that a few bad files at the start do not end a run
+MIN_READS = 100  # before the share counts, so that a few bad files at the start do not stop a run
 
 
 @dataclass(frozen=True)
 class Fault:
-    """A video that could not be read, and the place of the stream that it was read for."""
+    """A video that could not be read, and the sample (epoch, index, attempt) it was read for."""
 
     path: str
     reason: str
@@ -29,24 +29,24 @@ class HasFaults(Protocol):
     def faults(self) -> Sequence[Fault]: ...
 
 
-Batch = TypeVar("Batch", bound=HasFaults)
+BatchWithFaults = TypeVar("BatchWithFaults", bound=HasFaults)
 
 
 class FaultLog:
-    """Writes one JSON line for each failed read, and stops the run when they are too many.
+    """Appends one JSON line per failed read to a file, and stops the run when too many reads fail.
 
     Args:
-        path: the file; its lines are appended to.
-        max_share: of the reads so far, from 0 to 1.
-        videos: of a batch.
+        path: the file.
+        max_share: the largest acceptable share of failed reads, from 0 to 1.
+        videos: number of videos per batch.
     """
 
     def __init__(self, path: Path, max_share: float, videos: int) -> None:
         self.path, self.max_share, self.videos = path, max_share, videos
         self.failed = self.reads = 0
 
-    def watch(self, batches: Iterator[Batch]) -> Iterator[Batch]:
-        """Passes batches on, with their faults recorded.
+    def watch(self, batches: Iterator[BatchWithFaults]) -> Iterator[BatchWithFaults]:
+        """Passes batches through and records their faults.
 
         Raises:
             InputError: more than ``max_share`` of the reads failed.
@@ -56,11 +56,13 @@ class FaultLog:
             self.reads += len(batch.faults) + self.videos
             if batch.faults:
                 lines = [json.dumps(asdict(fault)) for fault in batch.faults]
-                with self.path.open("a", encoding="utf-8") as file:  # of all ranks, a line at a time
+                # All ranks append to this file; a single write keeps their lines apart.
+                with self.path.open("a", encoding="utf-8") as file:
                     file.write("".join(f"{line}\n" for line in lines))
-            if self.reads >= JUDGED_AFTER and self.failed > self.max_share * self.reads:
+            if self.reads >= MIN_READS and self.failed > self.max_share * self.reads:
                 raise InputError(
-                    f"{self.failed} of {self.reads} reads of videos failed, more than DATA.MAX_BAD_SHARE "
-                    f"{self.max_share:g} allows; {self.path} names them"
+                    f"{self.failed} of {self.reads} reads of videos failed, which exceeds "
+                    f"DATA.MAX_BAD_SHARE {self.max_share:g}; {self.path} names the files. Remove them from "
+                    "the list with tools/check_videos.py --clean, or raise DATA.MAX_BAD_SHARE"
                 )
             yield batch

@@ -1,4 +1,4 @@
-"""What fine-tuning reads: random clips, augmented, with the labels of their videos."""
+"""Fine-tuning data: augmented random clips with the labels of their videos."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from diffmae_video.data.augment import ClipAugmentation
 from diffmae_video.data.clip_sampler import ClipSampler
 from diffmae_video.data.faults import Fault
 from diffmae_video.data.lists import Entry
-from diffmae_video.data.random_clips import Decoded, RandomClips
+from diffmae_video.data.random_clips import DecodedClips, RandomClips
 
 
 class LabelledClips(NamedTuple):
-    """What a fine-tuning step takes; a video gives R clips.
+    """A sample, or a batch, of fine-tuning data; each video gives R clips.
 
     Attributes:
         clips: uint8 [R, T, H, W, 3].
-        labels: int64 [R], or float [R, classes] where a video has several.
-        faults: the videos that could not be read on the way, and were replaced.
+        labels: int64 [R], or float [R, classes] for multi-label lists.
+        faults: the unreadable videos that were replaced.
     """
 
     clips: Tensor
@@ -30,39 +30,48 @@ class LabelledClips(NamedTuple):
 
 
 class LabelledDataset(RandomClips[LabelledClips]):
-    """Random clips with the label of the video that they come from, broken ones replaced included.
+    """Augmented random clips with labels; a clip that replaces an unreadable video has its own label.
 
     Args:
-        entries, sampling, repeats, backend, short_side, timeout: see
+        entries, clip_sampler, repeats, seed, backend, short_side, timeout: see
             :class:`~diffmae_video.data.random_clips.RandomClips`.
-        labels: of the entries, see :func:`~diffmae_video.data.classes.label_targets`.
-        augment: of each clip, by draws of its own (repeated augmentation).
+        labels: one row per entry, see :func:`~diffmae_video.data.classes.label_targets`.
+        augment: applied to each clip with draws of its own (repeated augmentation).
     """
 
     def __init__(
         self,
         entries: Sequence[Entry],
         labels: Tensor,
-        sampling: ClipSampler,
+        clip_sampler: ClipSampler,
         augment: ClipAugmentation,
-        repeats: int = 1,
-        seed: int = 0,
-        backend: str = "decord",
-        short_side: int = 0,
-        timeout: float = 60.0,
+        *,
+        repeats: int,
+        seed: int,
+        backend: str,
+        short_side: int,
+        timeout: float,
     ) -> None:
-        super().__init__(entries, sampling, repeats, seed, backend, short_side, timeout)
+        super().__init__(
+            entries,
+            clip_sampler,
+            repeats=repeats,
+            seed=seed,
+            backend=backend,
+            short_side=short_side,
+            timeout=timeout,
+        )
         self.labels, self.augment = labels, augment
 
-    def sample(self, decoded: Decoded, faults: tuple[Fault, ...]) -> LabelledClips:
-        pairs = zip(decoded.clips, decoded.states, strict=True)
-        clips = torch.stack([self.augment(frames, state) for frames, state in pairs])
+    def sample(self, decoded: DecodedClips, faults: tuple[Fault, ...]) -> LabelledClips:
+        pairs = zip(decoded.clips, decoded.generators, strict=True)
+        clips = torch.stack([self.augment(frames, generator) for frames, generator in pairs])
         labels = self.labels[decoded.row].expand(len(clips), *self.labels.shape[1:])
         return LabelledClips(clips, labels, faults)
 
     @staticmethod
     def collate(samples: Sequence[LabelledClips]) -> LabelledClips:
-        """The first clips of all videos, then the second ones: mixing takes neighbours, of two videos."""
+        """Orders clips by repeat, then by video, so that mixup's neighbours are two different videos."""
         return LabelledClips(
             torch.stack([s.clips for s in samples], 1).flatten(0, 1),
             torch.stack([s.labels for s in samples], 1).flatten(0, 1),

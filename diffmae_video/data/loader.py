@@ -1,4 +1,4 @@
-"""The order of training samples, and the loader that reads them ahead."""
+"""The order of training samples, and the loader that prefetches them."""
 
 from __future__ import annotations
 
@@ -7,55 +7,55 @@ from collections.abc import Iterator
 import torch
 from torch.utils.data import DataLoader, Sampler
 
-from diffmae_video.data.random_clips import RandomClips, Sample
+from diffmae_video.data.random_clips import Item, RandomClips
 from diffmae_video.randomness import random_state
 
 
 class EpochSampler(Sampler[tuple[int, int]]):
-    """An endless stream of (epoch, index): each epoch a permutation of its own.
+    """An endless stream of (epoch, index) in which each epoch is a new permutation.
 
-    Place ``g`` of the stream goes to rank ``g % world``. Batches run over the ends of epochs, so
-    that every sample of every epoch is read, by any number of ranks.
+    Position ``p`` of the stream belongs to rank ``p % world``. Batches may span two epochs, so every
+    sample of every epoch is read, with any number of ranks.
 
     Args:
-        count: samples of an epoch.
+        count: samples per epoch.
         seed: of the permutations.
-        rank, world: of this process.
-        start: places of the whole stream that are done already; a multiple of ``world``.
+        rank, world: this process's rank, and the number of processes.
+        start: the stream's first position; a multiple of ``world``.
     """
 
     def __init__(self, count: int, seed: int, rank: int = 0, world: int = 1, start: int = 0) -> None:
         self.count, self.seed, self.rank, self.world, self.start = count, seed, rank, world, start
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
-        place, drawn, order = self.start + self.rank, -1, []
+        position, drawn_epoch, order = self.start + self.rank, -1, []
         while True:
-            epoch = place // self.count
-            if epoch != drawn:
+            epoch = position // self.count
+            if epoch != drawn_epoch:
                 order = torch.randperm(self.count, generator=random_state(self.seed, epoch)).tolist()
-                drawn = epoch
-            yield epoch, order[place % self.count]
-            place += self.world
+                drawn_epoch = epoch
+            yield epoch, order[position % self.count]
+            position += self.world
 
 
-def _one_thread(_: int) -> None:
-    torch.set_num_threads(1)  # a worker is one core
+def _use_one_thread(_: int) -> None:
+    torch.set_num_threads(1)  # each worker process has one core
 
 
 def training_loader(
-    dataset: RandomClips[Sample],
+    dataset: RandomClips[Item],
     batch_size: int,
     workers: int,
     rank: int = 0,
     world: int = 1,
     start: int = 0,
-) -> DataLoader[Sample]:
+) -> DataLoader[Item]:
     """An endless loader of batches.
 
     Args:
         batch_size: videos per process and batch; each gives ``dataset.repeats`` clips.
-        workers: processes that read ahead; 0 reads in this one.
-        start: samples of the whole stream that are done already.
+        workers: number of prefetching processes; 0 reads in this process.
+        rank, world, start: see :class:`EpochSampler`.
     """
     return DataLoader(
         dataset,
@@ -63,7 +63,7 @@ def training_loader(
         sampler=EpochSampler(len(dataset), dataset.seed, rank, world, start),
         num_workers=workers,
         collate_fn=dataset.collate,
-        worker_init_fn=_one_thread,
+        worker_init_fn=_use_one_thread,
         pin_memory=torch.cuda.is_available(),
         persistent_workers=workers > 0,
         prefetch_factor=2 if workers else None,

@@ -24,14 +24,12 @@ def is_bright(frames: np.ndarray) -> np.ndarray:
 
 
 def is_mask_film(path: str | Path) -> bool:
-    """Whether a mask has a frame for each of a film's: a video, or an animated GIF and the like."""
-    if Path(path).suffix.lower() in VIDEO_ENDINGS:
-        return True
+    """Whether a mask has one frame per frame of the film: a video or an animated picture."""
     try:
         with Image.open(path) as picture:
             return getattr(picture, "n_frames", 1) > 1
-    except (UnidentifiedImageError, OSError):  # reading it says what is wrong
-        return False
+    except (UnidentifiedImageError, OSError):
+        return Path(path).suffix.lower() in VIDEO_ENDINGS
 
 
 def read_mask_picture(path: str | Path) -> np.ndarray:

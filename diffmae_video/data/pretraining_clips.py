@@ -1,9 +1,9 @@
-"""What pre-training reads: random clips with their masks and timesteps."""
+"""Pre-training data: random clips with their masks and timesteps."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,19 +11,19 @@ from torch import Tensor
 from diffmae_video.data.clip_sampler import ClipSampler
 from diffmae_video.data.faults import Fault
 from diffmae_video.data.lists import Entry
-from diffmae_video.data.random_clips import Decoded, RandomClips
+from diffmae_video.data.random_clips import DecodedClips, RandomClips
 from diffmae_video.data.transforms import Crop, draw_crop, resized_crop
 from diffmae_video.masks import Mask
-from diffmae_video.tokens import Triple
+from diffmae_video.tokens import Triple, grid_of
 
 
 class RawClip(NamedTuple):
-    """A clip as decoded, and what is still to be done to it.
+    """A decoded clip with the crop and flip that are still to be applied.
 
     Attributes:
         frames: uint8 [T, H, W, 3].
-        crop: the part that is resized.
-        flip: whether it is mirrored then.
+        crop: the part of the frame that is resized.
+        flip: whether the result is mirrored.
     """
 
     frames: Tensor
@@ -31,26 +31,26 @@ class RawClip(NamedTuple):
     flip: bool
 
     def finished(self, size: Sequence[int], device: torch.device) -> Tensor:
-        """Cropped, resized and mirrored on a device: uint8 [T, h, w, 3]."""
+        """Crops, resizes and mirrors the clip on a device: uint8 [T, h, w, 3]."""
         clip = resized_crop(self.frames.to(device, non_blocking=True), self.crop, size)
         return clip.flip(2) if self.flip else clip
 
 
 def clips_on(clips: Tensor | list[RawClip], size: Sequence[int], device: torch.device) -> Tensor:
-    """The clips of a batch on the training device, cropped there if the loader left that: uint8."""
+    """Moves a batch's clips to the training device, and crops them there if the loader did not: uint8."""
     if isinstance(clips, Tensor):
         return clips.to(device, non_blocking=True)
     return torch.stack([RawClip(*clip).finished(size, device) for clip in clips])
 
 
 class TrainingClips(NamedTuple):
-    """What a training step takes; a video gives R clips.
+    """A sample, or a batch, of pre-training data; each video gives R clips.
 
     Attributes:
-        clips: uint8 [R, T, H, W, 3], or R :class:`RawClip` that the training device will crop.
+        clips: uint8 [R, T, H, W, 3], or R :class:`RawClip` to crop on the training device.
         mask: of R clips.
         t: int64 [R], timesteps in 1..T.
-        faults: the videos that could not be read on the way, and were replaced.
+        faults: the unreadable videos that were replaced.
     """
 
     clips: Tensor | list[RawClip]
@@ -60,66 +60,72 @@ class TrainingClips(NamedTuple):
 
 
 class ClipDataset(RandomClips[TrainingClips]):
-    """Random clips with their masks and timesteps, for pre-training.
+    """Random clips with their masks and timesteps.
 
     Args:
-        entries, repeats, backend, short_side, timeout: see
+        entries, clip_sampler, repeats, seed, backend, short_side, timeout: see
             :class:`~diffmae_video.data.random_clips.RandomClips`.
-        num_frames, stride, fps: of a clip, see :class:`~diffmae_video.data.clip_sampler.ClipSampler`.
         size: (height, width) in pixels.
         patch: (frames, height, width) of a patch.
-        mask: ``kind`` and ``ratio``.
-        timesteps: T of the schedule.
-        crop_scale: bounds of the random crop's share of the frame.
+        mask: arguments of :meth:`~diffmae_video.masks.Mask.draw`: ``kind`` and ``ratio``.
+        timesteps: T of the noise schedule.
+        crop_scale: (least, greatest) share of the frame's area that a random crop takes.
         flip: mirror half of the clips.
-        crop_on_device: leave crop, resize and flip to :func:`clips_on`.
+        crop_on_device: leave cropping, resizing and mirroring to :func:`clips_on`.
     """
 
     def __init__(
         self,
         entries: Sequence[Entry],
-        num_frames: int,
-        stride: int,
+        clip_sampler: ClipSampler,
+        *,
         size: Sequence[int],
-        repeats: int,
         patch: Triple,
-        mask: dict[str, object],
+        mask: Mapping[str, Any],
         timesteps: int,
-        crop_scale: Sequence[float] = (0.5, 1.0),
-        flip: bool = True,
-        seed: int = 0,
-        backend: str = "decord",
-        fps: float = 0.0,
-        short_side: int = 0,
-        timeout: float = 60.0,
-        crop_on_device: bool = False,
+        crop_scale: Sequence[float],
+        flip: bool,
+        crop_on_device: bool,
+        repeats: int,
+        seed: int,
+        backend: str,
+        short_side: int,
+        timeout: float,
     ) -> None:
-        sampling = ClipSampler(num_frames, stride, fps)
-        super().__init__(entries, sampling, repeats, seed, backend, short_side, timeout)
+        super().__init__(
+            entries,
+            clip_sampler,
+            repeats=repeats,
+            seed=seed,
+            backend=backend,
+            short_side=short_side,
+            timeout=timeout,
+        )
         self.size, self.mask, self.timesteps = tuple(size), mask, timesteps
         self.crop_scale, self.flip, self.crop_on_device = crop_scale, flip, crop_on_device
-        self.grid: Triple = (num_frames // patch[0], self.size[0] // patch[1], self.size[1] // patch[2])
+        self.grid = grid_of((clip_sampler.num_frames, self.size[0], self.size[1]), patch)
 
-    def sample(self, decoded: Decoded, faults: tuple[Fault, ...]) -> TrainingClips:
-        clips, masks, ts = [], [], []
-        for frames, state in zip(decoded.clips, decoded.states, strict=True):
-            crop = draw_crop((frames.shape[1], frames.shape[2]), self.size, state, self.crop_scale)
-            flip = bool(torch.rand((), generator=state) < 0.5) and self.flip
+    def sample(self, decoded: DecodedClips, faults: tuple[Fault, ...]) -> TrainingClips:
+        clips, masks, timesteps = [], [], []
+        for frames, generator in zip(decoded.clips, decoded.generators, strict=True):
+            crop = draw_crop((frames.shape[1], frames.shape[2]), self.size, generator, self.crop_scale)
+            flip = bool(torch.rand((), generator=generator) < 0.5) and self.flip
             clips.append(RawClip(torch.from_numpy(frames), crop, flip))
-            masks.append(Mask.draw(batch=1, grid=self.grid, generator=state, **self.mask))  # type: ignore[arg-type]
-            ts.append(torch.randint(1, self.timesteps + 1, (1,), generator=state))
+            masks.append(Mask.draw(batch=1, grid=self.grid, generator=generator, **self.mask))
+            timesteps.append(torch.randint(1, self.timesteps + 1, (1,), generator=generator))
+        mask, t = Mask.cat(masks), torch.cat(timesteps)
         if self.crop_on_device:
-            return TrainingClips(clips, Mask.cat(masks), torch.cat(ts), faults)
+            return TrainingClips(clips, mask, t, faults)
         finished = [clip.finished(self.size, torch.device("cpu")) for clip in clips]
-        return TrainingClips(torch.stack(finished), Mask.cat(masks), torch.cat(ts), faults)
+        return TrainingClips(torch.stack(finished), mask, t, faults)
 
     @staticmethod
     def collate(samples: Sequence[TrainingClips]) -> TrainingClips:
         clips = [s.clips for s in samples]
-        whole = [c for c in clips if isinstance(c, Tensor)]
+        finished = [c for c in clips if isinstance(c, Tensor)]
         raw = [clip for c in clips if not isinstance(c, Tensor) for clip in c]
         return TrainingClips(
-            torch.cat(whole) if whole else raw,
+            torch.cat(finished) if finished else raw,
             Mask.cat([s.mask for s in samples]),
             torch.cat([s.t for s in samples]),
             tuple(fault for s in samples for fault in s.faults),

@@ -1,4 +1,4 @@
-"""Random clips of listed videos: what pre-training and fine-tuning read alike."""
+"""Random clips of listed videos, the base of both training data sets."""
 
 from __future__ import annotations
 
@@ -16,68 +16,71 @@ from diffmae_video.data.lists import Entry
 from diffmae_video.decoding import DecodingProcess, VideoError
 from diffmae_video.randomness import random_state
 
-ATTEMPTS = 30  # videos tried for one place of a batch
+ATTEMPTS = 30  # videos tried for one sample
 
-Sample = TypeVar("Sample")
+Item = TypeVar("Item")
 
 
-class Decoded(NamedTuple):
-    """Clips of a video as they were decoded.
+class DecodedClips(NamedTuple):
+    """Decoded clips of one video.
 
     Attributes:
-        row: of the video in the list; another than the one asked for, where that could not be read.
+        row: index of the video in the list; differs from the requested one if that was replaced.
         clips: uint8 [T, H, W, 3] each.
-        states: a generator for each, for whatever is still random about it.
+        generators: one for each clip, for its augmentation and everything else that is random about it.
     """
 
     row: int
     clips: list[np.ndarray]
-    states: list[torch.Generator]
+    generators: list[torch.Generator]
 
 
-class RandomClips(Dataset[Sample], Generic[Sample]):
-    """R random clips from one open of each video; a subclass makes a sample of them.
+class RandomClips(Dataset[Item], Generic[Item]):
+    """R random clips from each opened video; subclasses turn them into training samples.
 
-    Items are asked for by (epoch, index), and all that is random in one depends on (seed, epoch,
-    index, repeat, attempt) alone: the same on any number of workers and ranks. Videos are decoded in
-    a process apart, which is ended where it hangs.
+    The data set is indexed by (epoch, index). Everything random about a sample depends only on (seed,
+    epoch, index, repeat, attempt), so samples are the same for any number of workers and ranks. Videos
+    are decoded in a separate process, which is killed if it hangs.
 
     Args:
         entries: the videos.
-        sampling: of a clip.
-        repeats: clips per video that is opened (repeated sampling; MAE-ST).
+        clip_sampler: temporal layout of a clip.
+        repeats: number of clips per opened video (repeated sampling; MAE-ST).
+        seed: of the clips' starts and augmentation.
         backend, short_side: see :func:`~diffmae_video.decoding.open_video`.
-        timeout: seconds for opening a video, and again for reading its frames.
+        timeout: seconds allowed for opening a video, and again for reading its frames.
     """
 
     def __init__(
         self,
         entries: Sequence[Entry],
-        sampling: ClipSampler,
-        repeats: int = 1,
-        seed: int = 0,
-        backend: str = "decord",
-        short_side: int = 0,
-        timeout: float = 60.0,
+        clip_sampler: ClipSampler,
+        *,
+        repeats: int,
+        seed: int,
+        backend: str,
+        short_side: int,
+        timeout: float,
     ) -> None:
-        self.entries, self.sampling, self.repeats, self.seed = list(entries), sampling, repeats, seed
+        self.entries, self.clip_sampler = list(entries), clip_sampler
+        self.repeats, self.seed = repeats, seed
         self.backend, self.short_side = backend, short_side
         self.decoder = DecodingProcess(timeout)
 
     @abstractmethod
-    def sample(self, decoded: Decoded, faults: tuple[Fault, ...]) -> Sample:
-        """What the loader hands on for one video; ``faults`` are of those tried before it."""
+    def sample(self, decoded: DecodedClips, faults: tuple[Fault, ...]) -> Item:
+        """Turns the clips of one video into a sample; ``faults`` are the videos that it replaces."""
 
     @staticmethod
     @abstractmethod
-    def collate(samples: Sequence[Sample]) -> Sample:
+    def collate(samples: Sequence[Item]) -> Item:
         """Joins samples of R clips each into one batch."""
 
     def __len__(self) -> int:
         return len(self.entries)
 
-    def __getitem__(self, key: tuple[int, int]) -> Sample:
-        """The sample of (epoch, index).
+    def __getitem__(self, key: tuple[int, int]) -> Item:
+        """The sample at (epoch, index).
 
         Raises:
             VideoError: 30 videos in a row could not be read.
@@ -85,28 +88,26 @@ class RandomClips(Dataset[Sample], Generic[Sample]):
         epoch, index = key
         faults: list[Fault] = []
         for attempt in range(ATTEMPTS):
-            # What replaces a broken video depends on the key alone.
-            other = random_state(self.seed, epoch, index, attempt)
-            chosen = index if not attempt else int(torch.randint(len(self), (), generator=other))
+            # The replacement of an unreadable video depends on the key alone.
+            generator = random_state(self.seed, epoch, index, attempt)
+            row = index if not attempt else int(torch.randint(len(self), (), generator=generator))
             try:
-                decoded = self._read(chosen, (self.seed, epoch, index, attempt))
+                decoded = self._decode(row, (self.seed, epoch, index, attempt))
             except VideoError as error:
-                faults.append(Fault(self.entries[chosen].path, str(error), epoch, index, attempt))
+                faults.append(Fault(self.entries[row].path, str(error), epoch, index, attempt))
             else:
                 return self.sample(decoded, tuple(faults))
         raise VideoError(
-            f"{ATTEMPTS} videos in a row could not be read (look through the list with "
-            f"tools/check_videos.py); the last one: {faults[-1].reason}"
+            f"{ATTEMPTS} videos in a row could not be read; check the list with tools/check_videos.py. "
+            f"The last one: {faults[-1].reason}"
         )
 
-    def _read(self, index: int, key: tuple[int, ...]) -> Decoded:
-        entry = self.entries[index]
-        states = [random_state(*key, repeat) for repeat in range(self.repeats)]
+    def _decode(self, row: int, key: tuple[int, ...]) -> DecodedClips:
+        entry = self.entries[row]
+        generators = [random_state(*key, repeat) for repeat in range(self.repeats)]
         with self.decoder.open(entry.path, self.backend, self.short_side) as video:
-            first, last = frame_range(video, entry)
-            starts = self.sampling.starts(video, first, last)
-            wanted = [
-                self.sampling.indices(video, first + int(torch.randint(starts, (), generator=state)), last)
-                for state in states
-            ]
-            return Decoded(index, read_clips(video, wanted), states)
+            first, end = frame_range(video, entry)
+            num_starts = self.clip_sampler.num_starts(video, first, end)
+            starts = [first + int(torch.randint(num_starts, (), generator=g)) for g in generators]
+            clips = [self.clip_sampler.indices(video, start, end) for start in starts]
+            return DecodedClips(row, read_clips(video, clips), generators)

@@ -1,4 +1,4 @@
-"""From decoded frames to clips: uint8 all the way, one draw of parameters per clip."""
+"""Crops and resizes decoded frames, with one set of parameters per clip, and normalises clips."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 
 
 class Crop(NamedTuple):
-    """A part of a frame: its corner and its size in pixels."""
+    """A rectangle of a frame, in pixels."""
 
     top: int
     left: int
@@ -24,15 +24,15 @@ class Crop(NamedTuple):
 def resized_crop(frames: np.ndarray | Tensor, crop: Crop, size: Sequence[int]) -> Tensor:
     """Crops uint8 frames [T, H, W, 3] and resizes them to ``size`` -> uint8 [T, h, w, 3].
 
-    Bilinear with antialiasing, as torchvision and PIL do it; on the device of the frames.
+    Bilinear with antialiasing, like torchvision and PIL. Runs on the frames' device.
     """
     frames = torch.as_tensor(frames)
-    # A permuted view is channels-last: torch has a uint8 kernel for it, and nothing is copied.
+    # A permuted view is channels-last, for which torch has a uint8 kernel, and it copies nothing.
     view = frames[:, crop.top : crop.top + crop.height, crop.left : crop.left + crop.width].permute(
         0, 3, 1, 2
     )
     if view.shape[2:] != tuple(size):
-        if view.is_cuda:  # CUDA has the kernel for floats only
+        if view.is_cuda:  # CUDA resizes floats only
             view = F.interpolate(view.float(), size=tuple(size), mode="bilinear", antialias=True)
             view = view.round_().clamp_(0, 255).to(torch.uint8)
         else:
@@ -44,16 +44,16 @@ def draw_crop(
     frame: tuple[int, int],
     size: Sequence[int],
     generator: torch.Generator,
-    scale: Sequence[float] = (0.5, 1.0),
+    scale: Sequence[float],
     ratio: Sequence[float] = (3 / 4, 4 / 3),
 ) -> Crop:
-    """The crop of torchvision's ``RandomResizedCrop``, one draw for all frames of a clip.
+    """Draws the crop of torchvision's ``RandomResizedCrop``, to be shared by all frames of a clip.
 
     Args:
         frame: (height, width) in pixels.
-        size: (height, width) that it will be resized to.
-        scale: bounds of the crop's share of the frame's area.
-        ratio: bounds of the crop's aspect, drawn uniformly in the logarithm.
+        size: (height, width) to which the crop will be resized, in pixels.
+        scale: (least, greatest) share of the frame's area.
+        ratio: (least, greatest) aspect ratio relative to that of ``size``, uniform in the logarithm.
     """
     full_height, full_width = frame
 
@@ -73,44 +73,46 @@ def draw_crop(
 
 
 def largest_crops(frame: tuple[int, int], size: Sequence[int], count: int) -> list[Crop]:
-    """The largest crops of the wanted aspect, from one end of the frame to the other.
+    """The largest crops with the aspect ratio of ``size``, evenly spaced along the longer side.
 
-    One crop is the central one; three are the field's left, centre and right (or top to bottom).
+    One crop is the centre; three are left, centre and right, or top, centre and bottom.
     """
     factor = min(frame[0] / size[0], frame[1] / size[1])
     height, width = max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
-    places = [i / (count - 1) for i in range(count)] if count > 1 else [0.5]
-    return [Crop(int((frame[0] - height) * at), int((frame[1] - width) * at), height, width) for at in places]
+    offsets = [i / (count - 1) for i in range(count)] if count > 1 else [0.5]
+    return [
+        Crop(int((frame[0] - height) * at), int((frame[1] - width) * at), height, width) for at in offsets
+    ]
 
 
 def random_resized_crop(
-    frames: np.ndarray, size: Sequence[int], generator: torch.Generator, scale: Sequence[float] = (0.5, 1.0)
+    frames: np.ndarray, size: Sequence[int], generator: torch.Generator, scale: Sequence[float]
 ) -> Tensor:
-    """:func:`draw_crop`, resized: uint8 [T, H, W, 3] -> uint8 [T, h, w, 3]."""
+    """Draws a crop and resizes it: uint8 [T, H, W, 3] -> uint8 [T, h, w, 3]; see :func:`draw_crop`."""
     crop = draw_crop((frames.shape[1], frames.shape[2]), size, generator, scale)
     return resized_crop(frames, crop, size)
 
 
 def center_crop(frames: np.ndarray, size: Sequence[int]) -> Tensor:
-    """The largest central crop of the wanted aspect, resized to ``size``: uint8 [T, h, w, 3]."""
+    """The largest central crop with the aspect ratio of ``size``, resized to it: uint8 [T, h, w, 3]."""
     return spatial_crops(frames, size, 1)[0]
 
 
 def spatial_crops(frames: np.ndarray, size: Sequence[int], count: int) -> Tensor:
-    """:func:`largest_crops`, resized: uint8 [T, H, W, 3] -> uint8 [count, T, h, w, 3]."""
+    """Resized :func:`largest_crops`: uint8 [T, H, W, 3] -> uint8 [count, T, h, w, 3]."""
     crops = largest_crops((frames.shape[1], frames.shape[2]), size, count)
     return torch.stack([resized_crop(frames, crop, size) for crop in crops])
 
 
 def normalise(clips: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """uint8 [..., T, H, W, 3] to float32 [..., 3, T, H, W], normalised; on the tensor's device."""
+    """Normalises uint8 [..., T, H, W, 3] to float32 [..., 3, T, H, W], on the tensor's device."""
     scale = 1 / (255 * torch.tensor(std, device=clips.device))
     shift = torch.tensor(mean, device=clips.device) / torch.tensor(std, device=clips.device)
     return (clips.float() * scale - shift).movedim(-1, -4)
 
 
 def denormalise(clips: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """float [..., 3, T, H, W], normalised, to pixels in [0, 1] (not clamped), same shape."""
+    """The inverse of :func:`normalise` up to layout: float [..., 3, T, H, W], pixels in [0, 1], unclamped."""
     shape = (3, 1, 1, 1)
     return clips.float() * torch.tensor(std, device=clips.device).view(shape) + torch.tensor(
         mean, device=clips.device

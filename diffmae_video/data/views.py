@@ -1,4 +1,4 @@
-"""The clips of a video that an evaluation looks at: the same ones each time, and none swapped."""
+"""Multi-view clips for evaluation: always the same ones, and an unreadable video is never replaced."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from torch.utils.data import Dataset
 
 from diffmae_video.data.clip_sampler import (
     ClipSampler,
-    constant_starts,
+    covering_starts,
+    evenly_spaced_starts,
     frame_range,
     read_clips,
-    uniform_starts,
 )
 from diffmae_video.data.lists import Entry
 from diffmae_video.data.transforms import spatial_crops
@@ -24,44 +24,53 @@ POLICIES = ("fail", "skip")
 
 
 def read_views(
-    video: VideoReader, entry: Entry, sampling: ClipSampler, size: Sequence[int], temporal: int, spatial: int
+    video: VideoReader,
+    entry: Entry,
+    clip_sampler: ClipSampler,
+    size: Sequence[int],
+    temporal: int,
+    spatial: int,
 ) -> Tensor:
-    """The views of an open video: uint8 [temporal * spatial, T, H, W, 3], time by time.
+    """The views of an open video: uint8 [temporal * spatial, T, H, W, 3], ordered by time, then by crop.
 
     Args:
-        temporal: clips, spread evenly over the entry; 0 takes as many as cover it.
-        spatial: crops of each, spread evenly along the longer side.
+        size: (height, width) in pixels.
+        temporal: number of clips, evenly spaced over the entry; 0 takes as many as cover it.
+        spatial: number of crops of each clip, evenly spaced along the longer side.
+
+    Raises:
+        VideoError: the video cannot be decoded, or has no frame in the entry's stretch of time.
     """
-    first, last = frame_range(video, entry)
-    starts = sampling.starts(video, first, last)
+    first, end = frame_range(video, entry)
+    num_starts = clip_sampler.num_starts(video, first, end)
     if temporal:
-        begin = constant_starts(starts, temporal)
+        starts = evenly_spaced_starts(num_starts, temporal)
     else:
-        clip = sampling.indices(video, first, last)
-        begin = uniform_starts(starts, clip[-1] - clip[0] + 1)
-    decoded = read_clips(video, [sampling.indices(video, first + s, last) for s in begin])
-    return torch.cat([spatial_crops(frames, size, spatial) for frames in decoded])
+        clip = clip_sampler.indices(video, first, end)
+        starts = covering_starts(num_starts, clip[-1] - clip[0] + 1)
+    clips = read_clips(video, [clip_sampler.indices(video, first + start, end) for start in starts])
+    return torch.cat([spatial_crops(frames, size, spatial) for frames in clips])
 
 
 def uniform_clips(
-    entry: Entry, count: int, num_frames: int, stride: int, size: Sequence[int], backend: str = "decord"
+    entry: Entry, count: int, num_frames: int, stride: int, size: Sequence[int], backend: str
 ) -> Tensor:
-    """Clips spread evenly over an entry, centre-cropped: uint8 [count, T, H, W, 3].
+    """Clips evenly spaced over an entry, centre-cropped: uint8 [count, T, H, W, 3].
 
     Raises:
         VideoError: the video cannot be read.
     """
     with open_video(entry.path, backend) as video:
-        return read_views(video, entry, ClipSampler(num_frames, stride), size, count, 1)
+        return read_views(video, entry, ClipSampler(num_frames, stride, 0.0), size, count, 1)
 
 
 class Views(NamedTuple):
     """The views of one video.
 
     Attributes:
-        video: its place in the list.
-        clips: uint8 [n * m, T, H, W, 3]; none of them where it could not be read.
-        fault: why it could not be read, or empty.
+        video: index of the video in the list.
+        clips: uint8 [temporal * spatial, T, H, W, 3]; empty if the video could not be read.
+        fault: why the video could not be read; empty if it could.
     """
 
     video: int
@@ -70,16 +79,17 @@ class Views(NamedTuple):
 
 
 class ViewDataset(Dataset[Views]):
-    """Multi-view clips of each video of a list, decoded in a process apart.
+    """Multi-view clips of each video of a list, decoded in a separate process.
 
     Args:
         entries: the videos.
-        sampling: of a clip.
+        clip_sampler: temporal layout of a clip.
         size: (height, width) in pixels.
-        temporal, spatial: views, see :func:`read_views`.
-        policy: for a video that cannot be read: ``fail``, or ``skip``, which gives its fault and no
-            clips. An evaluation never reads another in its place.
-        backend, short_side, timeout: see :class:`~diffmae_video.data.pretraining_clips.ClipDataset`.
+        temporal, spatial: number of views, see :func:`read_views`.
+        policy: what to do about a video that cannot be read: ``fail`` raises, ``skip`` returns no clips
+            and the reason.
+        backend, short_side: see :func:`~diffmae_video.decoding.open_video`.
+        timeout: seconds allowed for opening a video, and again for reading its frames.
 
     Raises:
         ValueError: an unknown policy.
@@ -88,18 +98,19 @@ class ViewDataset(Dataset[Views]):
     def __init__(
         self,
         entries: Sequence[Entry],
-        sampling: ClipSampler,
+        clip_sampler: ClipSampler,
         size: Sequence[int],
-        temporal: int = 1,
-        spatial: int = 1,
-        policy: str = "fail",
-        backend: str = "decord",
-        short_side: int = 0,
-        timeout: float = 60.0,
+        *,
+        temporal: int,
+        spatial: int,
+        policy: str,
+        backend: str,
+        short_side: int,
+        timeout: float,
     ) -> None:
         if policy not in POLICIES:
-            raise ValueError(f"unknown policy {policy!r}; there are {', '.join(POLICIES)}")
-        self.entries, self.sampling, self.size = list(entries), sampling, tuple(size)
+            raise ValueError(f"unknown policy {policy!r}; choose from {', '.join(POLICIES)}")
+        self.entries, self.clip_sampler, self.size = list(entries), clip_sampler, tuple(size)
         self.temporal, self.spatial, self.policy = temporal, spatial, policy
         self.backend, self.short_side = backend, short_side
         self.decoder = DecodingProcess(timeout)
@@ -111,15 +122,15 @@ class ViewDataset(Dataset[Views]):
         """The views of a video.
 
         Raises:
-            VideoError: it cannot be read, and the policy is ``fail``.
+            VideoError: the video cannot be read and the policy is ``fail``.
         """
         entry = self.entries[index]
         try:
             with self.decoder.open(entry.path, self.backend, self.short_side) as video:
-                clips = read_views(video, entry, self.sampling, self.size, self.temporal, self.spatial)
+                clips = read_views(video, entry, self.clip_sampler, self.size, self.temporal, self.spatial)
         except VideoError as error:
             if self.policy == "fail":
                 raise
-            none = torch.empty((0, self.sampling.num_frames, *self.size, 3), dtype=torch.uint8)
-            return Views(index, none, str(error))
+            empty = torch.empty((0, self.clip_sampler.num_frames, *self.size, 3), dtype=torch.uint8)
+            return Views(index, empty, str(error))
         return Views(index, clips, "")

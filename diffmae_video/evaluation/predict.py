@@ -80,7 +80,7 @@ class Predictor:
             VideoError: it cannot be read.
         """
         with self.decoder.open(path, self.backend, self.short_side) as video:
-            starts = self.sampling.starts(video, 0, video.num_frames)
+            starts = self.sampling.num_starts(video, 0, video.num_frames)
             views = self.views if starts > 1 else 1  # they would all be the same
             clips = read_views(video, Entry(str(path)), self.sampling, self.size, views, 1)
         logits = torch.cat([self._logits(part) for part in clips.split(self.batch)])
@@ -131,7 +131,7 @@ class Predictor:
 
 def window_indices(video: VideoReader, sampling: ClipSampler) -> list[list[int]]:
     """The frames of clips that each start half a clip's duration after the last; one ends with the video."""
-    last = sampling.starts(video, 0, video.num_frames) - 1
+    last = sampling.num_starts(video, 0, video.num_frames) - 1
     step = sampling.num_frames * sampling.stride / (sampling.fps or video.fps) / 2
     wanted = np.arange(video.times[0], video.times[last], step)
     starts = sorted({*np.searchsorted(video.times, wanted - 1e-6).tolist(), last})

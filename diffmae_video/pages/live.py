@@ -110,7 +110,7 @@ class LiveInpainting:
                 raise InputError(
                     f"{path}: is {times[-1]:.0f} s long, and at most {MAX_SECONDS} s are taken; cut it first"
                 )
-            latest = self.sampling.starts(video, 0, video.num_frames) - 1
+            latest = self.sampling.num_starts(video, 0, video.num_frames) - 1
             first = min(int(np.searchsorted(times, start - 1e-6)), latest)
             (frames,) = read_clips(video, [self.sampling.indices(video, first, video.num_frames)])
             fps = (self.sampling.fps or video.fps) / self.sampling.stride

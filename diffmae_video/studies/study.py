@@ -333,7 +333,18 @@ def motion_checks(folder: Path) -> dict[str, float]:
     found = {}
     for name, order in orders.items():
         sampling = ClipSampler(frames, cfg.DATA.STRIDE, cfg.DATA.FPS)
-        dataset = Rearranged(order, entries, sampling, cfg.DATA.SIZE, backend=cfg.DATA.BACKEND)
+        dataset = Rearranged(
+            order,
+            entries,
+            sampling,
+            cfg.DATA.SIZE,
+            temporal=1,
+            spatial=1,
+            policy="fail",
+            backend=cfg.DATA.BACKEND,
+            short_side=cfg.DATA.SHORT_SIDE,
+            timeout=cfg.DATA.TIMEOUT,
+        )
         logits = classify(model, dataset, process, cfg.EVALUATION.BATCH_SIZE, cfg.DATA.WORKERS).logits
         found[name] = accuracy(logits, labels, 1)
         if name == "shuffled":

@@ -4,13 +4,14 @@ import pytest
 import torch
 
 from diffmae_video.classification.classify import classify
-from diffmae_video.data import ClipSampler, Entry, VideoError, ViewDataset, normalise, open_video
+from diffmae_video.data import ClipSampler, Entry, VideoError, normalise, open_video
 from diffmae_video.data.views import read_views
 from diffmae_video.runtime.processes import Process
+from tests.data.small_datasets import view_dataset
 from tests.tiny_models import tiny_classifier
 
 ALONE = Process(rank=0, world=1, device=torch.device("cpu"))
-SAMPLING, SIZE = ClipSampler(4, 2), (32, 24)  # of tiny_classifier
+SAMPLING, SIZE = ClipSampler(4, 2, 0.0), (32, 24)  # of tiny_classifier
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +21,7 @@ def entries(real_clips):
 
 
 def dataset(entries, temporal, spatial, policy="fail"):
-    return ViewDataset(entries, SAMPLING, SIZE, temporal, spatial, policy, backend="pyav")
+    return view_dataset(entries, SAMPLING, SIZE, temporal, spatial, policy)
 
 
 @torch.no_grad()

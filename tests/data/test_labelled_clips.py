@@ -9,15 +9,13 @@ from hypothesis import strategies as st
 
 from diffmae_video import InputError
 from diffmae_video.data import (
-    ClipSampler,
     Entry,
-    LabelledDataset,
     class_names,
     label_targets,
     training_loader,
 )
-from diffmae_video.data.augment import ClipAugmentation
 from diffmae_video.data.hold_out import hold_out
+from tests.data.small_datasets import labelled_dataset
 
 
 @pytest.fixture
@@ -25,10 +23,8 @@ def entries(real_clips):
     return [Entry(str(path), label=name) for name, path in sorted(real_clips.items())]
 
 
-def dataset(entries, **kwargs):
-    labels = label_targets(entries, class_names(entries))
-    augment = ClipAugmentation((32, 32), rand_augment=(2, 9), erase=0.25)
-    return LabelledDataset(entries, labels, ClipSampler(4, 2), augment, **{"repeats": 2, **kwargs})
+def dataset(entries):
+    return labelled_dataset(entries, label_targets(entries, class_names(entries)))
 
 
 def test_a_batch_holds_every_repeat_with_its_label(entries):
@@ -59,7 +55,7 @@ def test_a_video_can_have_several_labels():
     assert names == ["jump", "run", "swim"]
     assert label_targets(entries, names, multi_label=True).tolist() == [[1, 1, 0], [0, 0, 1], [1, 0, 0]]
     assert label_targets(entries, class_names(entries)).tolist() == [1, 2, 0]
-    with pytest.raises(InputError, match=r"a.mp4: its label 'run' is none of the 1 classes"):
+    with pytest.raises(InputError, match=r"a.mp4: its label 'run' is not one of the 1 classes"):
         label_targets(entries, ["jump"], multi_label=True)
 
 

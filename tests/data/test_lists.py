@@ -205,7 +205,7 @@ def test_classes_are_in_numeric_order_only_if_all_are_numbers():
     assert class_names(labelled("10", "9", "100", "9")) == ["9", "10", "100"]
     assert class_names(labelled("10", "9", "x")) == ["10", "9", "x"]
     assert class_indices(labelled("9", "10"), ["9", "10", "100"]) == [0, 1]
-    with pytest.raises(InputError, match=r"a\.mp4: its label '7' is none of the 2 classes"):
+    with pytest.raises(InputError, match=r"a\.mp4: its label '7' is not one of the 2 classes"):
         class_indices(labelled("7"), ["9", "10"])
     for function in (class_names, lambda entries: class_indices(entries, ["x"])):
         with pytest.raises(InputError, match=r"b\.mp4: has no label"):

@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diffmae_video.data import (
-    ClipDataset,
     Entry,
     VideoError,
     clips_on,
@@ -29,12 +28,7 @@ from diffmae_video.data.transforms import (
     random_resized_crop,
     resized_crop,
 )
-
-
-def dataset(entries, **kwargs):
-    settings = {"num_frames": 4, "stride": 2, "size": (32, 32), "repeats": 2, "patch": (2, 8, 8),
-                "mask": {"kind": "random", "ratio": 0.75}, "timesteps": 1000, **kwargs}  # fmt: skip
-    return ClipDataset(entries, **settings)
+from tests.data.small_datasets import clip_dataset
 
 
 @pytest.fixture
@@ -43,7 +37,7 @@ def entries(real_clips):
 
 
 def test_items_have_the_stated_shapes_and_depend_on_the_key_alone(entries):
-    one, two = dataset(entries), dataset(entries)
+    one, two = clip_dataset(entries), clip_dataset(entries)
     item = one[0, 1]
     assert item.clips.dtype == torch.uint8
     assert item.clips.shape == (2, 4, 32, 32, 3)
@@ -60,7 +54,7 @@ def test_items_have_the_stated_shapes_and_depend_on_the_key_alone(entries):
 
 
 def test_the_training_device_can_crop(entries):
-    here, there = dataset(entries), dataset(entries, crop_on_device=True)
+    here, there = clip_dataset(entries), clip_dataset(entries, crop_on_device=True)
     loaded = next(iter(training_loader(there, 2, 2)))
     expected = next(iter(training_loader(here, 2, 2)))
     assert len(loaded.clips) == 4
@@ -76,7 +70,7 @@ def test_training_never_reads_outside_its_stretch(entries, monkeypatch):
         "diffmae_video.data.random_clips.read_clips",
         lambda v, i: (read.extend(itertools.chain(*i)), original(v, i))[1],
     )
-    data = dataset([Entry(entries[0].path, 1.0, 2.0)], repeats=8)
+    data = clip_dataset([Entry(entries[0].path, 1.0, 2.0)], repeats=8)
     for epoch in range(5):
         data[epoch, 0]
     assert min(read) >= 25
@@ -87,7 +81,7 @@ def test_training_never_reads_outside_its_stretch(entries, monkeypatch):
 def test_order_is_the_same_for_any_workers_and_ranks(entries):
     def batches(workers, world, count):
         loaders = [
-            iter(training_loader(dataset(entries * 3), 1, workers, rank, world)) for rank in range(world)
+            iter(training_loader(clip_dataset(entries * 3), 1, workers, rank, world)) for rank in range(world)
         ]
         return [next(loader).clips for _ in range(count) for loader in loaders]
 
@@ -95,7 +89,7 @@ def test_order_is_the_same_for_any_workers_and_ranks(entries):
     for workers, world in ((1, 1), (3, 1), (2, 2)):
         got = batches(workers, world, 8 // world)
         assert all(torch.equal(a, b) for a, b in zip(expected, got, strict=True)), (workers, world)
-    resumed = iter(training_loader(dataset(entries * 3), 1, 1, start=5))
+    resumed = iter(training_loader(clip_dataset(entries * 3), 1, 1, start=5))
     assert all(torch.equal(next(resumed).clips, clips) for clips in expected[5:])
 
 
@@ -111,10 +105,10 @@ def test_each_epoch_reads_each_sample_once(count, world, seed):
 def test_a_broken_video_is_replaced_by_the_same_one_each_time(entries, tmp_path):
     broken = tmp_path / "broken.mp4"
     broken.write_text("no video")
-    data = dataset([Entry(str(broken)), *entries])
+    data = clip_dataset([Entry(str(broken)), *entries])
     assert torch.equal(data[0, 0].clips, data[0, 0].clips)
     with pytest.raises(VideoError, match=r"30 videos in a row.*broken\.mp4"):
-        dataset([Entry(str(broken))])[0, 0]
+        clip_dataset([Entry(str(broken))])[0, 0]
 
 
 def test_one_sorted_read_gives_what_single_reads_give(real_clips):
@@ -126,18 +120,18 @@ def test_one_sorted_read_gives_what_single_reads_give(real_clips):
 
 
 def test_short_videos_repeat_their_last_frame():
-    assert ClipSampler(4, 2).indices(None, 0, 3) == [0, 2, 2, 2]
-    assert ClipSampler(3, 4).indices(None, 6, 100) == [6, 10, 14]
+    assert ClipSampler(4, 2, 0.0).indices(None, 0, 3) == [0, 2, 2, 2]
+    assert ClipSampler(3, 4, 0.0).indices(None, 6, 100) == [6, 10, 14]
 
 
 def test_uniform_clips_stay_inside(real_clips):
     path = str(real_clips["bikes"])
-    clips = uniform_clips(Entry(path, 8.0), 3, 4, 2, (32, 48))
+    clips = uniform_clips(Entry(path, 8.0), 3, 4, 2, (32, 48), "pyav")
     assert clips.shape == (3, 4, 32, 48, 3)
     with open_video(path) as video:
         assert frame_range(video, Entry(path, 8.0)) == (200, 250)
         assert torch.equal(clips[0, 0], center_crop(video.frames([200]), (32, 48))[0])
-        with pytest.raises(VideoError, match="nothing from 11"):
+        with pytest.raises(VideoError, match="no frame from 11"):
             frame_range(video, Entry(path, 11.0))
 
 

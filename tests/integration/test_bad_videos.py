@@ -35,8 +35,8 @@ def test_too_many_end_it_with_the_reason(tmp_path, listed):
     options = ("TRAIN.BATCH_SIZE", 1, "TRAIN.MAX_STEPS", 400, "DATA.MAX_BAD_SHARE", 0.05)
     codes, _, error = finish(start(1, path, tmp_path / "run", *options))
     assert codes == [2]
-    assert "reads of videos failed, more than DATA.MAX_BAD_SHARE 0.05 allows" in error
-    assert "bad_videos.jsonl names them" in error
+    assert "reads of videos failed, which exceeds DATA.MAX_BAD_SHARE 0.05" in error
+    assert "bad_videos.jsonl names the files" in error
     assert len(error.strip().splitlines()) == 1
 
 

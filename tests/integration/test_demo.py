@@ -112,7 +112,7 @@ def test_held_out_frames_were_never_trained_on(run):
 def test_the_figures_can_be_made_again_from_the_checkpoint(run, real_clips):
     _, output = run
     model = load_model(output / "checkpoint")
-    clips = uniform_clips(Entry(str(real_clips["carphone_pristine"])), 8, 8, 1, (32, 32))
+    clips = uniform_clips(Entry(str(real_clips["carphone_pristine"])), 8, 8, 1, (32, 32), "decord")
     mask = Mask.random(8, model.encoder.grid, 0.75, torch.Generator().manual_seed(9))
     metrics, _ = score_samples(model, clips, mask, (50,))
     reported = json.loads((output / "metrics.json").read_text())["parts"]["unseen video"]

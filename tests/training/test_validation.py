@@ -168,7 +168,7 @@ def test_clips_are_spread_and_bounded(held_out):
     assert [rows(n) for n in (1, 2, 3, 7, 1000)] == [1, 2, 3, 6, 24]
     check = Validation(config("DATA.VAL", held_out, "VALIDATION.CLIPS", 6), ALONE)
     entry = validation.read_list(held_out)[1]
-    assert torch.equal(check.clips[2:4], uniform_clips(entry, 2, 4, 1, (32, 32)))
+    assert torch.equal(check.clips[2:4], uniform_clips(entry, 2, 4, 1, (32, 32), "pyav"))
 
 
 def test_with_labels_whole_classes_are_taken():
@@ -192,7 +192,7 @@ def test_the_picture_has_a_row_a_clip_and_truth_in_its_first_column(held_out, ob
     columns, side, title, gap = 4 if objective == "diffmae" else 3, 224, 20, 6
     assert picture.shape == (2 * (side + title), columns * side + (columns - 1) * gap, 3)
     assert picture.dtype == np.uint8
-    truth = uniform_clips(validation.read_list(held_out)[0], 1, 4, 1, (32, 32))[0, 2].numpy()
+    truth = uniform_clips(validation.read_list(held_out)[0], 1, 4, 1, (32, 32), "pyav")[0, 2].numpy()
     enlarged = truth.repeat(7, axis=0).repeat(7, axis=1)
     assert np.abs(picture[title : title + side, :side].astype(int) - enlarged).max() <= 1
     masked = picture[title : title + side, side + gap : 2 * side + gap]
