@@ -16,6 +16,7 @@ from PIL import Image
 
 from diffmae_video.data import open_video
 from diffmae_video.encoding.clips import write_video
+from diffmae_video.inpainting.film.inpaint_film import scores_path
 from diffmae_video.models import MAE, Encoder
 from tests.encoding.test_writers import packets, sounding
 from tests.integration.runs import environment
@@ -67,9 +68,9 @@ def inpaint(monkeypatch, capsys, model):
         if code:
             assert len(output.err.splitlines()) == 1
             return output.err
-        run.said = output.err.splitlines()
+        run.said, run.printed = output.err.splitlines(), output.out.splitlines()
         result = json.loads(output.out.splitlines()[-1])
-        assert result == json.loads(target.with_suffix(".json").read_text())
+        assert result == json.loads(scores_path(target).read_text())
         return result
 
     return run
@@ -132,7 +133,31 @@ def test_sound_that_does_not_fit_is_said(tmp_path, inpaint, frames):
     for name in ("a.webm", "a.gif"):
         inpaint(tmp_path / "film.mp4", tmp_path / name, "--mask", "40,30,60,50")
         assert len(read(tmp_path / name)) == 10
-        assert inpaint.said == [f"the sound (aac) is left out: {Path(name).suffix} does not hold it"]
+        assert inpaint.said == [f"the sound (aac) is left out: {Path(name).suffix} cannot hold it"]
+
+
+def test_outputs_of_one_stem_keep_scores_of_their_own(tmp_path, inpaint, film):
+    inpaint(film, tmp_path / "a.gif", "--mask", "40,30,60,50")
+    first = (tmp_path / "a.json").read_text()
+    inpaint(film, tmp_path / "a.png", "--mask", "center")
+    assert (tmp_path / "a.json").read_text() == first
+    assert json.loads((tmp_path / "a.png.json").read_text())["mask"] == "center"
+    inpaint(film, tmp_path / "a.gif", "--mask", "center")  # replaces its own scores
+    assert json.loads((tmp_path / "a.json").read_text())["mask"] == "center"
+    assert {p.name for p in tmp_path.iterdir()} == {"a", "a.gif", "a.json", "a.png.json"}
+
+
+def test_only_a_drawn_hole_is_compared_with_the_truth(tmp_path, inpaint, film):
+    result = inpaint(film, tmp_path / "a.gif", "--mask", "40,30,60,50")
+    assert result["reference"] == "input"
+    assert "if you want that removed" in result["note"]
+    assert f"note: {result['note']}" in inpaint.printed
+    assert result["interpolation_psnr"] == pytest.approx(result["mean_fill_psnr"])  # it is never visible
+    drawn = inpaint(film, tmp_path / "b.gif", "--mask", "random", "--mask-ratio", 0.5)
+    assert drawn["reference"] == "truth"
+    assert "note" not in drawn
+    assert len(inpaint.printed) == 1
+    assert drawn["interpolation_psnr"] > drawn["mean_fill_psnr"]
 
 
 def test_steps_are_the_x0_predictions_and_end_with_the_film(tmp_path, inpaint, film):
@@ -204,8 +229,8 @@ def test_mistakes_are_one_line_and_leave_nothing(tmp_path, inpaint, film, frames
     (tmp_path / "file").write_text("no folder")
     box = ("--mask", "40,30,60,50")
     for source, target, arguments, message in (
-        (film, out / "a.mp4", ("--mask", "170,0,60,50"), "is not within the frame of 176 x 144"),
-        (film, out / "a.mp4", ("--mask", "0,0,176,144"), "hides the whole frame for all 4 frames"),
+        (film, out / "a.mp4", ("--mask", "170,0,60,50"), "does not fit into the frame of 176 x 144"),
+        (film, out / "a.mp4", ("--mask", "0,0,176,144"), "hides the whole frame in all 4 frames"),
         (film, out / "a.mp4", ("--mask", "0,0,90,90", "--tiles"), "or leave out --tiles"),
         (film, out / "a.mp4", ("--mask", tmp_path / "black.mp4"), "hides nothing"),
         (film, out / "a.mp4", ("--mask", "random", "--mask-ratio", "1"), "mask ratio 1.0"),
@@ -213,8 +238,8 @@ def test_mistakes_are_one_line_and_leave_nothing(tmp_path, inpaint, film, frames
         (film, tmp_path / "file" / "a.mp4", box, "file"),
         (tmp_path / "nowhere.mp4", out / "a.mp4", box, "no such file"),
         (tmp_path / "file", out / "a.mp4", box, "cannot read"),
-        (film, film, box, "would replace what it is made of"),
-        (film, out / "a.mp4", (*box, "--samples", "0"), "--samples is from 1 to 100"),
+        (film, film, box, "would replace one of the inputs"),
+        (film, out / "a.mp4", (*box, "--samples", "0"), "--samples must be from 1 to 100"),
         (film, out / "a.mp4", (*box, "--steps", "0"), "steps must be from 1 to T = 1000"),
         (film, out / "a.mp4", (*box, "--sampler", "euler"), "invalid choice: 'euler'"),
     ):

@@ -1,9 +1,9 @@
-"""A whole film filled in, stretch by stretch, so that memory does not grow with its length.
+"""Fills a whole film, stretch by stretch, so that memory does not grow with its length.
 
-Every frame of the film is a frame of the model's clips, whatever the rates of the two (our choice: what is
-left out would have to be made up). Clips start at most half a clip after each other; a few of them make a
-stretch, which is sampled jointly. What its last clips share with the next stretch is left to that one, with
-their predictions for it.
+Every frame of the film is a frame of the model's clips, whatever frame rate the model was trained on (our
+choice: skipped frames would have to be made up). Each clip starts at most half a clip after the one before.
+A few consecutive clips make a stretch and are sampled jointly. The frames that a stretch shares with the next
+one are filled with the next one, which takes the predictions made so far into account.
 """
 
 from __future__ import annotations
@@ -24,37 +24,38 @@ from diffmae_video.inpainting.film.windows import Window, make_batches, starts, 
 from diffmae_video.models import MaskedAutoencoder
 from diffmae_video.randomness import random_state
 
-STRETCH = 8  # clips after each other, at most
-CLIPS = 64  # of a stretch that is tiled, if there are no more in one place in time
-BATCH = 8  # clips that go through the model together
-STRETCH_BYTES = 2**29  # of frames and what is computed of them, about, unless one clip takes more
+MAX_STEPS_IN_TIME = 8  # clips of a stretch that follow each other in time
+MAX_WINDOWS = 64  # windows of a stretch, unless more are needed to tile a single frame
+BATCH = 8  # windows that go through the model together
+STRETCH_BYTES = 2**29  # rough memory budget of a stretch; a single clip may exceed it
 
 
 class SamplerOptions(NamedTuple):
-    """How to fill: see :func:`diffmae_video.diffusion.sample`.
+    """How to fill; see :func:`diffmae_video.diffusion.sample`.
 
     Attributes:
-        seed: of all noise; x_T depends on it, the sample's number and the frame's number alone.
-        samples: films to make of the one.
-        keeps_steps: keep the first sample's x0 prediction of every step.
+        sampler, steps: the sampler and its number of steps.
+        seed: seeds all noise. x_T depends only on the seed, the sample's number and the frame's number.
+        samples: how many fills of the film to make.
+        keeps_steps: whether to keep the first sample's x0 prediction of every step.
     """
 
-    sampler: str = "ddim"
-    steps: int = 50
-    seed: int = 0
-    samples: int = 1
-    keeps_steps: bool = False
+    sampler: str
+    steps: int
+    seed: int
+    samples: int
+    keeps_steps: bool
 
 
 class FilledFrame(NamedTuple):
-    """A frame and what was put into its hole.
+    """A frame of the film with its fills.
 
     Attributes:
-        number: of the frame in the film, from 0.
-        truth: of the input, uint8 [H, W, 3].
-        hole: bool [H, W].
-        samples: uint8 [H, W, 3] each; outside of the hole they are the truth.
-        steps: the first sample's x0 predictions, to be taken one after another, like ``samples``.
+        number: the frame's number in the film, from 0.
+        truth: the input frame, uint8 [H, W, 3].
+        hole: what was hidden, bool [H, W].
+        samples: the filled frame of each sample, uint8 [H, W, 3]; equal to ``truth`` outside the hole.
+        steps: the first sample's x0 predictions in the same form, computed one at a time.
     """
 
     number: int
@@ -64,12 +65,17 @@ class FilledFrame(NamedTuple):
     steps: Iterator[np.ndarray]
 
 
-class ReadFrame(NamedTuple):
-    """A frame that was read: it, its hole, and both on the canvas ([3, h, w]; bool [rows, columns])."""
+class MaskedFrame(NamedTuple):
+    """A frame that is waiting to be filled.
+
+    Attributes:
+        frame, hole: as read, uint8 [H, W, 3] and bool [H, W].
+        canvas, hidden: the same on the canvas, [3, h, w] and, in patches, bool [rows, columns].
+    """
 
     frame: np.ndarray
     hole: np.ndarray
-    small: Tensor
+    canvas: Tensor
     hidden: Tensor
 
 
@@ -77,20 +83,20 @@ class FilmFiller:
     """Fills the hole of a film.
 
     Args:
-        model: a DiffMAE or an MAE, in evaluation mode.
+        model: a DiffMAE or an MAE in evaluation mode.
         video: the film, or a picture.
-        hole: what is hidden of it.
-        sampling: how to fill.
+        hole: what is hidden.
+        options: how to fill.
 
     Attributes:
-        stretches: as they are sampled.
-        timesteps: of the steps that are kept, T first; 0 for an MAE's one.
+        stretches: the film's stretches, in the order in which they are sampled.
+        timesteps: the timesteps of the steps, T first; [0] for an MAE, which has one step.
     """
 
     def __init__(
-        self, model: MaskedAutoencoder, video: VideoReader, hole: Hole, sampling: SamplerOptions
+        self, model: MaskedAutoencoder, video: VideoReader, hole: Hole, options: SamplerOptions
     ) -> None:
-        self.model, self.video, self.hole, self.sampling = model, video, hole, sampling
+        self.model, self.video, self.hole, self.options = model, video, hole, options
         self.canvas = hole.canvas
         self.grid, self.patch = model.encoder.grid, model.patch
         self.clip = self.grid[0] * self.patch[0]
@@ -100,20 +106,25 @@ class FilmFiller:
             for row in starts(self.canvas.grid[0], self.grid[1], max(1, self.grid[1] // 2))
             for column in starts(self.canvas.grid[1], self.grid[2], max(1, self.grid[2] // 2))
         ]
-        step = time_step(self.clip, self.patch[0], hole.is_aligned)
-        (height, width), (high, wide) = self.canvas.film, self.canvas.size
-        frame_bytes = 4 * height * width + 100 * high * wide  # uint8 and bool; about eight floats [3, h, w]
-        fit = min(STRETCH_BYTES // (frame_bytes * step), CLIPS // len(self.tiles), STRETCH)
         self.stretches = cut_into_stretches(
-            video.num_frames, self.clip, self.patch[0], hole.is_aligned, max(1, fit)
+            video.num_frames, self.clip, self.patch[0], hole.is_aligned, self._clips_in_memory()
         )
         schedule = getattr(model, "schedule", None)
-        self.timesteps: list[int] = schedule.sampling_timesteps(sampling.steps) if schedule else [0]
+        self.timesteps: list[int] = schedule.sampling_timesteps(options.steps) if schedule else [0]
         mean, std = (torch.tensor(x).view(3, 1, 1, 1) for x in (model.mean, model.std))
         self.mean, self.std = mean.to(self.device), std.to(self.device)
 
+    def _clips_in_memory(self) -> int:
+        """How many consecutive clips a stretch may have."""
+        step = time_step(self.clip, self.patch[0], self.hole.is_aligned)
+        (height, width), (high, wide) = self.canvas.frame_size, self.canvas.size
+        # A frame and its hole as bytes, and about eight float pictures of the canvas.
+        frame_bytes = 4 * height * width + 100 * high * wide
+        in_memory = STRETCH_BYTES // (frame_bytes * step)
+        return max(1, min(in_memory, MAX_WINDOWS // len(self.tiles), MAX_STEPS_IN_TIME))
+
     def joints(self) -> tuple[set[int], set[int]]:
-        """Frames that a clip starts or ends at, and those of them that a stretch does."""
+        """Frames at which a clip starts or ends, and those of them at which a stretch starts or ends."""
         clips = {f for s in self.stretches for start in s.clips for f in (start, start + self.clip)}
         return clips, {s.cut for s in self.stretches}
 
@@ -121,99 +132,106 @@ class FilmFiller:
         """All frames of the film, in order.
 
         Raises:
-            VideoError: one cannot be decoded.
-            InputError: a stretch of the film has no visible patch that it could be filled by.
+            VideoError: a frame cannot be decoded.
+            InputError: part of the film has no visible patch to fill it from.
         """
-        held: list[ReadFrame] = []
-        first = 0  # of the frames that are held
-        before: list[Carried | None] = [None] * self.sampling.samples
+        frames: list[MaskedFrame] = []
+        first = 0  # number of frames[0] in the film
+        before: list[Carried | None] = [None] * self.options.samples
         for stretch in self.stretches:
-            held, first = held[stretch.start - first :], stretch.start
-            held += self._read(first + len(held), min(stretch.end, self.video.num_frames))
-            fills, steps, before = self._fill(stretch, held, before)
-            for i, frame in enumerate(held[: stretch.cut - first]):
+            frames, first = frames[stretch.start - first :], stretch.start
+            frames += self._read(first + len(frames), min(stretch.end, self.video.num_frames))
+            fills, steps, before = self._fill(stretch, frames, before)
+            for i, frame in enumerate(frames[: stretch.cut - first]):
                 yield FilledFrame(
                     first + i,
                     frame.frame,
                     frame.hole,
-                    [self._composite(frame, fill[:, i]) for fill in fills],
-                    (self._composite(frame, step[:, i].float() / 255) for step in steps),
+                    [self._paste(frame, fill[:, i]) for fill in fills],
+                    (self._paste(frame, step[:, i].float() / 255) for step in steps),
                 )
 
-    def _read(self, start: int, stop: int) -> list[ReadFrame]:
+    def _read(self, start: int, stop: int) -> list[MaskedFrame]:
         if start >= stop:
             return []
         frames, holes = self.video.frames(range(start, stop)), self.hole.pixels(start, stop)
         patches = self.hole.patches(holes, start)
         return [
-            ReadFrame(frame, hole, self.canvas.shrink(frame, hole), hidden)
+            MaskedFrame(frame, hole, self.canvas.from_frame(frame, hole), hidden)
             for frame, hole, hidden in zip(frames, holes, patches, strict=True)
         ]
 
     def _fill(
-        self, stretch: Stretch, held: Sequence[ReadFrame], before: Sequence[Carried | None]
+        self, stretch: Stretch, frames: Sequence[MaskedFrame], before: Sequence[Carried | None]
     ) -> tuple[list[Tensor], list[Tensor], list[Carried | None]]:
-        """Each sample's stretch [3, n, h, w] in [0, 1], the steps of the first one, as uint8, and what each
-        hands on.
+        """Samples a stretch.
+
+        Returns:
+            Each sample's fill [3, n, h, w] in [0, 1]; the first sample's steps as uint8; and what each sample
+            hands on to the next stretch.
         """
-        held = [*held, *[held[-1]] * (stretch.end - stretch.start - len(held))]
-        truth = torch.stack([frame.small for frame in held], dim=1)  # [3, n, h, w]
-        hidden = torch.stack([frame.hidden for frame in held])
-        samples, levels = self.sampling.samples, (truth * 255).round().byte()
+        frames = [*frames, *[frames[-1]] * (stretch.end - stretch.start - len(frames))]
+        truth = torch.stack([frame.canvas for frame in frames], dim=1)  # [3, n, h, w]
+        hidden = torch.stack([frame.hidden for frame in frames])  # [n, rows, columns]
+        samples = self.options.samples
         if not hidden.any():
-            return [truth] * samples, [levels] * len(self.timesteps), [None] * samples
-        places = [Window(f - stretch.start, row, column) for f in stretch.clips for row, column in self.tiles]
-        batches = make_batches(hidden, places, self.grid, self.patch[0], BATCH)
+            steps = [(truth * 255).round().byte()] * len(self.timesteps)
+            return [truth] * samples, steps, [None] * samples
+        windows = [
+            Window(f - stretch.start, row, column) for f in stretch.clips for row, column in self.tiles
+        ]
+        batches = make_batches(hidden, windows, self.grid, self.patch[0], BATCH)
         p, q = self.canvas.patch
-        area = hidden.repeat_interleave(p, 1).repeat_interleave(q, 2)
+        hidden_pixels = hidden.repeat_interleave(p, 1).repeat_interleave(q, 2)
         canvas = (truth.to(self.device) - self.mean) / self.std
         fills: list[Tensor] = []
-        steps: list[Tensor] = []
+        steps = []
         after: list[Carried | None] = []
 
         def to_pixels(x: Tensor) -> Tensor:
-            return torch.where(area, (x * self.std + self.mean).clamp(0, 1).cpu(), truth)
+            return torch.where(hidden_pixels, (x * self.std + self.mean).clamp(0, 1).cpu(), truth)
 
         for number in range(samples):
             joint = JointFill(self.model, canvas, batches, before[number], stretch.cut - stretch.start)
-            self._check(stretch, area & (joint.weight.cpu() == 0))
-            keeps = self.sampling.keeps_steps and number == 0
+            self._check_is_filled(stretch, hidden_pixels & (joint.weight.cpu() == 0))
+            keeps_steps = self.options.keeps_steps and number == 0
             x0 = joint.sample(
-                self._noise(stretch, number),
-                self.sampling.sampler,
-                self.sampling.steps,
-                self._fresh(stretch, number),
-                (lambda x0: steps.append((to_pixels(x0) * 255).round().byte())) if keeps else None,
+                self._first_noise(stretch, number),
+                self.options.sampler,
+                self.options.steps,
+                self._sampler_generator(stretch, number),
+                (lambda x0: steps.append((to_pixels(x0) * 255).round().byte())) if keeps_steps else None,
             )
             fills.append(to_pixels(x0))
             after.append(joint.carried)
         return fills, steps, after
 
-    def _noise(self, stretch: Stretch, number: int) -> Tensor:
-        """x_T of a stretch of a sample, [3, n, h, w]; every frame's is its own."""
+    def _first_noise(self, stretch: Stretch, number: int) -> Tensor:
+        """x_T of a stretch of a sample, [3, n, h, w]; each frame has noise of its own."""
         frames = range(stretch.start, stretch.end)
-        generators = [random_state(self.sampling.seed, number + 1, frame, 1) for frame in frames]
+        generators = [random_state(self.options.seed, number + 1, frame, 1) for frame in frames]
         noise = [torch.randn(3, *self.canvas.size, generator=generator) for generator in generators]
         return torch.stack(noise, dim=1).to(self.device)
 
-    def _fresh(self, stretch: Stretch, number: int) -> torch.Generator:
-        """For what a sampler draws on its way."""
-        seed = random_state(self.sampling.seed, number + 1, stretch.start, 2).initial_seed()
+    def _sampler_generator(self, stretch: Stretch, number: int) -> torch.Generator:
+        """Generates the noise that a sampler adds on its way."""
+        seed = random_state(self.options.seed, number + 1, stretch.start, 2).initial_seed()
         return torch.Generator(self.device).manual_seed(seed)
 
-    def _check(self, stretch: Stretch, unseen: Tensor) -> None:
-        frames = unseen[: stretch.cut - stretch.start].flatten(1).any(1).nonzero().flatten().tolist()
+    def _check_is_filled(self, stretch: Stretch, unfilled: Tensor) -> None:
+        frames = unfilled[: stretch.cut - stretch.start].flatten(1).any(1).nonzero().flatten().tolist()
         if not frames:
             return
         first, last = (min(stretch.start + f, self.video.num_frames - 1) for f in (frames[0], frames[-1]))
         what = "a tile of the frame" if self.canvas.tiles else "the whole frame"
         raise InputError(
-            f"the mask hides {what} for all {self.clip} frames of the model's clips around frames {first} to "
-            f"{last}, and leaves nothing to go by; hide less" + (" or leave out --tiles" * self.canvas.tiles)
+            f"the mask hides {what} in all {self.clip} frames of the model's clips around frames {first} to "
+            f"{last}, so there is nothing to fill it from; hide less"
+            + (" or leave out --tiles" * self.canvas.tiles)
         )
 
-    def _composite(self, held: ReadFrame, fill: Tensor) -> np.ndarray:
-        """The frame with a picture of the canvas [3, h, w] in its hole."""
-        if not held.hole.any():
-            return held.frame
-        return np.where(held.hole[..., None], self.canvas.enlarge(fill), held.frame)
+    def _paste(self, frame: MaskedFrame, fill: Tensor) -> np.ndarray:
+        """The frame with a fill of the canvas, [3, h, w], in its hole."""
+        if not frame.hole.any():
+            return frame.frame
+        return np.where(frame.hole[..., None], self.canvas.to_frame(fill), frame.frame)

@@ -1,4 +1,4 @@
-"""What is hidden of a film: a box, a picture, a film of masks, or a kind of mask drawn on the patches."""
+"""The hole in a film: a box, a mask picture, a mask video, or a mask drawn on the model's patches."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from diffmae_video.inpainting.film.canvas import Canvas
 from diffmae_video.masks import MASKS, Mask
 from diffmae_video.randomness import random_state
 
-STEADY = ("tube", "center")  # the same at all times
+CONSTANT = ("tube", "center")  # kinds that hide the same places at all times
 
 
 class Hole(ABC):
-    """Which pixels of a film are hidden, a few frames at a time.
+    """Which pixels of a film are hidden, asked for a few frames at a time.
 
     Attributes:
-        is_aligned: it changes with the model's patches in time, a clip's length at a time.
+        is_aligned: whether the hole follows the model's patches in time and repeats its rules each clip.
     """
 
     is_aligned = False
@@ -34,26 +34,26 @@ class Hole(ABC):
 
     @abstractmethod
     def pixels(self, first: int, last: int) -> np.ndarray:
-        """Of the frames first, ..., last - 1: bool [n, H, W]. Asked for in ascending order."""
+        """The hidden pixels of frames first, ..., last - 1: bool [n, H, W]. Called in ascending order."""
 
     def patches(self, pixels: np.ndarray, first: int) -> Tensor:
-        """The patches that are hidden where ``pixels`` of the frames from ``first`` on are: [n, h, w]."""
-        return torch.stack([self.canvas.touched(frame) for frame in pixels])
+        """The hidden patches of the frames from ``first`` on, given their pixels: bool [n, rows, columns]."""
+        return torch.stack([self.canvas.touched_patches(frame) for frame in pixels])
 
-    def close(self) -> None:  # noqa: B027 - only films need it
-        """Frees what it holds open."""
+    def close(self) -> None:  # noqa: B027 - only mask videos hold a file open
+        """Closes the file, if there is one."""
 
 
 class BoxHole(Hole):
-    """A box of pixels, from one time to another.
+    """A box of pixels, always hidden or for a while.
 
     Args:
         box: x, y, width and height in pixels.
-        seconds: from and up to, or None for always.
-        times: of the film's frames, in seconds.
+        seconds: when the box is hidden, from and up to (exclusive); None for always.
+        times: the times of the film's frames, in seconds.
 
     Raises:
-        InputError: the box is not within the frame, or there is no frame in its time.
+        InputError: the box is not inside the frame, or no frame lies within its time.
     """
 
     def __init__(
@@ -65,32 +65,32 @@ class BoxHole(Hole):
     ) -> None:
         super().__init__(canvas)
         x, y, width, height = box
-        whole = canvas.film
-        if width < 1 or height < 1 or x < 0 or y < 0 or x + width > whole[1] or y + height > whole[0]:
+        high, wide = canvas.frame_size
+        if width < 1 or height < 1 or x < 0 or y < 0 or x + width > wide or y + height > high:
             raise InputError(
-                f"--mask: the box {x},{y},{width},{height} (x,y,width,height) is not within the frame of "
-                f"{whole[1]} x {whole[0]} pixels"
+                f"--mask: the box {x},{y},{width},{height} (x,y,width,height) does not fit into the frame of "
+                f"{wide} x {high} pixels"
             )
-        self.picture = np.zeros(whole, bool)
+        self.picture = np.zeros((high, wide), bool)
         self.picture[y : y + height, x : x + width] = True
-        self.shown = np.ones(len(times), bool)
+        self.is_hidden = np.ones(len(times), bool)
         if seconds is not None:
-            self.shown = (times >= seconds[0] - 1e-6) & (times < seconds[1] - 1e-6)
-            if not self.shown.any():
+            self.is_hidden = (times >= seconds[0] - 1e-6) & (times < seconds[1] - 1e-6)
+            if not self.is_hidden.any():
                 raise InputError(
-                    f"--mask: no frame lies from {seconds[0]:g} up to {seconds[1]:g} s; the input has "
-                    f"{len(times)}, from 0 to {times[-1]:g} s"
+                    f"--mask: no frame lies between {seconds[0]:g} and {seconds[1]:g} s; the input has "
+                    f"{len(times)} frames from 0 to {times[-1]:g} s"
                 )
 
     def pixels(self, first: int, last: int) -> np.ndarray:
-        return self.picture & self.shown[first:last, None, None]
+        return self.picture & self.is_hidden[first:last, None, None]
 
 
 class PictureHole(Hole):
-    """A picture, for all frames alike.
+    """A mask picture that applies to every frame.
 
     Raises:
-        InputError: it has another size than the film, or hides nothing.
+        InputError: the picture's size is not the film's, or it hides nothing.
     """
 
     def __init__(self, canvas: Canvas, path: Path) -> None:
@@ -98,17 +98,17 @@ class PictureHole(Hole):
         self.picture = read_mask_picture(path)
         _check_size(path, self.picture.shape, canvas)
         if not self.picture.any():
-            raise InputError(f"{path}: hides nothing; paint in white what is to be filled")
+            raise InputError(f"{path}: the mask hides nothing; paint white what should be filled")
 
     def pixels(self, first: int, last: int) -> np.ndarray:
         return np.repeat(self.picture[None], last - first, axis=0)
 
 
 class FilmHole(Hole):
-    """A film of masks, a frame for each of the film's.
+    """A mask video with one frame for each frame of the film.
 
     Raises:
-        InputError: it has another size than the film or fewer or more frames.
+        InputError: the size or the number of frames is not the film's.
     """
 
     def __init__(self, canvas: Canvas, path: Path, num_frames: int) -> None:
@@ -119,7 +119,7 @@ class FilmHole(Hole):
             self.close()
             raise InputError(
                 f"{path}: the mask has {self.video.num_frames} frames and the input {num_frames}; give one "
-                "for each, or a picture for all"
+                "mask frame for each input frame, or a single picture for all"
             )
 
     def pixels(self, first: int, last: int) -> np.ndarray:
@@ -130,16 +130,15 @@ class FilmHole(Hole):
 
 
 class DrawnHole(Hole):
-    """A kind of mask on the model's patches, drawn anew for each stretch of a clip's length.
+    """A mask drawn on the model's patches, anew for each period of one clip's length.
 
-    A tube and the centre are the same throughout. What is left over at the film's end is a shorter stretch.
-    Our choice.
+    A tube and the centre stay the same throughout. The film's last period may be shorter. Our choice.
 
     Args:
         kind, ratio: see :class:`~diffmae_video.masks.Mask`.
-        steps, patch: time steps of a clip, and frames of one.
-        num_frames: of the film.
-        seed: of the masks.
+        steps, patch: time steps of a clip, and frames of a time step.
+        num_frames: frames of the film.
+        seed: seeds the masks.
 
     Raises:
         InputError: the ratio leaves nothing visible or nothing masked.
@@ -150,40 +149,41 @@ class DrawnHole(Hole):
     ) -> None:
         super().__init__(canvas)
         self.kind, self.ratio, self.seed = kind, ratio, seed
-        self.is_aligned = kind not in STEADY
+        self.is_aligned = kind not in CONSTANT
         self.steps, self.patch, self.total = steps, patch, -(-num_frames // patch)
-        self.drawn = (-1, torch.zeros(0))
-        self._draw(0)  # what cannot be drawn is told now
+        self.drawn = (-1, torch.zeros(0))  # the current period and its mask
+        self._mask_of_period(0)  # fails now if the mask is impossible
 
-    def _draw(self, number: int) -> Tensor:
-        """The mask of a stretch: bool [t, rows, columns]."""
-        if self.drawn[0] != number:
-            steps = min(self.steps, self.total - number * self.steps)
-            if self.kind == "frame" and number and steps == 1:  # it would hide the only one
+    def _mask_of_period(self, period: int) -> Tensor:
+        """bool [t, rows, columns]."""
+        if self.drawn[0] != period:
+            steps = min(self.steps, self.total - period * self.steps)
+            if self.kind == "frame" and period and steps == 1:  # would hide the period's only time step
                 mask = torch.zeros(1, *self.canvas.grid, dtype=torch.bool)
             else:
-                chance = random_state(self.seed, 0 if self.kind in STEADY else number)
-                mask = Mask.draw(self.kind, 1, (steps, *self.canvas.grid), self.ratio, chance).to_bool()[0]
-            self.drawn = (number, mask)
+                generator = random_state(self.seed, 0 if self.kind in CONSTANT else period)
+                grid = (steps, *self.canvas.grid)
+                mask = Mask.draw(self.kind, 1, grid, self.ratio, generator).to_bool()[0]
+            self.drawn = (period, mask)
         return self.drawn[1]
 
-    def _steps(self, first: int, last: int) -> Tensor:
-        """Of the frames first, ..., last - 1: bool [n, rows, columns]."""
+    def _patches_of(self, first: int, last: int) -> Tensor:
+        """The hidden patches of frames first, ..., last - 1: bool [n, rows, columns]."""
         steps = [frame // self.patch for frame in range(first, last)]
-        return torch.stack([self._draw(step // self.steps)[step % self.steps] for step in steps])
+        return torch.stack([self._mask_of_period(step // self.steps)[step % self.steps] for step in steps])
 
     def pixels(self, first: int, last: int) -> np.ndarray:
-        return np.stack([self.canvas.area(patches) for patches in self._steps(first, last)])
+        return np.stack([self.canvas.covered_pixels(patches) for patches in self._patches_of(first, last)])
 
     def patches(self, pixels: np.ndarray, first: int) -> Tensor:
-        return self._steps(first, first + len(pixels))
+        return self._patches_of(first, first + len(pixels))
 
 
 def parse_box(text: str) -> tuple[tuple[int, int, int, int], tuple[float, float] | None] | None:
-    """``x,y,w,h[,t0,t1]`` in pixels and seconds, or None if the text is none.
+    """Parses ``x,y,w,h[,t0,t1]`` in pixels and seconds; None if the text is not a box.
 
     Raises:
-        InputError: there are neither four nor six numbers, or the times do not rise.
+        InputError: the text has commas but not four or six fitting numbers, or t0 is not below t1.
     """
     parts = text.split(",")
     if len(parts) < 2 or Path(text).exists():
@@ -194,7 +194,7 @@ def parse_box(text: str) -> tuple[tuple[int, int, int, int], tuple[float, float]
         if len(values) not in (4, 6) or any(v != int(v) for v in values[:4]):
             raise ValueError
     except (ValueError, OverflowError):
-        raise InputError(f"--mask {text}: a box is {form}") from None
+        raise InputError(f"--mask {text}: a box is written {form}") from None
     if len(values) == 6 and not 0 <= values[4] < values[5]:
         raise InputError(f"--mask {text}: t0 must be 0 or more and below t1, in seconds")
     x, y, w, h = (int(v) for v in values[:4])
@@ -202,10 +202,17 @@ def parse_box(text: str) -> tuple[tuple[int, int, int, int], tuple[float, float]
 
 
 def open_hole(text: str, ratio: float, model: Any, canvas: Canvas, video: VideoReader, seed: int) -> Hole:
-    """The hole that a user asked for: a kind of mask, a box, a picture or a film.
+    """Opens what a user gave as --mask: a kind of mask, a box, a picture or a video.
+
+    Args:
+        text: the value of --mask.
+        ratio: the share that a drawn mask hides.
+        model: the model that will fill the hole.
+        canvas, video: the film's.
+        seed: seeds drawn masks.
 
     Raises:
-        InputError: it does not fit the input, or there is no such kind or file.
+        InputError: the mask does not fit the film, or there is no such kind or file.
     """
     steps, patch = model.encoder.grid[0], model.patch[0]
     if text in MASKS:
@@ -216,8 +223,8 @@ def open_hole(text: str, ratio: float, model: Any, canvas: Canvas, video: VideoR
     path = Path(text)
     if not path.is_file():
         raise InputError(
-            f"--mask {text}: there is no such file, nor such a kind; kinds are {', '.join(MASKS)}, and a "
-            "box is x,y,w,h[,t0,t1]"
+            f"--mask {text}: neither a file nor a kind of mask; kinds are {', '.join(MASKS)}, and a box is "
+            "written x,y,w,h[,t0,t1]"
         )
     if is_mask_film(path):
         return FilmHole(canvas, path, video.num_frames)
@@ -225,8 +232,8 @@ def open_hole(text: str, ratio: float, model: Any, canvas: Canvas, video: VideoR
 
 
 def _check_size(path: Path, size: tuple[int, ...], canvas: Canvas) -> None:
-    if tuple(size) != canvas.film:
+    height, width = canvas.frame_size
+    if tuple(size) != (height, width):
         raise InputError(
-            f"{path}: the mask has {size[1]} x {size[0]} pixels and the input {canvas.film[1]} x "
-            f"{canvas.film[0]}; resize it"
+            f"{path}: the mask has {size[1]} x {size[0]} pixels and the input {width} x {height}; resize it"
         )

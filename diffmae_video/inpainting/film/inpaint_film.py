@@ -1,4 +1,4 @@
-"""A video or picture filled in, as files: the films, those of the steps, and the figures."""
+"""Inpaints a video or a picture from file to file: the filled films, those of the steps, and the scores."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from diffmae_video.data import open_video
 from diffmae_video.encoding.writers import ENDINGS, keeps_sound, open_film, sound_codecs
@@ -21,97 +19,106 @@ from diffmae_video.inpainting.film.film_scores import FilmScores
 from diffmae_video.inpainting.film.holes import open_hole
 from diffmae_video.masks import MASKS
 from diffmae_video.models import MaskedAutoencoder, load_model
+from diffmae_video.runtime.device import default_device
 from diffmae_video.runtime.progress import ProgressBar
+
+LIMITS = {"samples": (1, 100), "seed": (0, 2**32 - 1), "crf": (0, 51)}
+NOTE = (
+    "psnr, flicker and gradient_ratio compare the fill with what the input shows in the hole; if you want "
+    "that removed, they do not measure the quality of the fill"
+)
 
 
 def inpaint_film(
     checkpoint: Path,
     source: Path,
     target: Path,
-    mask: str | None = None,
-    ratio: float | None = None,
-    sampling: SamplerOptions = SamplerOptions(),  # noqa: B008 - immutable
-    tiles: bool = False,
-    crf: int = 12,
+    mask: str | None,
+    mask_ratio: float | None,
+    options: SamplerOptions,
+    tiles: bool,
+    crf: int,
 ) -> dict[str, Any]:
-    """Fills the hole of a film and writes all that tools/inpaint.py says, each file whole or not at all.
+    """Fills the hole of a film and writes the files that tools/inpaint.py describes, none of them in part.
 
     Args:
-        checkpoint: folder of a DiffMAE or an MAE.
-        source, target: the film or picture, and the first sample's file.
-        mask: as tools/inpaint.py takes it; None for the model's own kind.
-        ratio: of a kind of mask; None for the model's own.
-        sampling, tiles: how to fill.
-        crf: quality of mp4 and WebM.
+        checkpoint: the folder of a DiffMAE or an MAE.
+        source: a video or a picture.
+        target: the file for the first sample; the others are named after it.
+        mask: as tools/inpaint.py takes it; None for the kind that the model was trained on.
+        mask_ratio: the share that a drawn mask hides; None for the model's own.
+        options: how to sample.
+        tiles: keep the frames' size and tile them with clips, instead of resizing them.
+        crf: quality of mp4 and WebM, 0 (best) to 51.
 
     Returns:
-        The figures of :meth:`~diffmae_video.inpainting.film.film_scores.FilmScores.result`, ``fps``, ``size``
-        [height, width], how it was filled, and ``seconds`` that it took, in all and for a second of the film.
+        What the JSON file holds: the input and the options, the scores of
+        :meth:`~diffmae_video.inpainting.film.film_scores.FilmScores.result`, and ``seconds``, the time that
+        it took in all and for each second of the film. ``reference`` is "truth" if the hole is a kind of
+        mask, as in training. A user's own hole may hide something to be removed: then it is "input", and
+        ``note`` says what this means for the scores.
 
     Raises:
-        InputError: a file or a figure is not what is needed, or nothing is hidden.
+        InputError: a file or an option is wrong, or the mask hides nothing.
         OSError: a file cannot be written.
     """
     started = time.perf_counter()
+    for name, value in (("samples", options.samples), ("seed", options.seed), ("crf", crf)):
+        low, high = LIMITS[name]
+        if not low <= value <= high:
+            raise InputError(f"--{name} must be from {low} to {high}, got {value}")
     if target.suffix.lower() not in ENDINGS:
         raise InputError(f"--output {target}: the ending must be one of {', '.join(ENDINGS)}")
     model = load_renderer(checkpoint)
+    kind = model.mask["kind"] if mask is None else mask
+    ratio = model.mask["ratio"] if mask_ratio is None else mask_ratio
     with contextlib.ExitStack() as stack:
         video = stack.enter_context(open_video(source, "pyav"))
-        canvas = Canvas.of((video.height, video.width), model.encoder.grid, model.patch, tiles)
-        kind = model.mask["kind"] if mask is None else mask
-        ratio = model.mask["ratio"] if ratio is None else ratio
-        hole = stack.enter_context(
-            contextlib.closing(open_hole(kind, ratio, model, canvas, video, sampling.seed))
-        )
-        fill = FilmFiller(model, video, hole, sampling)
-        scores = FilmScores(sampling.samples, fill.patch[0], *fill.joints())
-        outputs = sample_paths(target, sampling.samples)
+        canvas = Canvas.for_film((video.height, video.width), model.encoder.grid, model.patch, tiles)
+        hole = open_hole(kind, ratio, model, canvas, video, options.seed)
+        stack.callback(hole.close)
+        filler = FilmFiller(model, video, hole, options)
+        scores = FilmScores(options.samples, model.patch[0], *filler.joints())
+        outputs = sample_paths(target, options.samples)
         _check_outputs([source, Path(kind)], [*outputs, *([target.with_suffix("")] * (video.num_frames > 1))])
-        codecs = sound_codecs(source) if video.num_frames > 1 else []
-        sound = source if codecs and keeps_sound(target, codecs) else None
-        if codecs and sound is None:
-            print(
-                f"the sound ({', '.join(codecs)}) is left out: {target.suffix} does not hold it",
-                file=sys.stderr,
-            )
-        times = video.times
-        films = [stack.enter_context(open_film(p, video.fps, crf, times, sound, like=video)) for p in outputs]
+        sound = sound_for(source, target) if video.num_frames > 1 else None
+        fps, times = video.fps, video.times
+        films = [stack.enter_context(open_film(p, fps, crf, times, sound, like=video)) for p in outputs]
         steps = []
-        if sampling.keeps_steps:
+        if options.keeps_steps:
+            paths = step_paths(target, filler.timesteps)
             steps = [
-                stack.enter_context(open_film(p, video.fps, crf, times, light=True, like=video))
-                for p in step_paths(target, fill.timesteps)
+                stack.enter_context(open_film(p, fps, crf, times, light=True, like=video)) for p in paths
             ]
         for frame in ProgressBar(
-            fill, total=video.num_frames, desc="inpainting", unit=" frames", leave=False
+            filler, total=video.num_frames, desc="inpainting", unit=" frames", leave=False
         ):
             scores.add(frame)
             for write, picture in zip(films, frame.samples, strict=True):
                 write(picture)
-            for write, picture in zip(steps, frame.steps):  # noqa: B905 - there are none to take
+            for write, picture in zip(steps, frame.steps):  # noqa: B905 - without --save-steps, take none
                 write(picture)
         if not scores.hidden:
-            raise InputError(f"--mask {kind}: hides nothing of {source}; paint in white what is to be filled")
-        fps, size = video.fps, [video.height, video.width]
-    seconds = time.perf_counter() - started
+            raise InputError(f"--mask {kind}: hides nothing of {source}; paint white what should be filled")
+    seconds, is_drawn = time.perf_counter() - started, kind in MASKS
     result = {
         "input": str(source),
         "output": str(target),
         "fps": fps,
-        "size": size,
+        "size": [video.height, video.width],
         "mask": kind,
-        **({"mask_ratio": ratio} if kind in MASKS and kind != "center" else {}),
+        **({"mask_ratio": ratio} if is_drawn and kind != "center" else {}),
         "model": type(model).__name__,
         "tiles": tiles,
-        "seed": sampling.seed,
-        "sampler": sampling.sampler,
-        "timesteps": fill.timesteps,
+        "seed": options.seed,
+        "sampler": options.sampler,
+        "timesteps": filler.timesteps,
+        **({"reference": "truth"} if is_drawn else {"reference": "input", "note": NOTE}),
         **scores.result(),
         "seconds": round(seconds, 2),
         "seconds_per_second": round(seconds / (scores.frames / fps), 3),
     }
-    write_text(target.with_suffix(".json"), json.dumps(result, indent=2) + "\n")
+    write_text(scores_path(target), json.dumps(result, indent=2) + "\n")
     return result
 
 
@@ -128,18 +135,37 @@ def load_renderer(checkpoint: Path) -> MaskedAutoencoder:
         raise InputError(
             f"{checkpoint}: this model predicts patches normalised one by one, which cannot be rendered"
         )
-    return model.to("cuda" if torch.cuda.is_available() else "cpu")
+    return model.to(default_device())
 
 
 def sample_paths(target: Path, samples: int) -> list[Path]:
-    """The samples' files: the target, and beside it ``stem-2``, ``stem-3`` and so on."""
+    """The files of the samples: the target, and ``stem-2``, ``stem-3`` and so on beside it."""
     return [target, *(target.with_stem(f"{target.stem}-{k}") for k in range(2, samples + 1))]
 
 
 def step_paths(target: Path, timesteps: list[int]) -> list[Path]:
-    """The steps' files, by their timestep."""
+    """The files of the steps, named by their timestep."""
     folder = target.with_name(f"{target.stem}-steps")
     return [folder / f"t{t:04d}{target.suffix}" for t in timesteps]
+
+
+def scores_path(target: Path) -> Path:
+    """``stem.json`` beside the target, or ``stem.mp4.json`` if the former describes another output."""
+    path = target.with_suffix(".json")
+    try:
+        other = Path(json.loads(path.read_text(encoding="utf-8"))["output"])
+    except (OSError, ValueError, KeyError, TypeError):  # not there, or not ours
+        return path
+    return path if other.name == target.name else target.with_name(f"{target.name}.json")
+
+
+def sound_for(source: Path, target: Path) -> Path | None:
+    """The file to copy sound from, or None without sound or, after a line on stderr, if it does not fit."""
+    codecs = sound_codecs(source)
+    if codecs and not keeps_sound(target, codecs):
+        print(f"the sound ({', '.join(codecs)}) is left out: {target.suffix} cannot hold it", file=sys.stderr)
+        return None
+    return source if codecs else None
 
 
 def _check_outputs(inputs: list[Path], outputs: list[Path]) -> None:
@@ -148,4 +174,4 @@ def _check_outputs(inputs: list[Path], outputs: list[Path]) -> None:
         if path.suffix and path.is_dir():
             raise InputError(f"--output {path}: is a folder; give another path")
         if path.resolve() in taken:
-            raise InputError(f"--output {path} would replace what it is made of; give another path")
+            raise InputError(f"--output {path} would replace one of the inputs; give another path")

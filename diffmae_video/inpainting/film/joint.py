@@ -63,7 +63,7 @@ class JointFill:
     ) -> None:
         self.model, self.shape, self.before = model, canvas.shape, before
         self.shared = canvas.shape[1] if shared is None else shared
-        self.batches = [WindowBatch(batch.places, batch.mask.to(canvas.device)) for batch in batches]
+        self.batches = [WindowBatch(batch.windows, batch.mask.to(canvas.device)) for batch in batches]
         t, h, w = (n * side for n, side in zip(model.encoder.grid, model.patch, strict=True))
         self.clip_size = (t, h, w)
         self.hat = (hat(t)[:, None, None] * hat(h)[:, None] * hat(w)).to(canvas.device)
@@ -88,7 +88,7 @@ class JointFill:
         total = torch.zeros(self.shape, device=self.weight.device)
         for batch, context in zip(self.batches, self.contexts, strict=True):
             patches = predict(batch, context)
-            size = (len(batch.places), batch.mask.visible.shape[1] + patches.shape[1], patches.shape[2])
+            size = (len(batch.windows), batch.mask.visible.shape[1] + patches.shape[1], patches.shape[2])
             whole = torch.zeros(size, device=patches.device)
             whole.scatter_(1, batch.mask.masked[..., None].expand_as(patches), patches)
             fills = unpatchify(whole, batch.mask.grid, self.model.patch)
@@ -148,7 +148,7 @@ class JointFill:
         (t, h, w), (_, p, q) = self.clip_size, self.model.patch
         return [
             stretch[..., f : f + t, row * p : row * p + h, column * q : column * q + w]
-            for f, row, column in batch.places
+            for f, row, column in batch.windows
         ]
 
     def _clips(self, stretch: Tensor, batch: WindowBatch) -> Tensor:

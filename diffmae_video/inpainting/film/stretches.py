@@ -8,12 +8,12 @@ from diffmae_video.inpainting.film.windows import starts, time_step
 
 
 class Stretch(NamedTuple):
-    """Clips that are sampled jointly, in frames of the film.
+    """Clips that are sampled jointly. All numbers count frames of the film.
 
     Attributes:
-        clips: their first frames.
-        end: of the last clip.
-        cut: where the next stretch starts.
+        clips: the first frame of each clip.
+        end: the frame after the last clip.
+        cut: the first frame of the next stretch.
     """
 
     clips: list[int]
@@ -25,17 +25,19 @@ class Stretch(NamedTuple):
         return self.clips[0]
 
 
-def cut_into_stretches(num_frames: int, clip: int, patch: int, aligned: bool, most: int) -> list[Stretch]:
-    """The stretches of a film.
+def cut_into_stretches(
+    num_frames: int, clip: int, patch: int, aligned: bool, max_clips: int
+) -> list[Stretch]:
+    """Covers a film with clips and groups them.
 
     Args:
-        num_frames: of the film; clips may reach beyond them, where the last frame is repeated.
+        num_frames: frames of the film; clips may reach past its end, where the last frame is repeated.
         clip, patch: frames of a clip and of a patch.
         aligned: see :func:`~diffmae_video.inpainting.film.windows.time_step`.
-        most: clips of a stretch.
+        max_clips: the most clips that a stretch may have.
     """
     total = max(clip, -(-num_frames // patch) * patch)
     clips = starts(total, clip, time_step(clip, patch, aligned))
-    groups = [clips[i : i + most] for i in range(0, len(clips), most)]
+    groups = [clips[i : i + max_clips] for i in range(0, len(clips), max_clips)]
     cuts = [*(group[0] for group in groups[1:]), total]
     return [Stretch(group, group[-1] + clip, cut) for group, cut in zip(groups, cuts, strict=True)]

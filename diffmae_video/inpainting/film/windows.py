@@ -1,4 +1,4 @@
-"""The clips that a model sees of a longer and larger film: where they lie, and how they make batches."""
+"""Windows: where the model's clips lie in a longer and larger film, and how they are batched."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from torch import Tensor
 from diffmae_video.masks import Mask
 from diffmae_video.tokens import Triple
 
-SHARE = 16  # of a clip's patches, that the clips of one batch may differ by in how many are hidden
+# Windows whose numbers of hidden patches differ by at most 1/16 of a clip's patches may share a batch.
+SHARE = 16
 
 
 class Window(NamedTuple):
-    """A clip's first frame, row and column; in frames and patches."""
+    """Where a clip lies: its first frame (in frames), and its top row and left column (in patches)."""
 
     frame: int
     row: int
@@ -23,31 +24,27 @@ class Window(NamedTuple):
 
 
 class WindowBatch(NamedTuple):
-    """Clips that go through the model together.
+    """B windows that go through the model together, and the mask of their clips."""
 
-    Attributes:
-        places: of the B clips.
-        mask: of the B clips.
-    """
-
-    places: list[Window]
+    windows: list[Window]
     mask: Mask
 
 
 def starts(length: int, window: int, step: int) -> list[int]:
-    """Where windows start that cover a length: ``step`` after each other, the last one at its end."""
+    """Where windows start that cover a length: every ``step``, and the last one flush with the end."""
     last = length - window
     return [*range(0, last, step), last]
 
 
 def time_step(window: int, patch: int, aligned: bool) -> int:
-    """Frames from one clip to the next: at most half a clip, so that all but the film's ends lie in two.
+    """Frames from one clip to the next: at most half a clip, so that clips overlap.
 
     Args:
         window, patch: frames of a clip and of a patch.
-        aligned: holes were drawn on patches, a clip's length at a time: the step is whole patches and
-            divides the clip. Else it is no multiple of the patch, so that where one clip's patches meet
-            the next one's do not, and averaging smooths the joint (our choice).
+        aligned: whether the hole was drawn on patches, one clip's length at a time. Then the step is a whole
+            number of patches and divides the clip. Otherwise the step is not a multiple of the patch, so that
+            the patch borders of one clip fall inside the patches of the next and averaging smooths them (our
+            choice).
     """
     steps = window // patch
     if aligned or patch == 1 or steps == 1:
@@ -57,55 +54,54 @@ def time_step(window: int, patch: int, aligned: bool) -> int:
 
 
 def hat(window: int) -> Tensor:
-    """Weights of a clip's frames (rows, columns), falling from its middle to its ends: [window], above 0."""
+    """Weights [window] of a clip's frames, rows or columns: 1 in the middle, smaller to the ends, above 0."""
     rising = torch.arange(1, window + 1, dtype=torch.float32)
     return torch.minimum(rising, rising.flip(0)) / ((window + 1) // 2)
 
 
 def make_batches(
-    hidden: Tensor, places: Sequence[Window], grid: Triple, patch: int, most: int
+    hidden: Tensor, windows: Sequence[Window], grid: Triple, patch: int, max_windows: int
 ) -> list[WindowBatch]:
-    """The clips that have something to fill and something to go by, in batches of one number of patches.
+    """Batches the windows that have both hidden and visible patches; all others are left out.
 
-    Clips that differ by at most a sixteenth of their patches share a batch; the ones with fewer hidden
-    patches hide more, those farthest from the hole, whose fill is not used (our choice: any subset of the
-    visible patches is what the model was trained on).
+    A batch needs one number of hidden patches. Windows that have slightly fewer hide additional visible
+    patches, those farthest from the hole; their fill is discarded. This is our choice: the model was trained
+    on arbitrary subsets of visible patches.
 
     Args:
-        hidden: bool [frames, rows, columns] of the film, in patches in space and frames in time.
-        places: of the clips.
-        grid: of a clip, in patches.
+        hidden: bool [frames, rows, columns] of the film, in frames and, in space, in patches.
+        windows: where the clips lie.
+        grid: patches of a clip.
         patch: frames of a patch.
-        most: clips of a batch.
+        max_windows: the most windows that a batch may have.
     """
     t, h, w = grid
     views = []
-    for place in places:
-        frames = hidden[
-            place.frame : place.frame + t * patch, place.row : place.row + h, place.column : place.column + w
-        ]
+    for window in windows:
+        frame, row, column = window
+        frames = hidden[frame : frame + t * patch, row : row + h, column : column + w]
         view = frames.reshape(t, patch, h, w).any(1)
         if 0 < int(view.sum()) < view.numel():
-            views.append((int(view.sum()), place, view))
+            views.append((int(view.sum()), window, view))
     views.sort(key=lambda item: item[0])
     batches: list[WindowBatch] = []
     while views:
         fewest = views[0][0]
-        group = [v for v in views[:most] if v[0] <= fewest + t * h * w // SHARE]
+        group = [v for v in views[:max_windows] if v[0] <= fewest + t * h * w // SHARE]
         views = views[len(group) :]
         count = group[-1][0]
         masked = torch.stack([_hide_more(view, count) for _, _, view in group])
-        batches.append(WindowBatch([place for _, place, _ in group], Mask.from_bool(masked)))
+        batches.append(WindowBatch([window for _, window, _ in group], Mask.from_bool(masked)))
     return batches
 
 
 def _hide_more(view: Tensor, count: int) -> Tensor:
-    """A mask bool [t, h, w] in which ``count`` patches are hidden: what is, and what is farthest from it."""
+    """A mask bool [t, h, w] with ``count`` hidden patches: the view's own, and those farthest from them."""
     missing = count - int(view.sum())
     if missing == 0:
         return view
     distance = torch.cdist((~view).nonzero().float(), view.nonzero().float()).amin(1)  # of visible patches
-    far = distance.argsort(descending=True, stable=True)[:missing]
+    farthest = distance.argsort(descending=True, stable=True)[:missing]
     more = view.clone()
-    more[tuple((~view).nonzero()[far].T)] = True
+    more[tuple((~view).nonzero()[farthest].T)] = True
     return more

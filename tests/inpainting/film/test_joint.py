@@ -55,14 +55,14 @@ def test_overlapping_clips_agree_with_a_loop_over_pixels_of_each():
     hidden[2:6, 1:3, 1:5] = True
     hidden[6, 3, 5] = True
     places = [Window(f, 0, c) for f in (0, 3, 5) for c in (0, 2)]
-    batches = make_batches(hidden, places, GRID, 2, most=4)
+    batches = make_batches(hidden, places, GRID, 2, max_windows=4)
     joint = JointFill(model, canvas, batches)
-    assert sorted(p for b in batches for p in b.places) == places
+    assert sorted(p for b in batches for p in b.windows) == places
 
     clips = [
         (place, Mask(b.mask.visible[i : i + 1], b.mask.masked[i : i + 1], GRID))
         for b in batches
-        for i, place in enumerate(b.places)
+        for i, place in enumerate(b.windows)
     ]
     weights = hat(4)[:, None, None] * hat(32)[:, None] * hat(32)
 
@@ -88,7 +88,7 @@ def test_what_is_hidden_is_never_read():
     model = tiny_diffmae()
     hidden = torch.zeros(7, 4, 4, dtype=torch.bool)
     hidden[:, 1:3, 1:3] = True
-    batches = make_batches(hidden, [Window(0, 0, 0), Window(3, 0, 0)], GRID, 2, most=8)
+    batches = make_batches(hidden, [Window(0, 0, 0), Window(3, 0, 0)], GRID, 2, max_windows=8)
     canvas, noise = torch.randn(3, 7, 32, 32), torch.randn(3, 7, 32, 32)
     other = canvas.clone()
     other[:, :, 8:24, 8:24] = 99.0

@@ -48,7 +48,7 @@ def test_batches_hide_what_is_hidden_and_little_more(seed, share, most):
     hidden = torch.rand(9, 5, 6, generator=generator) < share
     places = [Window(f, r, c) for f in (0, 3, 5) for r in (0, 1) for c in (0, 2)]
     batches = make_batches(hidden, places, (2, 4, 4), 2, most)
-    seen = [place for batch in batches for place in batch.places]
+    seen = [place for batch in batches for place in batch.windows]
     views = {
         p: hidden[p.frame : p.frame + 4, p.row : p.row + 4, p.column : p.column + 4]
         .reshape(2, 2, 4, 4)
@@ -57,8 +57,8 @@ def test_batches_hide_what_is_hidden_and_little_more(seed, share, most):
     }
     assert sorted(seen) == sorted(p for p, v in views.items() if 0 < int(v.sum()) < 32)
     for batch in batches:
-        assert len(batch.places) <= most
-        for place, masked in zip(batch.places, batch.mask.to_bool(), strict=True):
+        assert len(batch.windows) <= most
+        for place, masked in zip(batch.windows, batch.mask.to_bool(), strict=True):
             assert bool(masked[views[place]].all())
             assert int(masked.sum()) - int(views[place].sum()) <= 2
 
@@ -69,7 +69,7 @@ def test_what_is_hidden_more_is_farthest_from_the_hole():
     hidden[:, 0, 4] = hidden[:, 1, 4] = True
     places = [Window(0, 0, 0), Window(0, 0, 4)]
     (batch,) = make_batches(hidden, places, (1, 4, 4), 2, 8)
-    first = batch.mask.to_bool()[batch.places.index(places[0]), 0]
+    first = batch.mask.to_bool()[batch.windows.index(places[0]), 0]
     assert first.nonzero().tolist() == [[0, 0], [3, 3]]
 
 
