@@ -35,8 +35,8 @@ the fill with what the input shows in the hole. That is the truth if the hole wa
 hole hides something to be removed there is no truth: "reference" is then "input", and these scores do not
 measure quality. mean_fill_psnr and interpolation_psnr are those of filling with the mean of the visible
 pixels, and linearly in time between visible ones. Differences between frames, in levels of 255, show
-whether the joints of clips are visible: joint_difference is the mean |x[t] - x[t-1]| at frames where a clip starts or
-ends, stretch_joint_difference where clips start that are sampled apart from the earlier ones,
+whether the joints of clips are visible: joint_difference is the mean |x[t] - x[t-1]| at frames where a clip
+starts or ends, stretch_joint_difference where clips start that are sampled apart from the earlier ones,
 inner_difference at all other frames, and patch_difference at those of them where a patch starts (masks drawn
 on patches change there). "truth" has the same differences of the input.
 """
