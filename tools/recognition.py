@@ -2,13 +2,13 @@
 
     python tools/recognition.py                             three seeds, about two hours on two cores
     python tools/recognition.py --seeds 1 --quick           a quarter of the steps, under 20 minutes
-    python tools/recognition.py --pictures cifar10/         with a set of pictures of your own too
+    python tools/recognition.py --pictures cifar10/         also with your own pictures
 
-Two sets are drawn on the spot: eleven motions that no single frame tells (datasets/moving_actions.py) and
-scikit-learn's digits; --pictures takes a folder with train/ and test/ (or val/), a folder per class in each,
-whose recipes are for CIFAR-10's size. Recipes: configs/recognition. Run it again after a stop: what is done
-is not done again. Writes OUTPUT/<set>.json, .md and .png; the last line of output is one JSON object, with
-top-1 as shares.
+Two sets are drawn: clips of eleven motions that no single frame reveals (datasets/moving_actions.py), and
+scikit-learn's digits. --pictures takes a folder with train/ and test/ (or val/), each with a folder for each
+class; its recipes are for pictures of CIFAR-10's size. Recipes: configs/recognition. After a stop, run the
+same command again: finished runs are kept. Writes OUTPUT/<set>.json, .md and .png; the last line of output is
+one JSON object with top-1 as shares.
 """
 
 from __future__ import annotations
@@ -21,63 +21,44 @@ from pathlib import Path
 from diffmae_video.cli import run_tool, tool_parser
 from diffmae_video.errors import InputError
 
-ROOT = Path(__file__).resolve().parent.parent
-RECIPES = ROOT / "configs/recognition"
-LABELLED = {"motions": 1100}  # of the clips; all are there to pre-train on
+RECIPES = Path(__file__).resolve().parent.parent / "configs/recognition"
+SETS = ("motions", "digits", "pictures")
 
 
 def main() -> None:
     parser = tool_parser(__doc__)
-    parser.add_argument("--output", metavar="DIR", default=Path("outputs/recognition"), type=Path)
-    parser.add_argument("--seeds", type=int, metavar="N", default=3, help="(default: 3)")
-    parser.add_argument("--quick", action="store_true", help="a quarter of all steps")
+    parser.add_argument(
+        "--output",
+        metavar="DIR",
+        default=Path("outputs/recognition"),
+        type=Path,
+        help="(default: %(default)s)",
+    )
+    parser.add_argument("--seeds", type=int, metavar="N", default=3, help="(default: %(default)s)")
+    parser.add_argument("--quick", action="store_true", help="take a quarter of all steps")
     parser.add_argument("--pictures", metavar="DIR", type=Path, help="a folder with train/ and test/")
-    parser.add_argument("--only", choices=("motions", "digits", "pictures"), help="one of the sets")
+    parser.add_argument("--only", choices=SETS, help="one of the sets")
     cores = os.cpu_count() or 1
-    parser.add_argument("--jobs", type=int, default=cores, help="runs side by side (default: one a core)")
+    parser.add_argument(
+        "--jobs", type=int, metavar="N", default=cores, help="runs in parallel (default: one for each core)"
+    )
     args = parser.parse_args()
     if min(args.seeds, args.jobs) < 1:
-        raise InputError("--seeds and --jobs: 1 or more")
+        raise InputError("--seeds and --jobs: must be at least 1")
     if args.only == "pictures" and not args.pictures:
         raise InputError("--only pictures: give their folder with --pictures DIR")
+    sets = (args.only,) if args.only else SETS
+    if "pictures" in sets and not args.pictures:
+        print("pictures are left out; --pictures DIR adds them", file=sys.stderr)
+        sets = ("motions", "digits")
 
-    from diffmae_video.files import write_text
-    from diffmae_video.studies.labelled_sets import digits, labelled_split, motions
-    from diffmae_video.studies.study import Study, run_study
-    from diffmae_video.studies.tables import plot_study, study_table, summary
+    from diffmae_video.studies.recognition import study_recognition
+    from diffmae_video.studies.result_tables import result_summary, result_table
 
-    sets = {}
-    wanted = (args.only,) if args.only else ("motions", "digits", "pictures")
-    if "motions" in wanted:
-        sets["motions"] = motions(args.output / "data")
-    if "digits" in wanted:
-        sets["digits"] = digits(args.output / "data")
-    if "pictures" in wanted and args.pictures:
-        sets["pictures"] = labelled_split(args.pictures)
-    elif "pictures" in wanted:
-        print("pictures are left out: --pictures names no folder", file=sys.stderr)
-    figures = {}
-    for name, (train, val) in sets.items():
-        runs = args.output / ("quick" if args.quick else "full")
-        curves = ("diffmae",) if name == "motions" else ()
-        study = Study(
-            name,
-            RECIPES / name,
-            train,
-            val,
-            LABELLED.get(name, 0),
-            runs,
-            args.seeds,
-            args.quick,
-            curves=curves,
-        )
-        result = run_study(study, args.jobs)
-        write_text(args.output / f"{name}.json", json.dumps(result, indent=1) + "\n")
-        write_text(args.output / f"{name}.md", study_table(result))
-        plot_study(result, args.output / f"{name}.png")
-        print(f"{name}\n{study_table(result)}")
-        figures[name] = summary(result)
-    print(json.dumps(figures))
+    results = study_recognition(sets, RECIPES, args.pictures, args.output, args.seeds, args.quick, args.jobs)
+    for name, result in results.items():
+        print(f"{name}\n{result_table(result)}")
+    print(json.dumps({name: result_summary(result) for name, result in results.items()}))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The page of a comparison: its table and plot, and what each system fills in and makes up."""
+"""The page of a comparison: its table and plot, what each system fills in, and what it makes up."""
 
 from __future__ import annotations
 
@@ -9,86 +9,98 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from diffmae_video.errors import require
-from diffmae_video.files import new_folder, write_text
 from diffmae_video.inpainting.side_by_side import SideBySide
 from diffmae_video.pages.gallery import FPS
-from diffmae_video.studies.tables import inits_of, percent, table_cells, title_of
+from diffmae_video.pages.page_folder import write_page
 
-TITLES = {
+TASKS = {
     "center": ("Centre mask", "The central half of the height and of the width is hidden."),
-    "lower": ("Lower half", "The lower half is hidden: what iGPT, which reads row by row, can complete."),
+    "lower": ("Lower half", "The lower half is hidden: a task that iGPT, which reads row by row, can do."),
 }
-SAMPLE_COLUMNS = 8  # of the picture of a system's samples
+TILE_COLUMNS = 8  # in the picture of a system's samples
 
 
 def write_comparison(
     output: Path,
-    result: dict[str, Any],
-    shown: Mapping[str, Sequence[SideBySide]],
-    made: Mapping[str, np.ndarray],
+    result: Mapping[str, Any],
+    columns: Sequence[str],
+    rows: Sequence[tuple[str, Sequence[str]]],
+    titles: Mapping[str, str],
+    fills: Mapping[str, Sequence[SideBySide]],
+    samples: Mapping[str, np.ndarray],
 ) -> Path:
-    """Writes ``index.html`` and ``media/`` beside plot.png, and returns the page.
+    """Writes ``index.html`` and ``media/`` beside plot.png, and returns the path of the page.
 
     Args:
-        output: the folder; it has the plot.
-        result: of :func:`~diffmae_video.studies.budget.compare`.
-        shown, made: see :mod:`diffmae_video.inpainting.side_by_side`.
+        output: the folder, which has plot.png.
+        result: ``study``, ``budget``, ``val``, ``classes`` and ``costs`` of a comparison.
+        columns, rows: the table of accuracies: column titles, and for each row its title and cells.
+        titles: by system, its name as written; also the order in which systems are shown.
+        fills: by task of ``TASKS``, held-out clips that each system filled.
+        samples: by system, clips uint8 [B, T, H, W, 3] that it made up.
 
     Raises:
         MissingExtraError: jinja2 is not installed.
-        OSError: the folder cannot be written to, or the disk is full.
+        OSError: the folder cannot be written, or the disk is full.
     """
-    jinja2 = require("jinja2", "gallery")
-    systems = [name for name in inits_of(result) if name in result["costs"]]
-    sections, samples = [], []
-    with new_folder(output / "media") as media:
-        for task, rows in shown.items():
-            title, text = TITLES[task]
-            cells: list[list[tuple[str, str, str]]] = []
-            for number, row in enumerate(rows):
-                clips = {"truth": (row.truth, ""), "masked input": (row.given, "")}
-                clips |= {title_of(s): (row.fills[s], f"{row.psnr[s]:.1f} dB") for s in systems}
-                cells.append([])
-                for place, (name, (frames, caption)) in enumerate(clips.items()):
-                    link = f"{task}-{number}-{place}.webp"
-                    write_picture(media / link, frames)
-                    cells[-1].append((f"media/{link}", name, caption))
-            sections.append({"task": task, "title": title, "text": text, "rows": cells})
-        for system in (s for s in systems if s in made):
-            write_picture(media / f"samples-{system}.webp", tile(made[system]))
-            samples.append((f"media/samples-{system}.webp", title_of(system), len(made[system])))
-    columns, table = table_cells(result)
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("diffmae_video", "pages"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    page = environment.get_template("comparison.html").render(
-        result=result,
-        columns=columns,
-        table=[(title_of(init), [percent(values) for values in cells]) for init, cells in table.items()],
-        costs=[(title_of(system), result["costs"][system]) for system in systems],
-        sections=sections,
-        samples=samples,
-    )
-    write_text(output / "index.html", page)
-    return output / "index.html"
+
+    def write_media(media: Path) -> dict[str, Any]:
+        return {
+            "result": result,
+            "columns": columns,
+            "table": rows,
+            "costs": [(title, result["costs"][system]) for system, title in titles.items()],
+            "sections": [_write_fills(media, task, clips, titles) for task, clips in fills.items()],
+            "samples": [
+                _write_samples(media, system, title, samples[system])
+                for system, title in titles.items()
+                if system in samples
+            ],
+        }
+
+    return write_page(output, "comparison.html", write_media)
+
+
+def _write_fills(
+    media: Path, task: str, clips: Sequence[SideBySide], titles: Mapping[str, str]
+) -> dict[str, Any]:
+    """Writes the pictures of a task and returns its section: for each clip, (link, title, caption) cells."""
+    title, text = TASKS[task]
+    rows: list[list[tuple[str, str, str]]] = []
+    for number, clip in enumerate(clips):
+        cells = {"truth": (clip.truth, ""), "masked input": (clip.given, "")}
+        cells |= {name: (clip.fills[s], f"{clip.psnr[s]:.1f} dB") for s, name in titles.items()}
+        rows.append([])
+        for place, (name, (frames, caption)) in enumerate(cells.items()):
+            file = f"{task}-{number}-{place}.webp"
+            write_picture(media / file, frames)
+            rows[-1].append((f"media/{file}", name, caption))
+    return {"task": task, "title": title, "text": text, "rows": rows}
+
+
+def _write_samples(media: Path, system: str, title: str, clips: np.ndarray) -> tuple[str, str, int]:
+    file = f"samples-{system}.webp"
+    write_picture(media / file, tile(clips))
+    return f"media/{file}", title, len(clips)
 
 
 def tile(clips: np.ndarray) -> np.ndarray:
-    """Clips uint8 [B, T, H, W, 3] side by side and below each other: [T, lines * H, 8 * W, 3]."""
+    """Arranges clips uint8 [B, T, H, W, 3] in rows of 8: uint8 [T, rows * H, 8 * W, 3]."""
     count, frames, height, width = clips.shape[:4]
-    lines = -(-count // SAMPLE_COLUMNS)
-    tiles = np.full((lines * SAMPLE_COLUMNS, *clips.shape[1:]), 127, np.uint8)
+    rows = -(-count // TILE_COLUMNS)
+    tiles = np.full((rows * TILE_COLUMNS, *clips.shape[1:]), 127, np.uint8)
     tiles[:count] = clips
-    tiles = tiles.reshape(lines, SAMPLE_COLUMNS, frames, height, width, 3).transpose(2, 0, 3, 1, 4, 5)
-    return tiles.reshape(frames, lines * height, SAMPLE_COLUMNS * width, 3)
+    tiles = tiles.reshape(rows, TILE_COLUMNS, frames, height, width, 3).transpose(2, 0, 3, 1, 4, 5)
+    return tiles.reshape(frames, rows * height, TILE_COLUMNS * width, 3)
 
 
 def write_picture(path: Path, frames: np.ndarray) -> None:
-    """Frames uint8 [T, H, W, 3] as a lossless WebP, which loops if there are several."""
+    """Writes frames uint8 [T, H, W, 3] as a lossless WebP; several frames loop."""
     first, *others = (Image.fromarray(frame) for frame in frames)
-    several: dict[str, Any] = {"save_all": True, "append_images": others, "duration": 1000 // FPS, "loop": 0}
-    first.save(path, "WEBP", lossless=True, **(several if others else {}))
+    animation: dict[str, Any] = {
+        "save_all": True,
+        "append_images": others,
+        "duration": 1000 // FPS,
+        "loop": 0,
+    }
+    first.save(path, "WEBP", lossless=True, **(animation if others else {}))

@@ -1,9 +1,9 @@
-"""The demo's pictures, clips and page."""
+"""The demo's table, plot of the loss, films and page."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,78 +32,28 @@ ROWS = (
 )
 
 
-def example_panels(example: Example) -> tuple[list[Tensor], list[str]]:
-    """Truth | masked input | x0 predictions at several t | sample | MAE, with titles.
-
-    Masked patches show the noise that sampling starts from, at the spread of pixels.
-    """
-    noise = np.random.default_rng(0).normal(128, 64, example.truth.shape).clip(0, 255).astype(np.uint8)
-    predictions = example.samples[0].frames
-    shown = [0, len(predictions) // 3, 2 * len(predictions) // 3]
-    clips = {
-        "truth": example.truth,
-        "masked + noise": np.where(example.masked[..., None], noise, example.truth),
-        **{f"x0 at t = {example.timesteps[i]}": predictions[i] for i in shown},
-        f"sample, {len(predictions)} steps": predictions[-1],
-    }
-    if example.mae is not None:
-        clips["MAE"] = example.mae.frames[0]
-    return [torch.from_numpy(x).movedim(-1, 0).float() / 255 for x in clips.values()], list(clips)
-
-
-def format_rows(metrics: dict[str, Any]) -> tuple[list[str], list[tuple[str, list[str]]]]:
-    """The metrics as columns and rows of a table."""
-    sets = {"all held-out": metrics, **metrics["parts"]}
-    return list(sets), [(label, [f"{values[key]:.2f}" for values in sets.values()]) for label, key in ROWS]
-
-
-def results_table(metrics: dict[str, Any]) -> str:
-    """The metrics as a plain text table."""
-    columns, rows = format_rows(metrics)
-    widths = [max(len(c), 8) for c in columns]
-    first = max(len(label) for label, _ in rows)
-    lines = ["  ".join([" " * first, *(c.rjust(w) for c, w in zip(columns, widths, strict=True))])]
-    for label, values in rows:
-        lines.append(
-            "  ".join([label.ljust(first), *(v.rjust(w) for v, w in zip(values, widths, strict=True))])
-        )
-    for name, prefix in (("DiffMAE", ""), ("MAE", "mae_")):
-        clips, seconds = metrics[f"{prefix}clips_seen"], metrics[f"{prefix}train_seconds"]
-        lines.append(f"{name}: trained on {clips} clips in {seconds:.0f} s")
-    lines.append(f"peak memory {metrics['peak_rss_mb']} MB")
-    return "\n".join(lines)
-
-
-def draw_losses(path: Path, steps: list[dict[str, Any]]) -> None:
-    """Plots the loss of each step and its running mean."""
-    require("matplotlib", "demo")
-    from matplotlib.figure import Figure
-
-    losses = torch.tensor([row["loss"] for row in steps])
-    window = max(1, len(losses) // 30)
-    smooth = losses.unfold(0, window, 1).mean(1)
-    figure = Figure(figsize=(6.4, 3.6), layout="constrained")
-    axes = figure.subplots()
-    axes.plot(range(1, len(losses) + 1), losses, color="#9bb8d3", linewidth=0.8, label="each step")
-    axes.plot(range(window, len(losses) + 1), smooth, color="#1f4e79", label=f"mean of {window} steps")
-    axes.set(xlabel="step", ylabel="loss (normalised pixels, squared)", ylim=(0, None))
-    axes.legend(frameon=False)
-    axes.spines[["top", "right"]].set_visible(False)
-    with atomic_path(path) as aside:
-        figure.savefig(aside, dpi=150)
-
-
-def render_demo(
+def write_demo_page(
     output: Path,
     metrics: dict[str, Any],
-    steps: list[dict[str, Any]],
+    losses: Sequence[float],
     examples: Iterable[Example],
     count: int,
     curve: LossCurve,
 ) -> Path:
-    """Writes metrics.json, loss.png, each example as mp4 and GIF, and the gallery; returns its page."""
+    """Writes metrics.json, loss.png, each example as mp4 and GIF, and the page, whose path it returns.
+
+    Args:
+        output: the demo's folder.
+        metrics: of the demo, see :func:`~diffmae_video.studies.demo.make_demo`.
+        losses: DiffMAE's training loss at each step.
+        examples, count, curve: see :func:`~diffmae_video.pages.gallery.write_gallery`.
+
+    Raises:
+        MissingExtraError: matplotlib or jinja2 is not installed.
+        OSError: the folder cannot be written, or the disk is full.
+    """
     write_text(output / "metrics.json", json.dumps(metrics, indent=2) + "\n")
-    draw_losses(output / "loss.png", steps)
+    plot_losses(output / "loss.png", losses)
     columns, rows = format_rows(metrics)
     return write_gallery(
         output,
@@ -114,15 +64,80 @@ def render_demo(
         metrics=metrics,
         columns=columns,
         rows=rows,
-        first_loss=f"{steps[0]['loss']:.2f}",
-        last_loss=f"{steps[-1]['loss']:.2f}",
+        first_loss=f"{losses[0]:.2f}",
+        last_loss=f"{losses[-1]:.2f}",
     )
 
 
+def format_rows(metrics: dict[str, Any]) -> tuple[list[str], list[tuple[str, list[str]]]]:
+    """The metrics as column titles and rows (title, cells) of a table."""
+    sets = {"all held-out": metrics, **metrics["parts"]}
+    return list(sets), [(title, [f"{values[key]:.2f}" for values in sets.values()]) for title, key in ROWS]
+
+
+def results_table(metrics: dict[str, Any]) -> str:
+    """The metrics as a plain text table."""
+    columns, rows = format_rows(metrics)
+    widths = [max(len(column), 8) for column in columns]
+    first = max(len(title) for title, _ in rows)
+    lines = []
+    for title, cells in [("", columns), *rows]:
+        padded = [cell.rjust(width) for cell, width in zip(cells, widths, strict=True)]
+        lines.append("  ".join([title.ljust(first), *padded]))
+    for name, prefix in (("DiffMAE", ""), ("MAE", "mae_")):
+        clips, seconds = metrics[f"{prefix}clips_seen"], metrics[f"{prefix}train_seconds"]
+        lines.append(f"{name}: trained on {clips} clips in {seconds:.0f} s")
+    lines.append(f"peak memory {metrics['peak_rss_mb']} MB")
+    return "\n".join(lines)
+
+
+def plot_losses(path: Path, losses: Sequence[float]) -> None:
+    """Plots the loss of each step and its running mean, as PNG.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+        OSError: the file cannot be written.
+    """
+    require("matplotlib", "demo")
+    from matplotlib.figure import Figure
+
+    values = torch.tensor(losses)
+    window = max(1, len(values) // 30)
+    means = values.unfold(0, window, 1).mean(1)
+    figure = Figure(figsize=(6.4, 3.6), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(range(1, len(values) + 1), values, color="#9bb8d3", linewidth=0.8, label="each step")
+    axes.plot(range(window, len(values) + 1), means, color="#1f4e79", label=f"mean of {window} steps")
+    axes.set(xlabel="step", ylabel="loss (normalised pixels, squared)", ylim=(0, None))
+    axes.legend(frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    with atomic_path(path) as aside:
+        figure.savefig(aside, dpi=150)
+
+
 def _with_films(output: Path, examples: Iterable[Example]) -> Iterator[Example]:
-    """The examples, each written as mp4 and GIF on its way."""
+    """Writes each example as mp4 and GIF before passing it on."""
     for number, example in enumerate(examples):
         frames = panels(*example_panels(example), height=PANEL_HEIGHT)
         for ending in ("mp4", "gif"):
             write_video(output / f"example-{number}.{ending}", frames, FPS)
         yield example
+
+
+def example_panels(example: Example) -> tuple[list[Tensor], list[str]]:
+    """Clips [3, T, H, W] in [0, 1] and their titles: truth, masked input, x0 at several t, sample, MAE.
+
+    Masked patches show noise like that which sampling starts from, with the spread of pixels.
+    """
+    noise = np.random.default_rng(0).normal(128, 64, example.truth.shape).clip(0, 255).astype(np.uint8)
+    predictions = example.samples[0].frames
+    steps = [0, len(predictions) // 3, 2 * len(predictions) // 3]
+    clips = {
+        "truth": example.truth,
+        "masked + noise": np.where(example.masked[..., None], noise, example.truth),
+        **{f"x0 at t = {example.timesteps[i]}": predictions[i] for i in steps},
+        f"sample, {len(predictions)} steps": predictions[-1],
+    }
+    if example.mae is not None:
+        clips["MAE"] = example.mae.frames[0]
+    return [torch.from_numpy(x).movedim(-1, 0).float() / 255 for x in clips.values()], list(clips)

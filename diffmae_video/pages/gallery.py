@@ -1,7 +1,7 @@
-"""The gallery: a folder with a page that shows inpainted examples, from disk or from any web server.
+"""The gallery: a page that shows inpainted examples step by step.
 
-A clip is a sheet: its frames side by side and below each other in one WebP file, which the page's script
-draws frame by frame. There is a sheet for each step of each sample, and the page shows any of them at once.
+Each clip is a sheet: its frames tiled in one WebP picture, which the page's script draws frame by frame.
+Every step of every sample has its own sheet, so the page can show any of them at once.
 """
 
 from __future__ import annotations
@@ -15,20 +15,19 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from diffmae_video.errors import require
-from diffmae_video.files import new_folder, write_text
 from diffmae_video.inpainting.examples import Example, Fill, LossCurve
+from diffmae_video.pages.page_folder import write_page
 from diffmae_video.runtime.progress import ProgressBar
 
-FPS = 6  # slower than life: sixteen frames are half a second of a film
-PAGE_BYTES = 28e6  # of all sheets of a page; what an example may weigh is its share
-# WebP quality (100: lossless) and scale: the first that fits is taken, or the last. WebP halves the
-# resolution of colour: at twice the size none is lost. Our choice.
+FPS = 6  # slowed down: sixteen frames are half a second of film
+PAGE_BYTES = 28e6  # for all sheets of a page, shared equally by its examples
+# WebP quality (100: lossless) and scale; the first that fits is used, or else the last. WebP halves the
+# resolution of colour, which loses nothing at twice the size. Our choice.
 LADDER = ((100, 1), (90, 2), (90, 1), (75, 1), (55, 1), (55, 0.5), (35, 0.5), (35, 0.25))
 SECTIONS = {
     "random75": ("Random mask", "Three quarters of the patches are hidden, drawn at random."),
     "center": ("Centre mask", "The central half of the height and of the width is hidden."),
-    "random90": ("Video", "90 % of the patches of a clip are hidden, others at each time step."),
+    "random90": ("Video", "90 % of the patches of a clip are hidden, different ones at each time step."),
     "future": ("Prediction of the future", "The second half of the frames is hidden."),
 }
 
@@ -39,54 +38,50 @@ def write_gallery(
     count: int,
     curve: LossCurve,
     template: str = "gallery.html",
-    **context: Any,
+    **variables: Any,
 ) -> Path:
-    """Writes ``index.html`` and ``media/`` into a folder and returns the page.
+    """Writes ``index.html`` and ``media/`` into a folder and returns the path of the page.
 
-    A gallery that was there before stays whole until the new one is.
+    An earlier gallery stays intact until the new one is complete.
 
     Args:
-        examples: taken one at a time: only the sheets of one are in memory.
-        count: of the examples.
-        template, context: of a page that extends gallery.html, and what it needs.
+        output: the folder.
+        examples: taken one at a time, so that the sheets of only one are in memory.
+        count: the number of examples.
+        curve: the loss by timestep.
+        template, variables: a template that extends gallery.html, and its own variables.
 
     Raises:
         MissingExtraError: jinja2 is not installed.
-        OSError: the folder cannot be written to, or the disk is full.
+        OSError: the folder cannot be written, or the disk is full.
     """
-    jinja2 = require("jinja2", "gallery")
-    rows = []
-    with new_folder(output / "media") as media:
+
+    def write_media(media: Path) -> dict[str, Any]:
         bar = ProgressBar(examples, total=count, desc="inpainting", unit=" examples")
-        for number, example in enumerate(bar):
-            rows.append({"number": number, **_write_example(media, number, example, PAGE_BYTES / count)})
-        environment = jinja2.Environment(
-            loader=jinja2.PackageLoader("diffmae_video", "pages"),
-            autoescape=True,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
+        rows = [
+            {"number": number, **_write_example(media, number, example, PAGE_BYTES / count)}
+            for number, example in enumerate(bar)
+        ]
         sections = [
             {"task": task, "title": title, "text": text, "rows": [row for row in rows if row["task"] == task]}
             for task, (title, text) in SECTIONS.items()
             if any(row["task"] == task for row in rows)
         ]
-        page = environment.get_template(template).render(
-            sections=sections, data=[row["data"] for row in rows], curve=draw_curve(curve), fps=FPS, **context
-        )
-    write_text(output / "index.html", page)
-    return output / "index.html"
+        data = [row["data"] for row in rows]
+        return {"sections": sections, "data": data, "curve": draw_curve(curve), "fps": FPS, **variables}
+
+    return write_page(output, template, write_media)
 
 
 def _write_example(media: Path, number: int, example: Example, most: float) -> dict[str, Any]:
-    """Writes the sheets of an example, in ``most`` bytes if that can be, and says what the page needs."""
+    """Writes the sheets of an example, within ``most`` bytes if possible, and returns what the page needs."""
     count, height, width = example.truth.shape[:3]
     clips = {"truth": example.truth, "masked": example.given}
     for n, sample in enumerate(example.samples):
         clips |= {f"sample{n}-{step}": frames for step, frames in enumerate(sample.frames)}
     if example.mae is not None:
         clips["mae"] = example.mae.frames[0]
-    # Not all are tried: those with most detail speak for the others.
+    # Only the two clips with most detail are tried; they stand for the others.
     tried = (example.truth, example.samples[0].frames[-1])
     for quality, scale in LADDER:
         if max(len(encode_sheet(x, quality, scale)) for x in tried) * len(clips) <= most:
@@ -95,7 +90,7 @@ def _write_example(media: Path, number: int, example: Example, most: float) -> d
         (media / f"{number:02d}-{name}.webp").write_bytes(encode_sheet(frames, quality, scale))
 
     def link(name: str) -> str:
-        return f"media/{number:02d}-{name}.webp"  # the user's file names stay out of links
+        return f"media/{number:02d}-{name}.webp"  # free of the user's file names
 
     steps = len(example.timesteps)
     return {
@@ -107,13 +102,13 @@ def _write_example(media: Path, number: int, example: Example, most: float) -> d
         "height": height,
         "facts": f"{example.masked.mean():.0%} hidden · {f'{count} frames of ' if count > 1 else ''}"
         f"{height} × {width}",
-        "mean": f"mean of the visible: {example.mean_psnr:.1f} dB",
+        "mean": f"mean of the visible pixels: {example.mean_psnr:.1f} dB",
         "mae": None if example.mae is None else _caption(example.mae, 0),
         "samples": len(example.samples),
         "steps": steps,
         "data": {
             "frames": count,
-            # A clip that stands still shows what was filled in
+            # The first frame with a hole: where clips do not play, it shows what was filled in.
             "start": int(example.masked.any((1, 2)).argmax()),
             "columns": sheet_columns(count),
             "truth": link("truth"),
@@ -139,29 +134,29 @@ def _caption(fill: Fill, step: int) -> str:
 
 
 def sheet_columns(frames: int) -> int:
-    """Frames in a line of a sheet: as many as there are lines, or one more."""
+    """The number of frames in a row of a sheet, chosen so that sheets are about square."""
     return math.ceil(math.sqrt(frames))
 
 
 def encode_sheet(frames: np.ndarray, quality: int, scale: float = 1) -> bytes:
-    """Frames uint8 [T, H, W, 3] as one WebP picture, line by line; quality 100 is lossless."""
+    """Tiles frames uint8 [T, H, W, 3] row by row in one WebP picture. Quality 100 is lossless."""
     if scale != 1:
         size = [max(1, round(n * scale)) for n in (frames.shape[2], frames.shape[1])]
-        way = Image.Resampling.NEAREST if scale > 1 else Image.Resampling.BOX
-        frames = np.stack([np.asarray(Image.fromarray(f).resize(size, way)) for f in frames])
+        resampling = Image.Resampling.NEAREST if scale > 1 else Image.Resampling.BOX
+        frames = np.stack([np.asarray(Image.fromarray(f).resize(size, resampling)) for f in frames])
     count, height, width = frames.shape[:3]
     columns = sheet_columns(count)
-    lines = math.ceil(count / columns)
-    sheet = np.zeros((lines * columns, height, width, 3), np.uint8)
+    rows = math.ceil(count / columns)
+    sheet = np.zeros((rows * columns, height, width, 3), np.uint8)
     sheet[:count] = frames
-    picture = sheet.reshape(lines, columns, height, width, 3).swapaxes(1, 2).reshape(lines * height, -1, 3)
+    picture = sheet.reshape(rows, columns, height, width, 3).swapaxes(1, 2).reshape(rows * height, -1, 3)
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, "WEBP", quality=quality, lossless=quality == 100)
     return buffer.getvalue()
 
 
 def draw_curve(curve: LossCurve, width: int = 520, height: int = 260) -> dict[str, Any]:
-    """What the page's drawing of the loss needs, in its own units, and the same in words and numbers."""
+    """The loss curve for the page: points and ticks in the drawing's units, a description, and a table."""
     left, right, top, bottom = 48, 24, 12, 44
     last, highest = curve.timesteps[-1], max([*curve.losses, curve.mae or 0])
     unit = _round_unit(highest / 4)
@@ -174,7 +169,7 @@ def draw_curve(curve: LossCurve, width: int = 520, height: int = 260) -> dict[st
 
     ticks = np.arange(0, 1.08 * highest, unit)
     text = (
-        f"Loss over the timestep: {curve.losses[0]:.3f} at t = {curve.timesteps[0]}, "
+        f"Loss by timestep: {curve.losses[0]:.3f} at t = {curve.timesteps[0]}, "
         f"{curve.losses[-1]:.3f} at t = {last}"
     )
     return {
@@ -193,6 +188,6 @@ def draw_curve(curve: LossCurve, width: int = 520, height: int = 260) -> dict[st
 
 
 def _round_unit(value: float) -> float:
-    """The next of 1, 2, 5, 10 times a power of ten that is not below a value."""
+    """Rounds a value up to 1, 2 or 5 times a power of ten."""
     power = 10.0 ** math.floor(math.log10(value)) if value > 0 else 1.0
     return next(n * power for n in (1, 2, 5, 10) if n * power >= value * (1 - 1e-9))

@@ -7,7 +7,6 @@ from PIL import Image
 
 from diffmae_video.inpainting.side_by_side import MASKS, SAMPLES, fill_held_out, generate, mask_of
 from diffmae_video.models import DDPM, MAE
-from diffmae_video.pages.comparison import tile, write_picture
 
 SMALL = {"width": 32, "depth": 1, "heads": 1}
 
@@ -62,22 +61,3 @@ def test_only_what_can_makes_pictures_up(folders):
     made = generate(folders)
     assert list(made) == ["ddpm"]
     assert made["ddpm"].shape == (SAMPLES, 1, 16, 16, 3)
-
-
-def test_clips_are_tiled_in_lines_of_eight():
-    clips = np.arange(9, dtype=np.uint8)[:, None, None, None, None] * np.ones((9, 2, 3, 5, 3), np.uint8)
-    tiled = tile(clips)
-    assert tiled.shape == (2, 6, 40, 3)
-    assert tiled[0, 0, ::5, 0].tolist() == [0, 1, 2, 3, 4, 5, 6, 7]
-    assert tiled[1, 3, ::5, 0].tolist() == [8] + [127] * 7
-
-
-def test_several_frames_loop_without_loss(tmp_path):
-    frames = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3), np.uint8)
-    write_picture(tmp_path / "a.webp", frames)
-    with Image.open(tmp_path / "a.webp") as film:
-        assert film.n_frames == 3
-        assert film.info["loop"] == 0
-        for i, frame in enumerate(frames):
-            film.seek(i)
-            assert (np.asarray(film.convert("RGB")) == frame).all()

@@ -144,4 +144,4 @@ def test_the_curve_goes_through_its_points():
     assert (drawn["mae"] - y0) / (y1 - y0) * float(label) == pytest.approx(0.6, abs=0.005)
     assert [t for _, t in drawn["x_ticks"]] == [1, 250, 500, 750, 1000]
     assert points[[0, -1], 0].tolist() == [drawn["left"], drawn["right"]]
-    assert drawn["text"] == "Loss over the timestep: 0.050 at t = 1, 0.620 at t = 1000; MAE's is 0.600."
+    assert drawn["text"] == "Loss by timestep: 0.050 at t = 1, 0.620 at t = 1000; MAE's is 0.600."

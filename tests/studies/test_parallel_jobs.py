@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from diffmae_video import InputError
-from diffmae_video.studies.jobs import Job, run_jobs
+from diffmae_video.studies.parallel_jobs import Job, run_jobs
 
 
 def write(text: str, folder: Path, resume: bool) -> None:

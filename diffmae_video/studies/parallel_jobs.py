@@ -1,0 +1,135 @@
+"""Training and probing runs as jobs: a few at a time, each resumable after any stop."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import multiprocessing
+import os
+import threading
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from diffmae_video.errors import InputError
+from diffmae_video.runtime.progress import ProgressBar
+
+LOG = "log.txt"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run.
+
+    Attributes:
+        folder: where the run writes its files. Its output goes to log.txt there.
+        run: a module-level function, called as ``run(*arguments, folder, resume=True)``.
+        arguments: picklable arguments of ``run``.
+        result: a file that ``run`` writes into the folder last. The job is done once it exists.
+        weight: cost relative to the other jobs, for the estimate of the time left.
+    """
+
+    folder: Path
+    run: Callable[..., None]
+    arguments: Sequence[Any]
+    result: str = "model.safetensors"
+    weight: float = 1.0
+
+    @property
+    def is_done(self) -> bool:
+        return (self.folder / self.result).is_file()
+
+    def read_rows(self, name: str) -> list[dict[str, Any]]:
+        """The rows of a JSON-lines file that the run wrote."""
+        lines = (self.folder / name).read_text(encoding="utf-8").splitlines()
+        return [json.loads(line) for line in lines]
+
+
+def run_jobs(phases: Sequence[Sequence[Job]], at_once: int, title: str) -> None:
+    """Runs every job that is not done yet, each on one thread of its own process.
+
+    Processes are reused for later jobs, because starting one takes longer than a small run. Progress is a bar
+    on a terminal, and otherwise a line for each finished run.
+
+    Args:
+        phases: groups of jobs. A phase starts when the previous one has ended.
+        at_once: the number of processes.
+        title: shown in front of the progress.
+
+    Raises:
+        InputError: a job failed. The others are stopped; calling this again continues them.
+    """
+    jobs = [job for phase in phases for job in phase]
+    pending = [job for job in jobs if not job.is_done]
+    if not pending:
+        return
+    total, done = sum(job.weight for job in jobs), len(jobs) - len(pending)
+    context = multiprocessing.get_context("spawn")  # a forked process would inherit locks held by our threads
+    pool = ProcessPoolExecutor(
+        min(at_once, len(pending)), context, initializer=_start_worker, initargs=(os.getpid(),)
+    )
+    bar = ProgressBar(
+        total=total,
+        initial=total - sum(job.weight for job in pending),
+        desc=title,
+        bar_format="{desc}: {percentage:3.0f}%|{bar}| [{elapsed}<{remaining}{postfix}]",
+        line_seconds=0,
+    )
+    try:
+        with bar:
+            for phase in phases:
+                futures = {pool.submit(_run, job): job for job in phase if not job.is_done}
+                for future in as_completed(futures):
+                    failure, job = future.result(), futures[future]
+                    if failure:
+                        raise InputError(
+                            f"a run failed ({failure}); see {job.folder / LOG}, fix the cause, and start "
+                            "again to continue"
+                        )
+                    done += 1
+                    bar.set_postfix_str(f"{done} of {len(jobs)} runs", refresh=False)
+                    bar.update(job.weight)
+    except BaseException as error:
+        for process in list((pool._processes or {}).values()):
+            process.kill()  # safe: runs write their files atomically
+        if isinstance(error, BrokenProcessPool):
+            raise InputError(f"the process of a run was killed ({error}); start again to continue") from error
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _start_worker(parent: int) -> None:
+    """Limits a worker to one thread, and ends it with its parent process, even if that is killed."""
+    os.environ["OMP_NUM_THREADS"] = "1"  # for processes that the worker starts
+    import torch
+
+    torch.set_num_threads(1)
+    threading.Thread(target=_exit_with, args=[parent], daemon=True).start()
+
+
+def _exit_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
+
+
+def _run(job: Job) -> str:
+    """Runs a job and returns why it failed, or "". Not every exception can be pickled, so none is passed."""
+    job.folder.mkdir(parents=True, exist_ok=True)
+    with (
+        (job.folder / LOG).open("a", encoding="utf-8") as log,
+        contextlib.redirect_stdout(log),
+        contextlib.redirect_stderr(log),
+    ):
+        try:
+            job.run(*job.arguments, job.folder, resume=True)
+        except BaseException as error:
+            traceback.print_exc()
+            return f"{type(error).__name__}: {' '.join(str(error).split())}"
+    return ""
