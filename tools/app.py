@@ -1,17 +1,17 @@
-"""Inpaints a window of a video or a picture on a web page, where it can be watched.
+"""Serves a web page that inpaints a window of a video or picture while you watch.
 
     python tools/app.py --checkpoint outputs/demo/checkpoint
     python tools/app.py --checkpoint runs/pretrained --port 8080
     python tools/app.py --checkpoint runs/pretrained --host 0.0.0.0     for other machines too
 
---checkpoint is a folder that tools/pretrain.py or tools/demo.py wrote. On the page: upload a video or a
-picture, choose a mask or paint one, choose the sampler, steps and seed, and see the prediction refine from
-t = T on; the result is there to download. The page shows one window, the frames that the model takes at its
-size; for whole videos see tools/inpaint.py.
+--checkpoint takes a folder that tools/pretrain.py or tools/demo.py wrote. On the page, upload a video or a
+picture, choose or paint a mask, choose the sampler, steps and seed, and watch the prediction refine from
+t = T on; then download the result. The page fills one window: as many frames as the model takes, at its size.
+For whole videos use tools/inpaint.py.
 
-It listens on this machine alone unless --host says otherwise, and whoever can reach it can then use it.
-Each upload is bounded in size and length; all are deleted when the tool ends (Ctrl-C or SIGTERM). There is
-one run at a time.
+By default the page is reachable from this machine only. With --host, everybody who can reach that address can
+use it. Uploads are limited in size and length, and are deleted when the tool ends (Ctrl-C or SIGTERM). Only
+one run is computed at a time; others wait.
 """
 
 from __future__ import annotations
@@ -26,20 +26,22 @@ from diffmae_video.errors import InputError
 
 def main() -> None:
     parser = tool_parser(__doc__)
-    parser.add_argument("--checkpoint", required=True, metavar="FOLDER", type=Path, help="of pre-training")
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen at (default: this machine)")
+    parser.add_argument(
+        "--checkpoint", required=True, metavar="FOLDER", type=Path, help="a pre-training run's folder"
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=int, metavar="N", help="(default: the first free one from 7860 on)")
     args = parser.parse_args()
     if args.port is not None and not 1 <= args.port <= 65535:
-        raise InputError(f"--port takes 1 to 65535, got {args.port}")
+        raise InputError(f"--port: must be between 1 and 65535, got {args.port}")
 
     from diffmae_video.pages.app import LOOPBACK, serve
 
-    # Services are stopped by it: uploads are to go then too.
+    # Service managers stop a service with SIGTERM, which must delete uploads too.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
     if args.host not in LOOPBACK:
-        print(f"whoever can reach {args.host} can use this page", file=sys.stderr)
+        print(f"everybody who can reach {args.host} can use this page", file=sys.stderr)
     serve(args.checkpoint, args.host, args.port)
 
 

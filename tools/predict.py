@@ -40,7 +40,7 @@ def main() -> int:
 
     from diffmae_video.data import VideoError, find_videos
     from diffmae_video.evaluation.predict import Predictor
-    from diffmae_video.pages.labels import label_video, labelled_paths
+    from diffmae_video.pages.label_overlay import label_video, labelled_paths
 
     with Predictor(args.checkpoint, args.views) as predictor:
         is_folder = args.input.is_dir()

@@ -15,7 +15,7 @@ from diffmae_video import Mask
 from diffmae_video.data import normalise, open_video
 from diffmae_video.encoding.clips import write_video
 from diffmae_video.models import load_model
-from diffmae_video.pages.live import LiveInpainting
+from diffmae_video.pages.live_inpainting import LiveInpainting
 from diffmae_video.runtime.processes import free_port
 from tests.browser import chromium
 from tests.integration.runs import environment

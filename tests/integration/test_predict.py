@@ -167,7 +167,7 @@ def test_what_ends_in_between_leaves_nothing(tmp_path, predict, monkeypatch, err
     def end(*_):
         raise error
 
-    monkeypatch.setattr("diffmae_video.pages.labels.draw_labels", end)
+    monkeypatch.setattr("diffmae_video.pages.label_overlay.draw_labels", end)
     code, _, err = predict("--checkpoint", tmp_path / "run", "--input", path, "--output", target)
     assert code == (2 if isinstance(error, OSError) else 130)
     assert "disk is full" in err or err == "stopped\n"
@@ -182,9 +182,9 @@ def test_what_ends_in_between_leaves_nothing(tmp_path, predict, monkeypatch, err
         (["--checkpoint", "encoder"], "holds a pre-trained Encoder, not a classifier"),
         (["--checkpoint", "none"], "no config.json here"),
         (["--checkpoint", "bare"], "config.yaml: no such file"),
-        (["--output", "film.mp4"], "lies in the input"),
+        (["--output", "film.mp4"], "lies inside the input"),
         (["--output", "out"], "is a .mp4 file"),
-        (["--input", ".", "--output", "out"], "lies in the input"),
+        (["--input", ".", "--output", "out"], "lies inside the input"),
         (["--topk", "0"], "--topk takes 1 or more"),
         (["--views", "0"], "1 view or more"),
     ],

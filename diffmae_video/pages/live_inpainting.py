@@ -1,4 +1,4 @@
-"""Inpainting of one window of an upload, watched while it runs."""
+"""Inpaints one window of an upload, step by step."""
 
 from __future__ import annotations
 
@@ -20,23 +20,24 @@ from diffmae_video.errors import InputError
 from diffmae_video.inpainting.metrics import psnr
 from diffmae_video.masks import MASKS, Mask
 from diffmae_video.models import DiffMAE, MaskedAutoencoder, load_model
+from diffmae_video.runtime.device import default_device
 from diffmae_video.tokens import Triple
 
 PAINTED = "painted"
 KINDS = (*MASKS, PAINTED)
-# Bounds of what a stranger may upload, all our choice.
-MAX_SECONDS = 600  # of video
-DECODED_SIDE = 4  # short sides of the model's size: larger frames are made smaller as they are decoded
+# Limits for uploads, which may come from strangers. Our choice.
+MAX_SECONDS = 600
+MAX_SIDES = 4  # frames are decoded with a short side of at most this many of the model's sides
 
 
 class Window(NamedTuple):
-    """The frames that the model takes of a video or picture.
+    """The frames of a video or picture that the model takes.
 
     Attributes:
         frames: uint8 [T, H, W, 3], the central crop at the model's size.
-        fps: of these frames, in frames per second.
-        start, latest: where in the video it starts, and where one could start at most, in seconds.
-        is_picture: of one frame, which all T are.
+        fps: frames per second of these frames.
+        start, latest: in seconds, where the window starts and where one could start at the latest.
+        is_picture: the upload has one frame, which all T repeat.
     """
 
     frames: Tensor
@@ -47,11 +48,11 @@ class Window(NamedTuple):
 
 
 class Refinement(NamedTuple):
-    """What is predicted at a step.
+    """The prediction at a step.
 
     Attributes:
-        step: from 1.
-        t: the timestep; 0 of a model that has none.
+        step: counted from 1.
+        t: the timestep; 0 for a model without timesteps.
         psnr: in the hole, in dB.
         clip: [3, T, H, W] in [0, 1]; visible pixels are the window's own.
     """
@@ -63,13 +64,13 @@ class Refinement(NamedTuple):
 
 
 class LiveInpainting:
-    """A run's model, with the way that the run samples clips.
+    """A run's model, together with how the run samples clips.
 
     Args:
-        folder: of a pre-training run: config.json, model.safetensors and config.yaml.
+        folder: a pre-training run's folder: config.json, model.safetensors and config.yaml.
 
     Raises:
-        InputError: the folder has no model that inpaints, or no config.yaml.
+        InputError: the folder holds no model that inpaints, or no config.yaml.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -82,23 +83,23 @@ class LiveInpainting:
         if model.normalize_target:
             raise InputError(f"{folder}: predicts patches normalised one by one, which cannot be rendered")
         cfg = load_recipe(folder, [])
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.device = default_device()
         self.model = model.to(self.device)
         self.timesteps = model.schedule.timesteps if isinstance(model, DiffMAE) else 1
         self.grid: Triple = model.encoder.grid
         frames, height, width = (n * side for n, side in zip(self.grid, model.patch, strict=True))
-        self.sampling = ClipSampler(frames, cfg.DATA.STRIDE, cfg.DATA.FPS)
+        self.sampler = ClipSampler(frames, cfg.DATA.STRIDE, cfg.DATA.FPS)
         self.size = (height, width)
         self.backend, self.timeout = cfg.DATA.BACKEND, cfg.DATA.TIMEOUT
-        self.short_side = cfg.DATA.SHORT_SIDE or DECODED_SIDE * max(self.size)
+        self.short_side = cfg.DATA.SHORT_SIDE or MAX_SIDES * max(self.size)
 
     def read(self, path: str | Path, start: float = 0.0) -> Window:
-        """The window of a file that starts at a second, or at the last one that leaves room for it.
+        """The window of a file that starts at a second, or at the latest possible start.
 
-        Only these frames are decoded, in a process that is ended if it takes too long.
+        Decodes only these frames, in another process, which is ended if it takes too long.
 
         Raises:
-            VideoError: it cannot be read.
+            VideoError: the file cannot be read.
             InputError: it is longer than ``MAX_SECONDS``.
         """
         with (
@@ -108,12 +109,12 @@ class LiveInpainting:
             times = video.times
             if times[-1] > MAX_SECONDS:
                 raise InputError(
-                    f"{path}: is {times[-1]:.0f} s long, and at most {MAX_SECONDS} s are taken; cut it first"
+                    f"{path}: is {times[-1]:.0f} s long, and the limit is {MAX_SECONDS} s; cut it first"
                 )
-            latest = self.sampling.num_starts(video, 0, video.num_frames) - 1
+            latest = self.sampler.num_starts(video, 0, video.num_frames) - 1
             first = min(int(np.searchsorted(times, start - 1e-6)), latest)
-            (frames,) = read_clips(video, [self.sampling.indices(video, first, video.num_frames)])
-            fps = (self.sampling.fps or video.fps) / self.sampling.stride
+            (frames,) = read_clips(video, [self.sampler.indices(video, first, video.num_frames)])
+            fps = (self.sampler.fps or video.fps) / self.sampler.stride
             clip, is_picture = center_crop(frames, self.size), video.num_frames == 1
         return Window(clip, fps, float(times[first]), float(times[latest]), is_picture)
 
@@ -121,19 +122,17 @@ class LiveInpainting:
         """A mask of the model's clips, of batch 1.
 
         Args:
-            kind: of ``KINDS``.
-            ratio: of the drawn kinds but ``center``.
-            seed: of the drawn kinds.
-            painted: bool [h, w] of any size, for all frames alike; a patch that it touches is masked.
+            kind: one of ``KINDS``.
+            ratio: the masked share; not used by ``center`` and ``painted``.
+            seed: of a random mask.
+            painted: bool [h, w] of any size, the same for all frames; masks every patch that it touches.
 
         Raises:
-            InputError: nothing was painted, or nothing would be visible or masked.
+            InputError: nothing was painted, or no patch would be visible or masked.
         """
         if kind == PAINTED:
             if painted is None or not painted.any():
-                raise InputError(
-                    "nothing is painted; paint over what is to be filled, or choose another mask"
-                )
+                raise InputError("nothing is painted; paint over the part to fill, or choose another mask")
             touched = F.adaptive_max_pool2d(torch.from_numpy(painted)[None].float(), self.size)[0]
             return Mask.from_pixels(touched, self.grid, self.model.patch).to(self.device)
         generator = torch.Generator().manual_seed(seed)
@@ -142,28 +141,28 @@ class LiveInpainting:
     def refine(
         self, window: Window, mask: Mask, sampler: str = "ddim", steps: int = 50, seed: int = 0
     ) -> Iterator[Refinement]:
-        """Fills the mask and gives the prediction of every step; the last one is the result.
+        """Fills the mask and yields the prediction of every step; the last one is the result.
 
         Raises:
-            InputError: an unknown sampler, or steps that the model does not have.
+            InputError: an unknown sampler, or more steps than the model has.
         """
         pixels = window.frames[None].to(self.device)
-        truth, hidden = pixels.movedim(-1, 1).float() / 255, mask.to_pixels(self.model.patch)
+        truth, masked = pixels.movedim(-1, 1).float() / 255, mask.to_pixels(self.model.patch)
         clip = normalise(pixels, self.model.mean, self.model.std)
         run = self.model.inpaint_steps(clip, mask, sampler, steps, seed)
         for step, (t, fill) in enumerate(run, 1):
             filled = denormalise(self.model.paste(clip, mask, fill), self.model.mean, self.model.std)
-            filled = torch.where(hidden, filled.clamp(0, 1), truth)
-            yield Refinement(step, t, float(psnr(filled, truth, hidden)), filled[0].cpu())
+            filled = torch.where(masked, filled.clamp(0, 1), truth)
+            yield Refinement(step, t, float(psnr(filled, truth, masked)), filled[0].cpu())
 
-    def hide(self, window: Window, mask: Mask) -> Tensor:
-        """The window with grey in its masked places: [3, T, H, W] in [0, 1]."""
+    def grey_out(self, window: Window, mask: Mask) -> Tensor:
+        """The window with masked pixels grey: [3, T, H, W] in [0, 1]."""
         truth = window.frames.movedim(-1, 0).float() / 255
         return truth.masked_fill(mask.to_pixels(self.model.patch)[0].cpu(), 0.5)
 
 
-def most_hidden(mask: Mask, patch: Triple) -> int:
-    """The frame with the most masked patches, of several the one nearest the middle."""
+def fullest_frame(mask: Mask, patch: Triple) -> int:
+    """The first frame of the time step with most masked patches, or of the most central of equal ones."""
     counts = mask.to_bool()[0].flatten(1).sum(1).tolist()
     middle = (len(counts) - 1) / 2
     step = max(range(len(counts)), key=lambda i: (counts[i], -abs(i - middle)))
