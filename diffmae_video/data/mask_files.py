@@ -1,30 +1,60 @@
-"""Masks that a user drew: a picture for all frames, or a film with one picture for each."""
+"""Reads masks that a user drew: one picture for all frames, or a film with a mask for each frame.
+
+In every kind of file, a mask hides
+
+- where it is opaque, if any of its pixels is transparent;
+- else every colour but black, if it numbers objects: it uses only colours of the DAVIS palette, a
+  palette of other colours, or a few dark grey levels;
+- else where it is brighter than half (our choice).
+"""
 
 from __future__ import annotations
 
+import io
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
-import torch
-import torch.nn.functional as F
-from PIL import Image, ImageOps, UnidentifiedImageError
-from torch import Tensor
+from PIL import Image, ImageOps, ImageSequence, UnidentifiedImageError
 
-from diffmae_video.decoding import open_video
-from diffmae_video.decoding.endings import VIDEO_ENDINGS
-from diffmae_video.errors import InputError
+from diffmae_video.decoding import VideoError, VideoReader, open_video
+from diffmae_video.decoding.endings import VIDEO_ENDINGS, is_image_name
+from diffmae_video.errors import InputError, require
+from diffmae_video.files import natural_key
 
-BRIGHT = 127  # of 255: brighter is masked
+HALF = 127  # of 255
+MAX_LEVELS = 32  # grey levels of a mask that numbers objects
+# The palette of PASCAL VOC and DAVIS spreads the bits of an object's number over the highest bits of the
+# three channels, so that these bits are never set. White is not in it.
+UNUSED_BITS = np.array([0x1F, 0x1F, 0x3F], np.uint8)
+PALETTES_OF_COLOURS = ("GIF", "WEBP")  # here a palette compresses colours and does not number objects
+LOSSY = ("JPEG", "MPO", "WEBP", "AVIF")
+ANIMATION, ALPHA = 0x02, 0x10  # flags of WebP's VP8X chunk
+ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # FFmpeg's own decoders ignore the alpha layer
 
 
-def is_bright(frames: np.ndarray) -> np.ndarray:
-    """Where frames of a mask hide: uint8 [..., 3] -> bool [...]."""
-    bright: np.ndarray = frames.max(axis=-1) > BRIGHT
-    return bright
+def read_mask_picture(path: str | Path) -> np.ndarray:
+    """Reads a mask picture: bool [H, W], True where it hides.
+
+    EXIF rotation is applied, as for input pictures. A fully opaque alpha channel is ignored.
+
+    Raises:
+        InputError: the file is missing or not a picture.
+    """
+    try:
+        with _open(path) as stored:
+            picture = ImageOps.exif_transpose(stored)
+            alpha = _alpha(picture)
+            return _hidden_by_picture(picture, stored.format or "") if alpha.min() == 255 else alpha > HALF
+    except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
+        raise InputError(f"{path}: cannot be read as a mask picture ({error})") from error
 
 
 def is_mask_film(path: str | Path) -> bool:
-    """Whether a mask has one frame per frame of the film: a video or an animated picture."""
+    """Whether a mask has a picture for each frame: a folder, a video or an animated picture."""
+    if Path(path).is_dir():
+        return True
     try:
         with Image.open(path) as picture:
             return getattr(picture, "n_frames", 1) > 1
@@ -32,42 +62,186 @@ def is_mask_film(path: str | Path) -> bool:
         return Path(path).suffix.lower() in VIDEO_ENDINGS
 
 
-def read_mask_picture(path: str | Path) -> np.ndarray:
-    """Reads a mask picture as bool [H, W], True where it is bright or, with transparency, opaque.
+class MaskFilm(ABC):
+    """A film of masks.
 
-    It is upright by its EXIF tag, as pictures are that it is for; opaque throughout is no transparency.
-
-    Raises:
-        InputError: the file is missing or no picture.
+    Attributes:
+        num_frames: number of masks.
+        height, width: in pixels.
     """
-    try:
-        with Image.open(path) as stored:
-            picture = ImageOps.exif_transpose(stored)
-            if picture.mode.startswith("I"):  # 16 bits, which Pillow would clip to 8
-                return np.asarray(picture) >> 8 > BRIGHT
-            alpha = np.asarray(picture.convert("RGBA").getchannel("A"))
-            if alpha.min() < 255:
-                return alpha > BRIGHT
-            return is_bright(np.asarray(picture.convert("RGB")))
-    except (UnidentifiedImageError, OSError) as error:
-        raise InputError(f"{path}: cannot read it as a mask picture ({error})") from error
+
+    num_frames: int
+    height: int
+    width: int
+
+    @abstractmethod
+    def hidden(self, first: int, end: int) -> np.ndarray:
+        """What the masks ``first .. end - 1`` hide: bool [n, H, W]. Ascending requests are the fastest."""
+
+    def close(self) -> None:  # noqa: B027 - only videos hold files open
+        """Closes the files of the film."""
 
 
-def read_mask(path: str | Path, num_frames: int, height: int, width: int, backend: str = "decord") -> Tensor:
-    """Reads a mask as bool [T, H, W], True where it is bright or, with transparency, opaque.
-
-    It is resized to the clip's size by nearest neighbour. A picture stands for all frames; of a film
-    that is too short the last frame is repeated. Give the result to ``Mask.from_pixels``.
+def open_mask_film(path: str | Path) -> MaskFilm:
+    """Opens a folder of mask pictures (in natural order), an animated picture or a video.
 
     Raises:
-        InputError: the file is missing or neither a picture nor a video.
+        InputError: it is missing, or holds no mask that can be read.
     """
     path = Path(path)
-    if is_mask_film(path):
-        with open_video(path, backend) as video:
-            indices = [min(i, video.num_frames - 1) for i in range(num_frames)]
-            bright = is_bright(video.frames(indices))
-    else:
-        bright = np.repeat(read_mask_picture(path)[None], num_frames, axis=0)
-    mask = torch.from_numpy(bright)[None].to(torch.uint8)
-    return F.interpolate(mask, size=(height, width), mode="nearest")[0].bool()
+    if path.is_dir():
+        pictures = sorted((p for p in path.iterdir() if _is_picture(p)), key=natural_key)
+        if not pictures:
+            raise InputError(f"{path}: no picture in this folder; a folder of masks has one for each frame")
+        return _MaskSequence(path, lambda: map(read_mask_picture, pictures))
+    try:
+        with _open(path) as picture:
+            is_picture, is_transparent = True, any(_alpha(f).min() < 255 for f in _frames(picture))
+    except (UnidentifiedImageError, OSError):
+        is_picture = False
+    if is_picture:
+        return _MaskSequence(path, lambda: _animation(path, is_transparent))
+    video = open_video(path, "pyav")  # decord fails on lossless H.264 of small frames
+    if any(alpha.min() < 255 for alpha in _alpha_layer(path)):
+        video.close()
+        return _MaskSequence(path, lambda: (alpha > HALF for alpha in _alpha_layer(path)))
+    return _MaskVideo(video)
+
+
+class _MaskVideo(MaskFilm):
+    """A video without transparency."""
+
+    def __init__(self, video: VideoReader) -> None:
+        self.video = video
+        self.num_frames, self.height, self.width = video.num_frames, video.height, video.width
+
+    def hidden(self, first: int, end: int) -> np.ndarray:
+        return np.stack([_hidden_by_colours(frame) for frame in self.video.frames(range(first, end))])
+
+    def close(self) -> None:
+        self.video.close()
+
+
+class _MaskSequence(MaskFilm):
+    """Masks that are decoded one after the other; going back starts over.
+
+    Args:
+        path: for messages.
+        masks: starts the sequence: bool [H, W] each.
+
+    Raises:
+        InputError: there is no mask, or their sizes differ.
+    """
+
+    def __init__(self, path: Path, masks: Callable[[], Iterator[np.ndarray]]) -> None:
+        self.masks = masks
+        shapes = [mask.shape for mask in masks()]
+        if not shapes:
+            raise InputError(f"{path}: holds no mask")
+        self.num_frames, (self.height, self.width) = len(shapes), shapes[0]
+        for number, shape in enumerate(shapes):
+            if shape != shapes[0]:
+                raise InputError(
+                    f"{path}: mask {number} has {shape[1]} x {shape[0]} pixels and the first one "
+                    f"{self.width} x {self.height}; give them one size"
+                )
+        self._restart()
+
+    def _restart(self) -> None:
+        self.sequence, self.position = self.masks(), 0
+
+    def hidden(self, first: int, end: int) -> np.ndarray:
+        if first < self.position:
+            self._restart()
+        while self.position < first:
+            next(self.sequence)
+            self.position += 1
+        self.position = end
+        return np.stack([next(self.sequence) for _ in range(first, end)])
+
+
+def _open(path: str | Path) -> Image.Image:
+    """Opens a picture; of an animated WebP, with the transparency of what its frames leave uncovered.
+
+    Encoders crop frames to what is opaque, and then declare that none has an alpha channel. Pillow takes
+    their word for it, unless the flag in the header says otherwise.
+    """
+    data = Path(path).read_bytes()
+    if data[8:16] == b"WEBPVP8X" and data[20] & ANIMATION:
+        data = data[:20] + bytes([data[20] | ALPHA]) + data[21:]
+    return Image.open(io.BytesIO(data))
+
+
+def _is_picture(path: Path) -> bool:
+    return is_image_name(path) and not path.name.startswith(".")
+
+
+def _frames(picture: Image.Image) -> Iterator[Image.Image]:
+    return iter(ImageSequence.Iterator(picture))
+
+
+def _animation(path: Path, is_transparent: bool) -> Iterator[np.ndarray]:
+    with _open(path) as picture:
+        for frame in _frames(picture):
+            if is_transparent:
+                yield _alpha(frame) > HALF
+            else:
+                yield _hidden_by_picture(frame, picture.format or "")
+
+
+def _alpha(picture: Image.Image) -> np.ndarray:
+    """The opacity of a picture: uint8 [H, W]."""
+    if picture.mode.startswith("I"):  # 16 bits; Pillow would clip them to 8, and there is no alpha
+        return np.full((picture.height, picture.width), 255, np.uint8)
+    return np.asarray(picture.convert("RGBA").getchannel("A"))
+
+
+def _alpha_layer(path: Path) -> Iterator[np.ndarray]:
+    """The opacity of each frame of a video: uint8 [H, W]; nothing if it has no alpha channel."""
+    av = require("av", "video")
+    try:
+        with av.open(str(path.absolute())) as container:
+            stream = container.streams.best("video")
+            context = stream.codec_context
+            if stream.metadata.get("alpha_mode") == "1" and context.name in ALPHA_DECODERS:
+                decoder = av.codec.CodecContext.create(ALPHA_DECODERS[context.name], "r")
+                decoder.extradata = context.extradata
+            else:
+                decoder = context
+            for packet in container.demux(stream):
+                for frame in decoder.decode(packet if packet.size else None):
+                    if not any(component.is_alpha for component in frame.format.components):
+                        return
+                    yield np.rot90(frame.to_ndarray(format="rgba")[..., 3], round(frame.rotation / 90))
+    except av.FFmpegError as error:
+        raise VideoError(f"{path}: its transparency cannot be decoded ({error})") from error
+
+
+def _hidden_by_picture(picture: Image.Image, file_format: str) -> np.ndarray:
+    """What a picture without transparency hides: bool [H, W]."""
+    if picture.mode.startswith("I"):
+        return _hidden_by_levels(np.asarray(picture), 256 * (HALF + 1) - 1)
+    if picture.mode == "L" and file_format not in LOSSY:
+        return _hidden_by_levels(np.asarray(picture), HALF)
+    colours = np.asarray(picture.convert("RGB"))
+    if picture.mode == "P" and file_format not in PALETTES_OF_COLOURS:
+        if (colours == colours[..., :1]).all():
+            return _hidden_by_levels(colours[..., 0], HALF)
+        hidden: np.ndarray = colours.max(axis=-1) > 0
+        return hidden
+    return _hidden_by_colours(colours)
+
+
+def _hidden_by_levels(grey: np.ndarray, half: int) -> np.ndarray:
+    """What a grey picture hides: bool [H, W]. A few dark levels on black are numbers of objects."""
+    levels = np.unique(grey)
+    is_numbered = levels[0] == 0 and levels[-1] <= half and len(levels) <= MAX_LEVELS
+    hidden: np.ndarray = grey > (0 if is_numbered else half)
+    return hidden
+
+
+def _hidden_by_colours(colours: np.ndarray) -> np.ndarray:
+    """What a picture of colours hides: uint8 [H, W, 3] -> bool [H, W]."""
+    is_davis = not (colours & UNUSED_BITS).any()
+    hidden: np.ndarray = colours.max(axis=-1) > (0 if is_davis else HALF)
+    return hidden

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from diffmae_video.data.mask_files import is_bright, is_mask_film, read_mask_picture
-from diffmae_video.decoding import VideoReader, open_video
+from diffmae_video.data.mask_files import is_mask_film, open_mask_film, read_mask_picture
+from diffmae_video.decoding import VideoReader
 from diffmae_video.errors import InputError
 from diffmae_video.inpainting.film.canvas import Canvas
 from diffmae_video.masks import MASKS, Mask
@@ -105,7 +105,7 @@ class PictureHole(Hole):
 
 
 class FilmHole(Hole):
-    """A mask video with one frame for each frame of the film.
+    """A film of masks, one for each frame of the film: a video, an animated picture or a folder of pictures.
 
     Raises:
         InputError: the size or the number of frames is not the film's.
@@ -113,20 +113,20 @@ class FilmHole(Hole):
 
     def __init__(self, canvas: Canvas, path: Path, num_frames: int) -> None:
         super().__init__(canvas)
-        self.video = open_video(path, "pyav")  # decord cannot read lossless H.264 of small frames
-        _check_size(path, (self.video.height, self.video.width), canvas)
-        if self.video.num_frames != num_frames:
+        self.masks = open_mask_film(path)
+        _check_size(path, (self.masks.height, self.masks.width), canvas)
+        if self.masks.num_frames != num_frames:
             self.close()
             raise InputError(
-                f"{path}: the mask has {self.video.num_frames} frames and the input {num_frames}; give one "
+                f"{path}: the mask has {self.masks.num_frames} frames and the input {num_frames}; give one "
                 "mask frame for each input frame, or a single picture for all"
             )
 
     def pixels(self, first: int, last: int) -> np.ndarray:
-        return is_bright(self.video.frames(range(first, last)))
+        return self.masks.hidden(first, last)
 
     def close(self) -> None:
-        self.video.close()
+        self.masks.close()
 
 
 class DrawnHole(Hole):
@@ -202,7 +202,7 @@ def parse_box(text: str) -> tuple[tuple[int, int, int, int], tuple[float, float]
 
 
 def open_hole(text: str, ratio: float, model: Any, canvas: Canvas, video: VideoReader, seed: int) -> Hole:
-    """Opens what a user gave as --mask: a kind of mask, a box, a picture or a video.
+    """Opens what a user gave as --mask: a kind of mask, a box, a picture, a video or a folder of pictures.
 
     Args:
         text: the value of --mask.
@@ -221,10 +221,10 @@ def open_hole(text: str, ratio: float, model: Any, canvas: Canvas, video: VideoR
     if box is not None:
         return BoxHole(canvas, *box, video.times)
     path = Path(text)
-    if not path.is_file():
+    if not path.exists():
         raise InputError(
-            f"--mask {text}: neither a file nor a kind of mask; kinds are {', '.join(MASKS)}, and a box is "
-            "written x,y,w,h[,t0,t1]"
+            f"--mask {text}: neither a file, a folder nor a kind of mask; kinds are {', '.join(MASKS)}, and "
+            "a box is written x,y,w,h[,t0,t1]"
         )
     if is_mask_film(path):
         return FilmHole(canvas, path, video.num_frames)

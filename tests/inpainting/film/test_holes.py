@@ -72,7 +72,7 @@ def test_a_box_is_where_and_when_it_says():
         ("40,2,20,4", "does not fit into the frame of 48 x 40"),
         ("0,0,0,4", "does not fit into the frame"),
         ("1,2,3,4,7,8", "no frame lies between 7 and 8 s"),
-        ("nowhere.png", "neither a file nor a kind of mask"),
+        ("nowhere.png", "neither a file, a folder nor a kind of mask"),
         ("rondom", "kinds are random, tube, frame, block, center"),
     ],
 )
