@@ -12,11 +12,16 @@ ROWS_AT_ONCE = 1024  # bounds the memory of the similarities
 
 
 def neighbour_votes(
-    train_x: Tensor, train_y: Tensor, x: Tensor, classes: int, excluded: Tensor | None = None
+    train_x: Tensor,
+    train_y: Tensor,
+    x: Tensor,
+    classes: int,
+    excluded: Tensor | None = None,
+    neighbours: int = NEIGHBOURS,
 ) -> Tensor:
-    """The votes of the 20 nearest neighbours for each class: float [m, classes].
+    """The votes of the nearest neighbours for each class: float [m, classes].
 
-    Neighbours are the most similar by cosine similarity s, and each votes with weight exp(s / 0.07)
+    The nearest neighbours have the highest cosine similarity s, and each votes with weight exp(s / 0.07)
     (Wu et al. 2018, with DINO's values).
 
     Args:
@@ -31,7 +36,7 @@ def neighbour_votes(
         similarity = queries[rows] @ train.T
         if excluded is not None:
             similarity = similarity.masked_fill(excluded[rows], -torch.inf)
-        nearest = similarity.topk(min(NEIGHBOURS, len(train)), dim=1)
+        nearest = similarity.topk(min(neighbours, len(train)), dim=1)
         part = torch.zeros(len(rows), classes, device=x.device)
         part.scatter_add_(1, train_y[nearest.indices], (nearest.values / TEMPERATURE).exp())
         votes[rows] = part

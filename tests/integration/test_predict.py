@@ -13,7 +13,9 @@ from PIL import Image
 from diffmae_video.data import normalise
 from diffmae_video.decoding import open_video
 from diffmae_video.encoding.clips import write_video
-from diffmae_video.evaluation.predict import Predictor, Timeline, window_indices
+from diffmae_video.evaluation.predict import Predictor
+from diffmae_video.evaluation.scorers import load_classifier_scorer
+from diffmae_video.evaluation.timeline import Timeline, window_indices
 from diffmae_video.models import Classifier, Encoder
 from tests.repository import ROOT
 
@@ -37,6 +39,10 @@ def save_classifier(folder, frames=4):
     model.save_pretrained(folder)
     (folder / "config.yaml").write_text("DATA:\n  STRIDE: 2\n")
     return model.eval()
+
+
+def tiny_predictor(folder):
+    return Predictor(load_classifier_scorer(folder, []), views=5)
 
 
 def film(path, size=(48, 64), dark=HALF):
@@ -100,7 +106,7 @@ def test_labels_change_when_the_video_does(tmp_path, predict):
     blue = ((rows[..., 2] - rows[..., 0]) > 80).mean(axis=(1, 2))
     assert blue[[5, -6]] == pytest.approx(blue[5], rel=0.1)
     assert [p.name for p in tmp_path.joinpath("out").iterdir()] == ["labelled.mp4"]
-    with Predictor(tmp_path / "run") as predictor:
+    with tiny_predictor(tmp_path / "run") as predictor:
         bright = np.array([predictor.over_time(path).at(i / FPS)[1] for i in range(FRAMES)])
     assert bright[:24].max() < 0.01
     assert bright[36:].min() > 0.99
@@ -117,9 +123,9 @@ def test_time_between_windows_is_linear():
 
 def test_windows_cover_the_video_half_a_clip_apart(tmp_path):
     save_classifier(tmp_path / "run")
-    with Predictor(tmp_path / "run") as predictor, open_video(film(tmp_path / "a.mp4"), "pyav") as video:
-        windows = window_indices(video, predictor.sampling)
-        by_rate = window_indices(video, predictor.sampling._replace(fps=FPS / 2))
+    with tiny_predictor(tmp_path / "run") as predictor, open_video(film(tmp_path / "a.mp4"), "pyav") as video:
+        windows = window_indices(video, predictor.clip_sampler)
+        by_rate = window_indices(video, predictor.clip_sampler._replace(fps=FPS / 2))
     assert [clip[0] for clip in windows] == [*range(0, 53, 4), 53]  # clips of 4 x 2 frames, the last at 53
     assert windows[-1] == [53, 55, 57, 59]
     assert [clip[0] for clip in by_rate] == [*range(0, 47, 8), 47]  # twice as long
@@ -167,7 +173,7 @@ def test_what_ends_in_between_leaves_nothing(tmp_path, predict, monkeypatch, err
     def end(*_):
         raise error
 
-    monkeypatch.setattr("diffmae_video.pages.label_overlay.draw_labels", end)
+    monkeypatch.setattr("diffmae_video.evaluation.label_overlay.draw_labels", end)
     code, _, err = predict("--checkpoint", tmp_path / "run", "--input", path, "--output", target)
     assert code == (2 if isinstance(error, OSError) else 130)
     assert "disk is full" in err or err == "stopped\n"
@@ -183,10 +189,10 @@ def test_what_ends_in_between_leaves_nothing(tmp_path, predict, monkeypatch, err
         (["--checkpoint", "none"], "no config.json here"),
         (["--checkpoint", "bare"], "config.yaml: no such file"),
         (["--output", "film.mp4"], "lies inside the input"),
-        (["--output", "out"], "is a .mp4 file"),
+        (["--output", "out"], "must end in .mp4"),
         (["--input", ".", "--output", "out"], "lies inside the input"),
-        (["--topk", "0"], "--topk takes 1 or more"),
-        (["--views", "0"], "1 view or more"),
+        (["--topk", "0"], "--topk must be 1 or more"),
+        (["--views", "0"], "--views must be 1 or more"),
     ],
 )
 def test_mistakes_are_one_line(tmp_path, predict, monkeypatch, change, message):

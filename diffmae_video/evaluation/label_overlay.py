@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from diffmae_video.decoding import VideoReader
+from diffmae_video.decoding import VideoReader, open_video
 from diffmae_video.decoding.endings import IMAGE_ENDINGS
-from diffmae_video.encoding.clips import write_video
+from diffmae_video.encoding.writers import keeps_sound, open_film, sound_codecs
 from diffmae_video.errors import InputError
-from diffmae_video.evaluation.predict import Predictor, all_frames
+from diffmae_video.evaluation.timeline import Label, Timeline, most_likely
 from diffmae_video.runtime.progress import ProgressBar
 
 MIN_TEXT = 11  # pixels; smaller text cannot be read
@@ -20,33 +21,45 @@ TEXT_SHARE = 0.04  # height of the text as a share of the frame's short side
 MAX_WIDTH = 20  # of the panel, in text heights
 BACKGROUND, BAR, TEXT = (16, 18, 22), (37, 99, 175), (255, 255, 255)
 OPACITY = 0.72  # of the panel: the picture shows through, but a bright one leaves the text legible
+READ_BYTES, READ_FRAMES = 2**28, 512  # bound the frames that are decoded at once
 
 
-def label_video(predictor: Predictor, source: str | Path, target: str | Path, count: int) -> None:
-    """Writes a copy of a video with the most likely classes drawn over time.
+def label_video(
+    source: str | Path, target: str | Path, timeline: Timeline, classes: Sequence[str], count: int
+) -> None:
+    """Writes a copy of a video with the most likely classes drawn in over time.
 
-    The copy has the source's size and mean frame rate, and no sound.
+    The copy has the source's size, pixel aspect, frame times and sound. Sound that the target's format
+    does not hold is left out, with a line on stderr.
 
     Args:
-        predictor: gives the classes.
-        source, target: the video and its copy.
-        count: the number of classes to show.
+        count: the number of classes to draw.
 
     Raises:
         VideoError: the source cannot be read.
-        OSError: the target cannot be written; no partial file stays.
+        OSError: the target cannot be written; no part of it stays.
     """
-    timeline = predictor.over_time(source)
+    with open_video(source, "pyav") as video:
+        codecs = sound_codecs(source) if video.num_frames > 1 else []
+        sound = source if codecs and keeps_sound(target, codecs) else None
+        if codecs and sound is None:
+            print(
+                f"{target}: its format does not hold the sound ({', '.join(codecs)}), which is left out",
+                file=sys.stderr,
+            )
+        with open_film(target, video.fps, crf=20, times=video.times, sound=sound, like=video) as write:
+            frames = ProgressBar(
+                _all_frames(video), total=video.num_frames, desc="drawing", unit=" frames", leave=False
+            )
+            for second, frame in zip(video.times, frames, strict=True):
+                write(draw_labels(frame, most_likely(timeline.at(second), classes, count)))
 
-    def labelled(video: VideoReader) -> Iterator[np.ndarray]:
-        bar = ProgressBar(
-            all_frames(video), total=video.num_frames, desc="drawing", unit=" frames", leave=False
-        )
-        for second, frame in zip(video.times, bar, strict=True):
-            yield draw_labels(frame, predictor.top(timeline.at(second), count))
 
-    with predictor.decoder.open(source, predictor.backend) as video:
-        write_video(target, labelled(video), video.fps, crf=20)
+def _all_frames(video: VideoReader) -> Iterator[np.ndarray]:
+    """The frames of a video, uint8 [H, W, 3], decoded a few at a time."""
+    count = max(1, min(READ_FRAMES, READ_BYTES // (3 * video.height * video.width)))
+    for first in range(0, video.num_frames, count):
+        yield from video.frames(range(first, min(first + count, video.num_frames)))
 
 
 def labelled_paths(source: Path, paths: Sequence[Path], target: Path) -> list[Path]:
@@ -79,7 +92,7 @@ def labelled_paths(source: Path, paths: Sequence[Path], target: Path) -> list[Pa
     return copies
 
 
-def draw_labels(frame: np.ndarray, labels: Sequence[tuple[str, float]]) -> np.ndarray:
+def draw_labels(frame: np.ndarray, labels: Sequence[Label]) -> np.ndarray:
     """A copy of a frame, uint8 [H, W, 3], with a panel at the bottom: a row and a bar for each label.
 
     The size of the text follows the frame's. Long names are shortened, and rows that do not fit are dropped.

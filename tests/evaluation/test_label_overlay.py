@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import ImageFont
 
-from diffmae_video.pages.label_overlay import BAR, draw_labels, shorten
+from diffmae_video.evaluation.label_overlay import BAR, draw_labels, shorten
 
 LABELS = [
     ("a name that is far too long for its row, and so is shortened", 0.75),
