@@ -66,7 +66,7 @@ def calibration_error(probabilities: Tensor, labels: Tensor) -> float:
     if probabilities.shape[1] == 1:  # always right, with probability 1
         return 0.0
     # torchmetrics gives a probability of exactly 1 a bin of its own; it belongs to the last one.
-    below_1 = probabilities.double().clamp_max(1 - 1e-12)
+    below_1 = probabilities.float().clamp_max(1 - torch.finfo(torch.float32).eps)
     return float(
         torchmetrics().multiclass_calibration_error(
             below_1, labels, probabilities.shape[1], n_bins=CALIBRATION_BINS

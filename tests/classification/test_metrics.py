@@ -46,8 +46,8 @@ def test_the_calibration_error_is_that_of_a_loop(scores):
             total += len(inside) / len(labels) * abs(confidence - right)
     assert calibration_error(probabilities, labels) == pytest.approx(total)
     certain = torch.eye(7)[labels]
-    assert calibration_error(certain, labels) == 0
-    assert calibration_error(certain, (labels + 1) % 7) == 1
+    assert calibration_error(certain, labels) == pytest.approx(0, abs=1e-6)
+    assert calibration_error(certain, (labels + 1) % 7) == pytest.approx(1, abs=1e-6)
 
 
 def test_average_precisions_are_those_of_scikit_learn():
@@ -102,6 +102,12 @@ def test_figures_are_those_of_the_former_formulas(scale, classes):
         torch.testing.assert_close(
             average_precision(scores, targets), old_average_precision(scores, targets), atol=1e-6, rtol=0
         )
+
+
+def test_certain_predictions_share_a_bin_with_almost_certain_ones():
+    probabilities = torch.tensor([[1.0, 0.0], [0.95, 0.05]])
+    labels = torch.tensor([1, 0])
+    assert calibration_error(probabilities, labels) == pytest.approx(0.5 * (1.95 - 1))
 
 
 def test_a_single_class_is_always_right():

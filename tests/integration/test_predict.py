@@ -4,7 +4,10 @@ import errno
 import json
 import runpy
 import sys
+from fractions import Fraction
+from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -14,9 +17,10 @@ from diffmae_video.data import normalise
 from diffmae_video.decoding import open_video
 from diffmae_video.encoding.clips import write_video
 from diffmae_video.evaluation.predict import Predictor
-from diffmae_video.evaluation.scorers import load_classifier_scorer
+from diffmae_video.evaluation.scorers import load_classifier_scorer, load_neighbour_scorer
 from diffmae_video.evaluation.timeline import Timeline, window_indices
 from diffmae_video.models import Classifier, Encoder
+from tests.encoding.test_writers import packets
 from tests.repository import ROOT
 
 TOOL = ROOT / "tools/predict.py"
@@ -112,6 +116,67 @@ def test_labels_change_when_the_video_does(tmp_path, predict):
     assert bright[36:].min() > 0.99
     assert (np.diff(bright) > -1e-6).all()
     assert np.diff(bright).max() < 0.5  # a ramp over half a window, and no jump
+
+
+def test_the_copy_keeps_sound_pixel_aspect_and_frame_times(tmp_path, predict):
+    save_classifier(tmp_path / "run")
+    path, target = tmp_path / "film.mkv", tmp_path / "out.mp4"
+    ticks = [0, 1, 2, 5, 6, 7, 9, 12]  # of a tenth of a second
+    with av.open(str(path), "w") as container:
+        pictures = container.add_stream("libx264", rate=10)
+        pictures.width, pictures.height, pictures.pix_fmt = 64, 48, "yuv420p"
+        pictures.codec_context.sample_aspect_ratio = Fraction(4, 3)
+        sound = container.add_stream("aac", rate=48000)
+        sound.layout = "mono"
+        for tick in ticks:
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 30, np.uint8))
+            frame.pts, frame.time_base = tick, Fraction(1, 10)
+            container.mux(pictures.encode(frame))
+        container.mux(pictures.encode(None))
+        samples = av.AudioFrame.from_ndarray(
+            np.sin(np.arange(48000, dtype=np.float32) / 9)[None], "fltp", "mono"
+        )
+        samples.rate = 48000
+        container.mux(sound.encode(samples))
+        container.mux(sound.encode(None))
+    code, _, err = predict("--checkpoint", tmp_path / "run", "--input", path, "--output", target)
+    assert (code, err) == (0, "")
+    with open_video(target, "pyav") as video:
+        assert video.times == pytest.approx(np.array(ticks) / 10, abs=1e-3)
+        assert video.aspect == Fraction(4, 3)
+    assert [data for _, data in packets(target)] == [data for _, data in packets(path)]
+    assert packets(path)
+
+
+def test_neighbours_label_videos_without_training(tmp_path, predict, monkeypatch):
+    """The encoder has random weights and no config.yaml; the list has three dark and two bright films."""
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(0)
+    Encoder((16, 16), 4, (2, 8, 8), 32, 1, 2).save_pretrained("encoder")
+    rows = []
+    for i, dark in enumerate((FRAMES, FRAMES, FRAMES, 0, 0)):
+        film(tmp_path / f"known/{i}.mp4", (40 + 8 * i, 64), dark)
+        rows.append(f"known/{i}.mp4,{'night' if dark else 'day'}")
+    Path("known.csv").write_text("path,label\n" + "\n".join(rows) + "\n")
+    film(tmp_path / "films/night.mp4", dark=FRAMES)
+    film(tmp_path / "films/day.mp4", dark=0)
+    film(tmp_path / "films/both.mp4")
+    flags = ("--checkpoint", "encoder", "--knn", "known.csv", "DATA.STRIDE", "2")
+    code, out, err = predict(*flags, "--input", "films", "--output", "out")
+    assert (code, err) == (0, "")
+    answers = json.loads(out.splitlines()[-1])
+    assert answers["films/night.mp4"][0][0] == "night"
+    assert answers["films/day.mp4"][0][0] == "day"
+    for labels in answers.values():
+        assert sum(probability for _, probability in labels) == pytest.approx(1)
+    with Predictor(load_neighbour_scorer("encoder", "known.csv", ["DATA.STRIDE", "2"], 2), 2) as predictor:
+        timeline = predictor.over_time("films/both.mp4")
+    day = timeline.probabilities[:, predictor.classes.index("day")]
+    assert day[:3].max() < 0.5 < day[-3:].min()
+    Path("unlabelled.csv").write_text("known/0.mp4\n")
+    code, out, err = predict("--checkpoint", "encoder", "--knn", "unlabelled.csv", "--input", "films")
+    assert (code, out, len(err.splitlines())) == (2, "", 1)
+    assert "label" in err
 
 
 def test_time_between_windows_is_linear():
