@@ -1,22 +1,32 @@
 """Probabilities of nearest neighbours."""
 
+import pytest
 import torch
 
 from diffmae_video.evaluation.scorers import NeighbourScorer
 
 
+def scorer_of(**features):
+    labels = [i for i, rows in enumerate(features.values()) for _ in rows]
+    return NeighbourScorer(None, torch.cat(list(features.values())), torch.tensor(labels), list(features))
+
+
+def angles(*radians):
+    radians = torch.tensor(radians)
+    return torch.stack([radians.cos(), radians.sin()], dim=1)
+
+
 def test_a_large_class_does_not_win_by_its_size():
-    """All features have a large part in common; the small class has two videos, the large one thirty."""
-    common = torch.full((16,), 10.0)
-    small = common + 0.3 * torch.eye(16)[0] + 0.01 * torch.randn(2, 16)
-    large = common - 0.3 * torch.eye(16)[0] + 0.01 * torch.randn(30, 16)
-    scorer = NeighbourScorer(
-        frozen=None,
-        train_x=torch.cat([small, large]),
-        train_y=torch.tensor([0] * 2 + [1] * 30),
-        classes=["small", "large"],
-    )
-    probabilities = scorer.probabilities(torch.stack([small.mean(0), large.mean(0)]))
+    small, large = angles(0.0, 0.0), angles(*[0.3] * 30)
+    scorer = scorer_of(small=small, large=large, opposite=-torch.cat([small, large]))  # the mean is 0
+    probabilities = scorer.probabilities(angles(0.14, 0.2))
     torch.testing.assert_close(probabilities.sum(1), torch.ones(2))
-    assert probabilities[0, 0] > 0.9
-    assert probabilities[1, 1] > 0.9
+    assert probabilities.argmax(1).tolist() == [0, 1]
+
+
+def test_what_all_features_have_in_common_does_not_count():
+    common, direction = torch.full((16,), 10.0), torch.eye(16)[0]
+    one = common + torch.tensor([[0.3], [-0.5]]) * direction  # the second is nearer to the other class
+    other = common + torch.tensor([[-0.3], [-0.3], [-0.3]]) * direction
+    probabilities = scorer_of(one=one, other=other).probabilities(one[:1])
+    assert probabilities[0, 0].item() == pytest.approx(1, abs=1e-3)
