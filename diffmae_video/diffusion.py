@@ -1,8 +1,8 @@
 """Diffusion on patches: the noise schedule, the forward process and the samplers.
 
-Timesteps run from 1 (nearly clean) to T (nearly pure noise); "t = 0" is the clean signal, with
-``abar = 1``. All samplers work on predictions of x0, so nothing is ever divided by
-``sqrt(abar_t)``, which is 4e-6 at t = T.
+Timesteps run from 1 (nearly clean) to T (nearly pure noise); t = 0 is the clean signal, with
+``abar = 1``. All samplers work on predictions of x0, so they never divide by ``sqrt(abar_t)``, which is
+4e-6 at t = T.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ PredictX0 = Callable[[Tensor, Tensor], Tensor]
 class NoiseSchedule:
     """The variance schedule, as float64 tables.
 
-    The tables are no module buffers: a cast to bf16 would turn ``abar = .9994`` into 1.
+    The tables are not buffers of a module, because a cast to bf16 would turn ``abar = 0.9994`` into 1.
 
     Args:
         kind: ``linear``, beta from 1e-4 to 0.02 (Ho et al. 2020), or ``cosine`` (Nichol &
             Dhariwal 2021, s = 0.008, beta at most 0.999).
-        rho: exponent, ``beta_t -> beta_t ** rho``; below 1 means more noise (DiffMAE: 0.8).
+        rho: exponent, ``beta_t -> beta_t ** rho``; below 1 adds more noise (DiffMAE: 0.8).
         timesteps: T.
 
     Attributes:
@@ -53,7 +53,7 @@ class NoiseSchedule:
             f = torch.cos((s + 0.008) / 1.008 * math.pi / 2) ** 2
             betas = (1 - f[1:] / f[:-1]).clamp(max=0.999)
         else:
-            raise InputError(f"unknown schedule {kind!r}; there are {', '.join(SCHEDULES)}")
+            raise InputError(f"unknown schedule {kind!r}; choose from {', '.join(SCHEDULES)}")
         self.kind, self.rho, self.timesteps = kind, rho, timesteps
         self.betas = betas**rho
         self.alphas_cumprod = torch.cumprod(1 - self.betas, dim=0)
@@ -63,11 +63,13 @@ class NoiseSchedule:
         """``sqrt(abar_t)`` and ``sqrt(1 - abar_t)`` for t, int64 in 1..T; float32, of t's shape.
 
         Raises:
-            InputError: a timestep outside 1..T (on a CPU; a check on a GPU would make it wait).
+            InputError: a timestep outside 1..T. Checked on a CPU only, as the check would stall a GPU.
         """
-        if t.device.type == "cpu" and bool(((t < 1) | (t > self.timesteps)).any()):  # no sync on a GPU
-            raise InputError(f"timesteps go from 1 to {self.timesteps}, got {t.tolist()}")
-        if t.device not in self._on_device:  # one copy per device: no host sync in a step
+        if t.device.type == "cpu" and bool(((t < 1) | (t > self.timesteps)).any()):
+            raise InputError(f"timesteps range from 1 to {self.timesteps}, got {t.tolist()}")
+        if (
+            t.device not in self._on_device
+        ):  # one copy per device, so that a step does not wait for a transfer
             tables = self.alphas_cumprod.sqrt(), (1 - self.alphas_cumprod).sqrt()
             self._on_device[t.device] = (tables[0].float().to(t.device), tables[1].float().to(t.device))
         signal, noise = self._on_device[t.device]
@@ -82,20 +84,21 @@ class NoiseSchedule:
         return signal * x0.float() + sigma * noise.float()
 
     def x0_of(self, xt: Tensor, t: Tensor, noise: Tensor, bounds: tuple[Tensor, Tensor]) -> Tensor:
-        """What is behind xt [B, ...] if ``noise`` is in it, cut to bounds that broadcast to it.
+        """The x0 from which ``add_noise`` makes xt [B, ...], clamped to bounds that broadcast to it.
 
-        At t = T it divides by sqrt(abar_T), 4e-6, and what that makes of an error is cut.
+        The clamp limits errors in ``noise``, which the division by sqrt(abar_t) amplifies: at t = T it is
+        4e-6.
         """
         signal, sigma = (values.view(-1, *[1] * (xt.ndim - 1)) for values in self.signal_and_noise(t))
         return ((xt.float() - sigma * noise) / signal).clamp(*bounds)
 
     def sampling_timesteps(self, steps: int, spacing: str = "angle") -> list[int]:
-        """``steps`` strictly falling timesteps, the first of them T.
+        """``steps`` strictly decreasing timesteps that start at T.
 
-        ``angle`` spaces them evenly in ``arccos(sqrt(abar_t))`` from that of T down to 0, the last
-        (clean) one dropped; ``t`` spaces them evenly in t. Each is rounded to the nearest timestep
-        and moved to a free neighbour where two fall together. Our choice; with rho 0.8 most
-        timesteps are nearly pure noise, and steps spaced evenly in t are wasted there.
+        ``angle`` spaces them evenly in ``arccos(sqrt(abar_t))`` between T and the clean signal, which is
+        left out; ``t`` spaces them evenly in t. Each is rounded to the nearest timestep, and to the next
+        free one if that is taken. The spacing by angle is our choice: with rho 0.8 most timesteps are
+        nearly pure noise, and steps spaced evenly in t are wasted there.
 
         Raises:
             InputError: steps outside 1..T, or an unknown spacing.
@@ -104,30 +107,30 @@ class NoiseSchedule:
             raise InputError(f"steps must be from 1 to T = {self.timesteps}, got {steps}")
         even = torch.arange(steps, 0, -1, dtype=torch.float64) / steps
         if spacing == "angle":
-            angles = torch.arccos(self.alphas_cumprod.sqrt())  # rises with t
-            wanted = even * angles[-1]
-            above = torch.searchsorted(angles, wanted).clamp(1, max(1, self.timesteps - 1))
+            angles = torch.arccos(self.alphas_cumprod.sqrt())  # increases with t
+            targets = even * angles[-1]
+            above = torch.searchsorted(angles, targets).clamp(1, max(1, self.timesteps - 1))
             above = above.clamp(max=self.timesteps - 1)
             below = (above - 1).clamp(min=0)
-            nearest = torch.where(wanted - angles[below] <= angles[above] - wanted, below, above) + 1
-            nearest[0] = self.timesteps  # near T many angles are equal in float64
+            nearest = torch.where(targets - angles[below] <= angles[above] - targets, below, above) + 1
+            nearest[0] = self.timesteps  # many angles near T are equal in float64
         elif spacing == "t":
             nearest = (even * self.timesteps).round().long()
         else:
-            raise InputError(f"unknown spacing {spacing!r}; there are {', '.join(SPACINGS)}")
+            raise InputError(f"unknown spacing {spacing!r}; choose from {', '.join(SPACINGS)}")
         timesteps: list[int] = []
         for i, t in enumerate(nearest.tolist()):
-            t = max(t, steps - i)  # leaves room for the steps that follow
+            t = max(t, steps - i)  # leave room for the remaining steps
             timesteps.append(min(t, timesteps[-1] - 1) if timesteps else t)
         return timesteps
 
 
 class Sample(NamedTuple):
-    """What :func:`sample` returns with ``return_steps``.
+    """The result of :func:`sample` with ``return_steps``.
 
     Attributes:
         sample: the x0 of the last step, of the noise's shape.
-        steps: every step's x0 prediction [S, ...], t = T first.
+        steps: the x0 prediction of every step [S, ...], starting with t = T.
         timesteps: the S timesteps.
     """
 
@@ -150,16 +153,16 @@ def sample(
     """Runs the reverse process from pure noise.
 
     Args:
-        predict_x0: ``(xt, t) -> x0`` with xt of the noise's shape and t int64 [B] in 1..T.
+        predict_x0: ``(xt, t) -> x0``, with xt of the noise's shape and t int64 [B] in 1..T.
         noise: x_T [B, ...], standard normal.
         sampler: ``ddpm``, ancestral with the posterior's variance (Ho et al. 2020); ``ddim`` (Song
             et al. 2021); ``dpm++``, second-order multistep DPM-Solver++ (Lu et al. 2022, through
             diffusers).
         steps: 1 to T.
         spacing: see :meth:`NoiseSchedule.sampling_timesteps`.
-        eta: DDIM's share of fresh noise; 0 is deterministic.
-        generator: for the fresh noise of ``ddpm`` and of ``ddim`` with eta.
-        return_steps: keep every step's x0 prediction.
+        eta: share of fresh noise in ``ddim``; 0 is deterministic.
+        generator: draws the fresh noise of ``ddpm``, and of ``ddim`` with eta above 0.
+        return_steps: also return the x0 prediction of every step.
 
     Returns:
         The sample, of the noise's shape, in float32; with ``return_steps`` a :class:`Sample`.
@@ -187,14 +190,13 @@ def sample_steps(
     eta: float = 0.0,
     generator: torch.Generator | None = None,
 ) -> Iterator[tuple[int, Tensor]]:
-    """The same process step by step: each t and the x0 predicted at it, t = T first.
+    """The process of :func:`sample` step by step: yields each t and the x0 predicted there, from t = T.
 
-    The last x0 is the sample: every sampler's last step, to t = 0, ends at what was predicted.
-
-    Args, raises: those of :func:`sample`.
+    The last x0 is the sample, since the last step of every sampler, to t = 0, returns the prediction.
+    Arguments and errors are those of :func:`sample`.
     """
     if sampler not in SAMPLERS:
-        raise InputError(f"unknown sampler {sampler!r}; there are {', '.join(SAMPLERS)}")
+        raise InputError(f"unknown sampler {sampler!r}; choose from {', '.join(SAMPLERS)}")
     timesteps = schedule.sampling_timesteps(steps, spacing)
 
     def predict(xt: Tensor, t: int) -> Tensor:
@@ -224,10 +226,10 @@ def _ancestral(
 def reverse_step(
     x: Tensor, x0: Tensor, abar_t: float, abar_s: float, eta: float, generator: torch.Generator | None
 ) -> Tensor:
-    """One step of DDIM, from x at t to s below it, with a share eta of fresh noise.
+    """One step of DDIM from timestep t down to s, with a share ``eta`` of fresh noise.
 
-    At eta = 1 it is DDPM's: the same mean and variance as the posterior q(x_s | x_t, x0), written by the
-    noise in x_t (DDIM, section 4.1). At ``abar_s = 1`` it is x0.
+    With eta = 1 it is a step of DDPM, expressed by the noise in x_t: it has the mean and variance of the
+    posterior q(x_s | x_t, x0) (DDIM, section 4.1). With ``abar_s = 1`` it returns x0.
     """
     if abar_s == 1:
         return x0
@@ -250,9 +252,9 @@ def _dpm_solver(
         algorithm_type="dpmsolver++",
         final_sigmas_type="zero",
     )
-    # diffusers multiplies up betas in float32, and squares 1 / sqrt(abar) in it, which must not overflow
+    # diffusers computes abar in float32 and squares 1 / sqrt(abar), which must not overflow.
     solver.alphas_cumprod = schedule.alphas_cumprod.clamp_min(1e-30)
-    solver.set_timesteps(timesteps=[t - 1 for t in timesteps], device=x.device)  # it counts from 0
+    solver.set_timesteps(timesteps=[t - 1 for t in timesteps], device=x.device)  # counted from 0
     for t in timesteps:
         x0 = predict(x, t)
         yield t, x0

@@ -1,4 +1,4 @@
-"""What a user can mend: one clear line that names the thing and the remedy."""
+"""Errors that a user can fix; each message names the cause and the remedy in one line."""
 
 from __future__ import annotations
 
@@ -7,18 +7,22 @@ from types import ModuleType
 
 
 class InputError(ValueError):
-    """The input is wrong, and the message says which and what to do.
+    """Wrong input; the message says which and what to do about it.
 
-    Tools print it as one line and exit with code 2; in Python it is a ValueError.
+    Tools print the message and exit with code 2. In Python it is a ValueError.
     """
 
 
 class MissingExtraError(InputError, ImportError):
-    """An optional package is not installed; the message names the extra that brings it."""
+    """An optional package is not installed; the message names the extra that installs it."""
 
 
 def require(module: str, extra: str) -> ModuleType:
-    """Imports an optional module, at the place where it is used.
+    """Imports an optional module where it is needed.
+
+    Args:
+        module: its dotted name.
+        extra: the extra of setup.cfg that installs it.
 
     Raises:
         MissingExtraError: it is not installed.

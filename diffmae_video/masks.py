@@ -1,4 +1,4 @@
-"""Masks: which patches of a clip the encoder sees, and which ones are to be predicted."""
+"""Masks: which patches of a clip the encoder sees and which ones the model predicts."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ MASKS = ("random", "tube", "frame", "block", "center")
 class Mask:
     """Indices of the visible and the masked tokens of a batch of clips.
 
-    Both are int64, ascending along the tokens, and of one static shape per batch. A token's index
-    is ``(t * h + row) * w + column``.
+    Both are int64 and ascending, and every clip of the batch has the same number of them. A token's
+    index is ``(t * h + row) * w + column``.
 
     Attributes:
         visible: [B, V].
@@ -34,7 +34,7 @@ class Mask:
 
     def __post_init__(self) -> None:
         t, h, w = self.grid
-        object.__setattr__(self, "grid", (t, h, w))  # a list is as good
+        object.__setattr__(self, "grid", (t, h, w))  # from a list, say
 
     # --- kinds -------------------------------------------------------------------------------
 
@@ -47,7 +47,7 @@ class Mask:
         generator: torch.Generator | None = None,
         device: torch.device | str | None = None,
     ) -> Mask:
-        """Masks a share ``ratio`` of all spacetime patches, uniformly and apart for each clip.
+        """Masks a share ``ratio`` of all spacetime patches, drawn uniformly and independently per clip.
 
         ``V = floor(N * (1 - ratio) + 1e-6)``, at least 1. Source: MAE; DiffMAE's video masks.
 
@@ -83,12 +83,12 @@ class Mask:
         device: torch.device | str | None = None,
         future: bool = False,
     ) -> Mask:
-        """Masks whole time steps, drawn at random, or with ``future`` the last ones.
+        """Masks a share ``ratio`` of the time steps: random ones, or with ``future`` the last ones.
 
-        ``ratio`` is of time steps; at least one stays visible. Our choice.
+        At least one time step stays visible. Our choice.
 
         Raises:
-            InputError: it leaves nothing masked, as it does for an image of one time step.
+            InputError: the ratio leaves no time step masked, as with an image's single time step.
         """
         t, h, w = grid
         visible = _visible_count(t, ratio)
@@ -108,15 +108,15 @@ class Mask:
         generator: torch.Generator | None = None,
         device: torch.device | str | None = None,
     ) -> Mask:
-        """Masks random spacetime cuboids until the number that ``random`` masks is reached.
+        """Masks random spacetime cuboids until as many patches are masked as by ``random``.
 
-        A cuboid has a quarter to a half of each side in space and any length in time; of the last
-        one only as many patches are taken as are wanted. Our choice.
+        A cuboid spans a quarter to a half of each side in space, and any length in time. The last one is
+        cut off when the count is reached. Our choice.
 
         Raises:
             InputError: the ratio leaves nothing visible or nothing masked.
         """
-        wanted = math.prod(grid) - _visible_count(math.prod(grid), ratio)
+        target = math.prod(grid) - _visible_count(math.prod(grid), ratio)
         if generator is not None and device is None:
             device = generator.device
         source = generator.device if generator is not None else "cpu"
@@ -127,18 +127,18 @@ class Mask:
         masked = torch.zeros(batch, *grid, dtype=torch.bool)
         for clip in masked:
             count = 0
-            while count < wanted:
+            while count < target:
                 sides = [draw(1, grid[0]), *(draw(max(1, n // 4), max(1, n // 2)) for n in grid[1:])]
                 corner = [draw(0, n - side) for n, side in zip(grid, sides, strict=True)]
                 cuboid = clip[tuple(slice(c, c + side) for c, side in zip(corner, sides, strict=True))]
-                fresh = (~cuboid).nonzero()[: wanted - count]
+                fresh = (~cuboid).nonzero()[: target - count]
                 cuboid[tuple(fresh.T)] = True
                 count += len(fresh)
         return cls.from_bool(masked.to(device))
 
     @classmethod
     def center(cls, batch: int, grid: Triple, device: torch.device | str | None = None) -> Mask:
-        """Masks the central half of height and width at all times. Source: DiffMAE's project page."""
+        """Masks the central half of height and width in all frames. Source: DiffMAE's project page."""
         t, h, w = grid
         high, wide = max(1, h // 2), max(1, w // 2)
         top, left = (h - high) // 2, (w - wide) // 2
@@ -156,13 +156,13 @@ class Mask:
         generator: torch.Generator | None = None,
         device: torch.device | str | None = None,
     ) -> Mask:
-        """A mask of a kind given by name; ``center`` has a ratio of its own.
+        """Draws a mask of a kind given by name; ``center`` ignores the ratio.
 
         Raises:
             InputError: an unknown kind, or a ratio that leaves nothing visible or nothing masked.
         """
         if kind not in MASKS:
-            raise InputError(f"unknown mask {kind!r}; there are {', '.join(MASKS)}")
+            raise InputError(f"unknown mask {kind!r}; choose from {', '.join(MASKS)}")
         if kind == "center":
             return cls.center(batch, grid, device)
         return getattr(cls, kind)(batch, grid, ratio, generator=generator, device=device)
@@ -171,11 +171,11 @@ class Mask:
 
     @classmethod
     def from_bool(cls, masked: Tensor) -> Mask:
-        """From a picture of the mask: bool [B, t, h, w] in patches, True where masked.
+        """A mask from booleans per patch, [B, t, h, w], True where masked.
 
         Raises:
-            InputError: nothing is visible or nothing is masked, or the clips of the batch differ
-                in how many patches they mask (a batch has one static shape).
+            InputError: nothing is visible, nothing is masked, or the clips of the batch mask different
+                numbers of patches.
         """
         grid = (int(masked.shape[1]), int(masked.shape[2]), int(masked.shape[3]))
         flat = masked.flatten(1)
@@ -183,7 +183,7 @@ class Mask:
         count = int(counts[0])
         if bool((counts != count).any()):
             raise InputError(
-                f"the clips of a batch must mask the same number of patches, got {counts.tolist()}; "
+                f"the clips of a batch must mask the same number of patches, but mask {counts.tolist()}; "
                 "inpaint them one at a time"
             )
         # A stable sort keeps indices ascending on both sides of the split.
@@ -192,15 +192,16 @@ class Mask:
 
     @classmethod
     def from_pixels(cls, mask: Tensor, grid: Triple, patch: Triple) -> Mask:
-        """From a picture or film of the mask at pixel size; a patch that it touches is masked.
+        """A mask from pixels: every patch with a non-zero pixel is masked.
 
         Args:
-            mask: [H, W], for all frames alike, [T, H, W] or [B, T, H, W]; what is not 0 is masked.
-            grid, patch: of the clip, (t, h, w) in patches and (frames, height, width) in pixels.
+            mask: [H, W], shared by all frames, or [T, H, W] or [B, T, H, W].
+            grid: of the clip, (t, h, w) in patches.
+            patch: (frames, height, width) of a patch, in pixels.
 
         Raises:
-            InputError: the size is not the grid's, nothing is visible or masked, or the clips of
-                the batch mask different numbers of patches.
+            InputError: the size is not the grid's, nothing is visible, nothing is masked, or the clips
+                of the batch mask different numbers of patches.
         """
         size = tuple(n * side for n, side in zip(grid, patch, strict=True))
         if mask.ndim == 2:
@@ -215,22 +216,28 @@ class Mask:
 
     @classmethod
     def cat(cls, masks: Sequence[Mask]) -> Mask:
-        """One batch of several masks of the same grid and counts, in order."""
+        """Joins masks into one batch, in order.
+
+        Raises:
+            InputError: their grids or numbers of visible patches differ.
+        """
         if len({(m.grid, m.visible.shape[1]) for m in masks}) != 1:
-            raise InputError("only masks of one grid and one number of visible patches make a batch")
+            raise InputError(
+                "masks can be joined only if they have the same grid and the same number of visible patches"
+            )
         return cls(torch.cat([m.visible for m in masks]), torch.cat([m.masked for m in masks]), masks[0].grid)
 
     def to_bool(self) -> Tensor:
-        """A picture of the mask: bool [B, t, h, w], True where masked."""
+        """Booleans per patch: [B, t, h, w], True where masked."""
         flat = torch.zeros(self.batch, math.prod(self.grid), dtype=torch.bool, device=self.masked.device)
         return flat.scatter_(1, self.masked, True).view(-1, *self.grid)
 
     def to_pixels(self, patch: Triple) -> Tensor:
-        """A picture of the mask at pixel size: bool [B, 1, T, H, W], True where masked."""
-        picture = self.to_bool()[:, None]
+        """Booleans per pixel: [B, 1, T, H, W], True where masked."""
+        pixels = self.to_bool()[:, None]
         for dim, side in zip((2, 3, 4), patch, strict=True):
-            picture = picture.repeat_interleave(side, dim=dim)
-        return picture
+            pixels = pixels.repeat_interleave(side, dim=dim)
+        return pixels
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Mask:
         """The same mask on a device."""
@@ -241,7 +248,7 @@ class Mask:
         )
 
     def repeat_interleave(self, count: int) -> Mask:
-        """Each clip's mask ``count`` times, side by side."""
+        """Repeats each clip's mask ``count`` times in a row."""
         return Mask(
             self.visible.repeat_interleave(count, dim=0),
             self.masked.repeat_interleave(count, dim=0),
@@ -279,8 +286,8 @@ def _random_order(
 def _visible_count(count: int, ratio: float) -> int:
     if not 0 < ratio < 1:
         raise InputError(
-            f"mask ratio {ratio}: a ratio of 1 leaves nothing visible and one of 0 nothing masked; "
-            "give a value between them"
+            f"mask ratio {ratio}: must lie between 0 and 1; a ratio of 1 leaves nothing visible, a ratio of "
+            "0 nothing masked"
         )
     return _check_visible(max(1, math.floor(count * (1 - ratio) + 1e-6)), count)
 

@@ -1,4 +1,4 @@
-"""Random generators that depend on a key alone, so that a resumed run draws what the first one drew."""
+"""Random generators seeded by a key, so that a resumed run draws the same numbers as an unbroken one."""
 
 from __future__ import annotations
 
@@ -7,6 +7,6 @@ import torch
 
 
 def random_state(*key: int) -> torch.Generator:
-    """A CPU generator seeded by a tuple of whole numbers and nothing else."""
+    """A CPU generator whose seed depends only on a tuple of non-negative integers."""
     seed = int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> np.uint64(1))
     return torch.Generator().manual_seed(seed)

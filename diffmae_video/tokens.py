@@ -1,6 +1,6 @@
-"""Clips as sequences of patches, and the fixed position tables of their grid.
+"""Cuts clips into sequences of patches, and makes the fixed position tables of their grid.
 
-A token's place in the sequence is ``(t * h + row) * w + column`` for a grid ``(t, h, w)``.
+A token's index in the sequence is ``(t * h + row) * w + column`` for a grid ``(t, h, w)``.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def grid_of(clip_size: Triple, patch: Triple) -> Triple:
 def patchify(clip: Tensor, patch: Triple) -> Tensor:
     """Cuts a clip [B, C, T, H, W] into patches [B, N, P], each flattened as (t, p, q, c).
 
-    A reshape and no convolution, so that it is exact and has an exact inverse.
+    This is a reshape, not a convolution, so it has an exact inverse.
 
     Raises:
         InputError: the clip is not 5-D, or its sides are not multiples of the patch's.
@@ -45,23 +45,26 @@ def patchify(clip: Tensor, patch: Triple) -> Tensor:
 
 
 def unpatchify(patches: Tensor, grid: Triple, patch: Triple) -> Tensor:
-    """The inverse of :func:`patchify`: patches [B, N, P] of a grid to a clip [B, C, T, H, W]."""
+    """The inverse of :func:`patchify`: patches [B, N, P] -> clip [B, C, T, H, W]."""
     (t, h, w), (a, p, q) = grid, patch
     return rearrange(patches, "b (t h w) (a p q c) -> b c (t a) (h p) (w q)", t=t, h=h, w=w, a=a, p=p, q=q)
 
 
 def gather_tokens(tokens: Tensor, index: Tensor) -> Tensor:
     """Picks tokens [B, N, D] at index [B, K] -> [B, K, D]."""
-    # One flat row index: index_select copies whole rows, and its backward is one index_add.
+    # With one flat index, index_select copies whole rows and its backward pass is one index_add.
     b, n, d = tokens.shape
     rows = (index + n * torch.arange(b, device=index.device)[:, None]).flatten()
     return tokens.reshape(b * n, d).index_select(0, rows).view(b, -1, d)
 
 
 def sincos(positions: Tensor, width: int, longest: float = 10000.0) -> Tensor:
-    """Sine-cosine features [n, width] of positions [n]: wavelengths from 2π to ``longest`` · 2π.
+    """Sine-cosine features [n, width] of positions [n], with wavelengths from 2π to ``longest`` · 2π.
 
-    Sines first, then cosines ("Attention Is All You Need"; this order: MAE's repository).
+    Sines come first, then cosines (source: Attention Is All You Need, in the order of MAE's repository).
+
+    Raises:
+        InputError: the width is odd.
     """
     if width % 2:
         raise InputError(f"a sine-cosine table needs an even width, got {width}")
@@ -75,24 +78,27 @@ def sincos_positions(
 ) -> Tensor:
     """Fixed positions [N, width] (float32) of a grid, separable in time and space.
 
-    Space is MAE's 2-D table: the first half of the width encodes the column, the second the row.
-    Time is added to it, counted from time step 0, at which it is zero (our choice): the table of
-    an image is that of a video's first time step, and MAE's own.
+    The spatial part is MAE's 2-D table: the first half of the width encodes the column, the second half
+    the row. The temporal part is added to it and is zero at time step 0 (our choice), so an image has
+    the positions of a video's first time step, and those of MAE.
 
-    ``sharp`` (our choice) fits the wavelengths to the grid, doubles the table and takes 0.3 of its
-    time. MAE's wavelengths reach 10000 · 2π patches, so that on a small grid most features are
-    all but constant, and attention is long in learning to tell neighbours apart. Here a token is
-    near those of its own place at other times and far from those of other places, from the start.
-
-    ``trained_grid``: the grid that the model was made for. Another grid's coordinates are
-    stretched over it, pixel centres aligned, as an interpolation of the table would (our choice:
-    the functions are known, so they are evaluated and not interpolated).
+    Args:
+        grid: (t, h, w) in patches.
+        width: of a token.
+        trained_grid: the grid that the model was made for, by default ``grid``. Coordinates of ``grid``
+            are stretched over it with pixel centres aligned, as an interpolation of the table would do;
+            since the functions are known, they are evaluated, not interpolated (our choice).
+        sharp: fit the wavelengths to the grid, double the table, and weaken its temporal part to 0.3 of
+            the spatial one (our choice). MAE's wavelengths reach 10000 · 2π patches, so on a small grid
+            most features are nearly constant and attention is slow to learn to tell neighbours apart.
+            With sharp positions a token starts out close to the same place at other times and far from
+            other places.
 
     Raises:
         InputError: the width is not a multiple of 4.
     """
     if width % 4:
-        raise InputError(f"sine-cosine positions need a width that divides by 4, got {width}")
+        raise InputError(f"sine-cosine positions need a width divisible by 4, got {width}")
     trained_grid = trained_grid or grid
     longest = max(3.0, 0.375 * max(trained_grid)) if sharp else 10000.0
     t, row, column = (
@@ -115,8 +121,8 @@ def sincos_positions(
 def interleaved_sinusoid(count: int, width: int) -> Tensor:
     """VideoMAE's fixed 1-D positions [count, width] over all flattened tokens (float32).
 
-    Even features are sines and odd ones cosines, two neighbours sharing a wavelength (source:
-    Attention Is All You Need; VideoMAE's repository uses it over (t h w)).
+    Even features are sines and odd ones cosines; each pair shares a wavelength (source: Attention Is All
+    You Need; VideoMAE's repository applies it to the sequence over t, h, w).
     """
     feature = torch.arange(width, dtype=torch.float64)
     angle = torch.arange(count, dtype=torch.float64)[:, None] * 10000.0 ** (-2 * (feature // 2) / width)

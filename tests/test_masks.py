@@ -148,7 +148,7 @@ def test_cat_joins_a_batch():
     joined = Mask.cat(masks)
     assert joined.batch == 3
     assert torch.equal(joined.masked[1:2], masks[1].masked)
-    with pytest.raises(InputError, match="one number of visible"):
+    with pytest.raises(InputError, match="same number of visible"):
         Mask.cat([masks[0], Mask.random(1, (2, 4, 4), 0.5)])
 
 
@@ -157,7 +157,7 @@ def test_cat_joins_a_batch():
     [
         (lambda: Mask.random(1, (2, 4, 4), 1.0), "leaves nothing visible"),
         (lambda: Mask.random(1, (2, 4, 4), 0.0), "nothing masked"),
-        (lambda: Mask.tube(1, (2, 4, 4), 1.5), "between them"),
+        (lambda: Mask.tube(1, (2, 4, 4), 1.5), "between 0 and 1"),
         (lambda: Mask.center(1, (2, 1, 1)), "none of the 2 patches visible"),
         (lambda: Mask.draw("ring", 1, (2, 4, 4), 0.5), "unknown mask 'ring'"),
         (lambda: Mask.from_bool(torch.zeros(1, 1, 2, 2, dtype=torch.bool)), "none of the 4 patches masked"),

@@ -1,0 +1,70 @@
+"""Errors of tools: one line on stderr, and the documented exit codes."""
+
+import errno
+import os
+
+import pytest
+from torch.utils.data import DataLoader, Dataset
+
+from diffmae_video import InputError
+from diffmae_video.cli import describe, run_tool, tool_parser, training_parser
+
+
+def exit_code(main):
+    with pytest.raises(SystemExit) as error:
+        run_tool(main)
+    return error.value.code
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (InputError("a.mp4: is empty;\n  give another"), 2, "error: a.mp4: is empty; give another\n"),
+        (KeyboardInterrupt(), 130, "stopped\n"),
+    ],
+)
+def test_an_error_is_one_line_and_a_code(capfd, error, code, line):
+    def main():
+        raise error
+
+    assert exit_code(main) == code
+    assert capfd.readouterr().err == line
+
+
+def test_the_code_of_main_is_passed_on(capfd):
+    assert exit_code(lambda: 1) == 1
+    assert exit_code(lambda: None) == 0
+
+
+def test_other_errors_keep_their_traceback():
+    with pytest.raises(RuntimeError):
+        run_tool(lambda: (_ for _ in ()).throw(RuntimeError("a bug")))
+
+
+def test_a_full_disk_names_the_remedy():
+    error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "a.png")
+    assert "a.png" in describe(error)
+    assert "free some space or choose another --output" in describe(error)
+    assert "free some space" not in describe(OSError(errno.EACCES, os.strerror(errno.EACCES), "a.png"))
+
+
+class Broken(Dataset):
+    def __len__(self):
+        return 1
+
+    def __getitem__(self, index):
+        raise InputError("b.mp4: is cut off")
+
+
+def test_the_error_of_a_loaders_worker_is_one_line():
+    with pytest.raises(InputError) as caught:
+        next(iter(DataLoader(Broken(), num_workers=1)))
+    assert describe(caught.value) == "b.mp4: is cut off"
+
+
+def test_a_wrong_flag_is_one_line(capsys):
+    for parser in (tool_parser("About."), training_parser("About.")):
+        with pytest.raises(SystemExit) as error:
+            parser.parse_args(["--outptu", "x"])
+        assert error.value.code == 2
+        assert len(capsys.readouterr().err.splitlines()) == 1
