@@ -1,4 +1,4 @@
-"""All figures of one way to fill, gathered over batches."""
+"""All scores of one fill method for one task, gathered batch by batch."""
 
 from __future__ import annotations
 
@@ -25,23 +25,28 @@ from diffmae_video.tokens import Triple
 
 
 class ClipScores:
-    """Gathers the figures of one way to fill for one task, batch by batch.
+    """Gathers the scores of one fill method for one task, batch by batch.
 
     Args:
-        patch: (frames, height, width).
-        lpips, network: to measure LPIPS, and to keep features; None: not.
+        patch: (frames, height, width) of the patches.
+        lpips: the LPIPS network; None leaves LPIPS out.
+        feature_model: whose features of the fills are kept for a Fréchet distance; None keeps none.
+
+    Attributes:
+        features: [B, D] of each batch.
     """
 
-    def __init__(self, patch: Triple, lpips: nn.Module | None, network: FeatureModel | None) -> None:
-        self.patch, self.lpips, self.network = patch, lpips, network
-        self.by_clip: dict[str, list[Tensor]] = defaultdict(list)  # [B] each
-        self.sums: dict[str, Tensor] = defaultdict(lambda: torch.zeros(()))  # of fill and truth: [2]
-        self.spectra: dict[str, Tensor] = defaultdict(lambda: torch.zeros(()))  # sums of both: [2, F]
-        self.pictures: dict[str, int] = defaultdict(int)  # in these sums
-        self.features: list[Tensor] = []  # [B, D] each
+    def __init__(self, patch: Triple, lpips: nn.Module | None, feature_model: FeatureModel | None) -> None:
+        self.patch, self.lpips, self.feature_model = patch, lpips, feature_model
+        self.by_clip: dict[str, list[Tensor]] = defaultdict(list)  # a value for each clip, [B] each
+        # Sums over all clips of fill and truth, [2]; and of their spectra, [2, F], over so many pictures.
+        self.sums: dict[str, Tensor] = defaultdict(lambda: torch.zeros(()))
+        self.spectra: dict[str, Tensor] = defaultdict(lambda: torch.zeros(()))
+        self.pictures: dict[str, int] = defaultdict(int)
+        self.features: list[Tensor] = []
 
     def add(self, fill: Tensor, truth: Tensor, mask: Mask) -> None:
-        """Takes in a fill that is the truth at all visible places; both [B, 3, T, H, W] in [0, 1]."""
+        """Takes a batch, [B, 3, T, H, W] in [0, 1], whose fill equals the truth at all visible pixels."""
         masked, pair = mask.to_pixels(self.patch), (fill, truth)
         maps = {"ssim": ssim_map(fill, truth)}
         if self.lpips is not None:
@@ -63,18 +68,18 @@ class ClipScores:
             power = torch.stack([radial_spectrum(x).sum(0) for x in both]).cpu()
             self.spectra[name] = self.spectra[name] + power
             self.pictures[name] += len(both[0])
-        if self.network is not None:
-            self.features.append(self.network(fill))
+        if self.feature_model is not None:
+            self.features.append(self.feature_model(fill))
 
     def result(self) -> dict[str, float | None]:
-        """The figures by name, each ``_masked`` and ``_whole``; None where it has no value.
+        """The scores by name, each over ``_masked`` pixels and the ``_whole`` clip; None if undefined.
 
-        ``psnr`` (dB), ``ssim`` and ``lpips``; ``flicker`` (not of images) and ``gradient`` energy over
-        the truth's; ``spectrum``, the distance in dB, on the masked patches or the whole frames.
+        ``psnr`` (dB), ``ssim``, ``lpips``; ``gradient`` energy and, for clips of several frames, ``flicker``,
+        divided by the truth's; ``spectrum``, the distance of spectra in dB, of masked patches or whole frames.
         """
-        found = {name: float(torch.cat(parts).mean()) for name, parts in self.by_clip.items()}
-        found |= {name: float(both[0] / both[1]) for name, both in self.sums.items()}
+        scores = {name: float(torch.cat(parts).mean()) for name, parts in self.by_clip.items()}
+        scores |= {name: float(both[0] / both[1]) for name, both in self.sums.items()}
         for name, both in self.spectra.items():
             fill, truth = both / self.pictures[name]
-            found[name] = spectrum_distance(fill, truth)
-        return {name: value if math.isfinite(value) else None for name, value in found.items()}
+            scores[name] = spectrum_distance(fill, truth)
+        return {name: value if math.isfinite(value) else None for name, value in scores.items()}

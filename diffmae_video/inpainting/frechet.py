@@ -1,4 +1,4 @@
-"""The Fréchet distance between a network's features of filled and of true clips."""
+"""The Fréchet distance between a network's features of filled clips and of true ones."""
 
 from __future__ import annotations
 
@@ -11,55 +11,69 @@ from torch import Tensor
 
 from diffmae_video.errors import InputError
 from diffmae_video.frozen_model import load_frozen
+from diffmae_video.inpainting.video_networks import load_video_network, resize_clips
+from diffmae_video.runtime.device import default_device
 
 
 class FeatureModel:
-    """A frozen model that turns clips into vectors: the mean over its patch tokens, or of a classifier
-    what its head sees.
+    """A frozen network that turns clips into feature vectors.
+
+    Of a model of this project, or one that it can load, features are the mean over the patch tokens, or a
+    classifier's input to its head. Of pytorchvideo's hub networks they are those of
+    :class:`~diffmae_video.inpainting.video_networks.VideoNetwork`, on resized frames.
 
     Args:
-        path: what :func:`~diffmae_video.frozen_model.load_frozen` takes.
-        frames, size: of the clips, (height, width) in pixels; the model is fitted to them.
+        path: weights of a hub network, or what :func:`~diffmae_video.frozen_model.load_frozen` takes.
+        frames, size: of the clips, with size (height, width) in pixels. ViTs are fitted to them.
+
+    Attributes:
+        width: D, the number of features.
 
     Raises:
-        InputError: it cannot be read, or does not fit.
+        InputError: the weights cannot be read, or do not fit.
     """
 
     def __init__(self, path: Path, frames: int, size: Sequence[int]) -> None:
-        options: list[Any] = ["DATA.NUM_FRAMES", frames, "DATA.SIZE", list(size)]
-        self.frozen = load_frozen(path, options)
+        self.network = load_video_network(path)
+        if self.network is None:
+            options: list[Any] = ["DATA.NUM_FRAMES", frames, "DATA.SIZE", list(size)]
+            self.frozen = load_frozen(path, options)
+            self.width = self.frozen.width
+        elif frames == 1:
+            raise InputError(f"{path}: a video network has no features of single images")
+        else:
+            self.network.to(default_device())
+            self.width = self.network.width
 
-    @property
-    def width(self) -> int:
-        """D, the number of features."""
-        return self.frozen.width
-
-    def __call__(self, clip: Tensor) -> Tensor:
-        """Clips [B, 3, T, H, W] in [0, 1], rounded to 8 bits, to features [B, D] on the CPU."""
-        pixels = (clip * 255).round().to(torch.uint8).movedim(1, -1)
-        return self.frozen.tokens_and_features(pixels)[1].cpu()
+    def __call__(self, clips: Tensor) -> Tensor:
+        """Features [B, D], float32 on the CPU, of clips [B, 3, T, H, W] in [0, 1], rounded to 8 bits."""
+        pixels = (clips * 255).round()
+        if self.network is None:
+            return self.frozen.tokens_and_features(pixels.to(torch.uint8).movedim(1, -1))[1].cpu()
+        return self.network(resize_clips(pixels / 255)).cpu()
 
 
 def check_clips(clips: int, width: int) -> None:
-    """Refuses a Fréchet distance of fewer clips than have a covariance of full rank (our choice).
+    """Refuses to compute a Fréchet distance from too few clips for a covariance of full rank (our choice).
 
     Raises:
-        InputError: there are too few.
+        InputError: there are no more clips than features.
     """
     if clips <= width:
         raise InputError(
-            f"{clips} clips are too few for a Fréchet distance of {width} features: take {width + 1} or more "
-            "with --clips, or a narrower model"
+            f"{clips} clips are too few for a Fréchet distance of {width} features: use at least {width + 1} "
+            "with --clips, or a network with fewer features"
         )
 
 
 def frechet_distance(a: Tensor, b: Tensor) -> float:
-    """Fréchet distance between Gaussians of features [n, D] and [m, D] (FID; on I3D's features FVD).
+    """Fréchet distance between Gaussians fitted to features [n, D] and [m, D].
 
-    |μa - μb|² + tr(A + B - 2 (A B)^½), in float64.
+    |μa - μb|² + tr(A + B - 2 (A B)^½) in float64, with covariances A and B (FID, Heusel et al. 2017; FVD, if
+    the features are I3D's).
 
     Raises:
-        InputError: n or m is D or less.
+        InputError: n or m is not above D.
     """
     for features in (a, b):
         check_clips(*features.shape)

@@ -13,33 +13,32 @@ from diffmae_video.errors import InputError, require
 from diffmae_video.models.weights.files import read_checkpoint
 
 ALEXNET = "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth"
-SMALLEST = 32  # pixels: of a smaller frame AlexNet's last layers see nothing
+SMALLEST = 32  # pixels; AlexNet's last layers have no output for smaller frames
 
 
 def load_lpips(weights: Path | None, size: Sequence[int]) -> nn.Module:
-    """LPIPS (Zhang et al. 2018), version 0.1 on AlexNet, which gives a map of the distance.
+    """LPIPS (Zhang et al. 2018), version 0.1 on AlexNet, which outputs a map of distances.
 
     Args:
-        weights: torchvision's ImageNet weights of AlexNet; None looks where torchvision keeps them, and
-            downloads them if they are not there.
-        size: (height, width) of the frames that it will see.
+        weights: torchvision's ImageNet weights of AlexNet; None takes them from torchvision's cache, after
+            downloading them if necessary.
+        size: (height, width) of the frames to compare.
 
     Raises:
-        InputError: the weights are not there and cannot be downloaded, or are not AlexNet's; or frames
-            are too small.
+        InputError: the weights cannot be downloaded or are not AlexNet's, or the frames are too small.
         MissingExtraError: lpips is not installed.
     """
     lpips = require("lpips", "metrics")
     if min(size) < SMALLEST:
-        raise InputError(f"LPIPS needs frames of {SMALLEST} pixels or more, and these are {list(size)}")
+        raise InputError(f"LPIPS needs frames of at least {SMALLEST} x {SMALLEST} pixels, got {list(size)}")
     stored = read_checkpoint(weights or _downloaded()).weights
-    with warnings.catch_warnings():  # it calls torchvision as one did years ago
+    with warnings.catch_warnings():  # it uses a deprecated argument of torchvision
         warnings.simplefilter("ignore", UserWarning)
         network = lpips.LPIPS(net="alex", spatial=True, pnet_rand=True, verbose=False)
-    own = network.net.state_dict()  # its slices keep AlexNet's numbers: slice2.3.weight is features.3.weight
+    own = network.net.state_dict()  # slice2.3.weight is AlexNet's features.3.weight
     chosen = {name: stored.get(f"features.{name.partition('.')[2]}") for name in own}
     if any(value is None or value.shape != own[name].shape for name, value in chosen.items()):
-        raise InputError(f"{weights or ALEXNET}: not the weights of torchvision's AlexNet; take {ALEXNET}")
+        raise InputError(f"{weights or ALEXNET}: not the weights of torchvision's AlexNet; use {ALEXNET}")
     network.net.load_state_dict(chosen)
     evaluated: nn.Module = network.eval()
     return evaluated
@@ -51,19 +50,19 @@ def _downloaded() -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             torch.hub.download_url_to_file(ALEXNET, str(path), hash_prefix="7be5be79", progress=False)
-        except (OSError, RuntimeError) as error:  # RuntimeError: the hash is not the file's
+        except (OSError, RuntimeError) as error:  # RuntimeError: the hash is wrong
             raise InputError(
-                f"LPIPS needs AlexNet's ImageNet weights, and they cannot be downloaded ({error}): put "
-                f"{ALEXNET} at {path}, or give the file with --lpips-weights"
+                f"LPIPS needs AlexNet's ImageNet weights, which cannot be downloaded ({error}): save "
+                f"{ALEXNET} as {path}, or give the file with --lpips-weights"
             ) from error
     return path
 
 
 def lpips_map(network: nn.Module, fill: Tensor, truth: Tensor) -> Tensor:
-    """LPIPS at each pixel of each frame -> [B, 1, T, H, W].
+    """LPIPS at each pixel of each frame: [B, 1, T, H, W].
 
-    The layers' distances are resized to the frame and added, so that the map's mean over a frame is all
-    but its LPIPS; a pixel's value also tells of its surroundings.
+    The distances of AlexNet's layers are resized to the frame and added, so the mean over a frame is close to
+    its LPIPS. A pixel's value also depends on its surroundings.
 
     Args:
         fill, truth: [B, 3, T, H, W] in [0, 1].

@@ -1,4 +1,4 @@
-"""A comparison of fills as Markdown, CSV, JSON and a plot."""
+"""Writes the scores of fills on held-out clips as Markdown tables, CSV, JSON and a plot."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ COLOURS = {
     "mae": "#c2571a",
     "diffmae": "#1f6fb4",
 }
-# Name, title, format: of the masked pixels and of all.
+# Name, title and number format.
 METRICS = (
     ("psnr", "PSNR, dB", ".2f"),
     ("ssim", "SSIM", ".3f"),
@@ -37,15 +37,15 @@ METRICS = (
 )
 RATIOS = ("flicker_masked", "gradient_masked")  # to the truth's
 NOTE = """\
-A pair is of the masked pixels / of all pixels; visible ones are the truth's. PSNR, SSIM: higher is better.
-LPIPS, spectrum (mean distance of the radial power spectra, of the masked patches / whole frames), Fréchet
-distance: lower is better. Flicker (frame-to-frame difference) and gradient energy are ratios to the truth:
-1 is right, below it a fill is frozen or blurred, above it flickers or is noisy.
+Pairs of numbers are over the masked pixels / over all pixels, where visible ones are the truth's. Higher is better
+for PSNR and SSIM; lower is better for LPIPS, the spectrum (mean distance of the radial power spectra of masked
+patches / whole frames) and the Fréchet distance. Flicker (frame-to-frame difference) and gradient energy are ratios
+to the truth's: 1 is right; below 1 a fill is frozen or blurred, above 1 it flickers or is noisy.
 """
 
 
 def write_report(result: dict[str, Any], output: Path) -> str:
-    """Writes results.md, .csv, .json and .png of what ``evaluate_inpainting`` gave; returns the Markdown.
+    """Writes results.md, .csv, .json and .png for a result of ``evaluate_inpainting``; returns the Markdown.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
@@ -58,12 +58,12 @@ def write_report(result: dict[str, Any], output: Path) -> str:
     writer.writeheader()
     writer.writerows(result["rows"])
     write_text(output / "results.csv", table.getvalue())
-    draw_steps(result, output / "results.png")
+    plot_steps(result, output / "results.png")
     return text
 
 
 def format_tables(result: dict[str, Any]) -> str:
-    """A table for each task: ways to fill by metrics."""
+    """One Markdown table for each task, with a row for each fill and a column for each metric."""
     frames, height, width = result["size"]
     lines = [f"{result['clips']} held-out clips of {frames} x {height} x {width}, seed {result['seed']}."]
     lines += ["", NOTE]
@@ -87,7 +87,7 @@ def format_tables(result: dict[str, Any]) -> str:
                 ]
                 if "frechet" in first:
                     cells.append(_number(row["frechet"], ".3g"))
-                lines.append(f"| {_name(row)} | {' | '.join(cells)} |")
+                lines.append(f"| {_fill_title(row)} | {' | '.join(cells)} |")
         lines.append("")
     return "\n".join(lines)
 
@@ -96,15 +96,15 @@ def _number(value: float | None, form: str) -> str:
     return "–" if value is None else format(value, form)
 
 
-def _name(row: dict[str, Any]) -> str:
+def _fill_title(row: dict[str, Any]) -> str:
     steps = row["steps"]
     return FILLS[row["fill"]] + (f", {steps} step{'s' * (steps > 1)}" if steps else "")
 
 
-def draw_steps(result: dict[str, Any], path: Path) -> None:
-    """Masked quality over the steps of sampling: a column for each task, a row for each metric.
+def plot_steps(result: dict[str, Any], path: Path) -> None:
+    """Plots the scores of masked pixels over the number of sampling steps, as PNG.
 
-    Fills without steps are level lines. Written as PNG.
+    There is a column for each task and a row for each metric; fills without steps are horizontal lines.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
@@ -122,17 +122,7 @@ def draw_steps(result: dict[str, Any], path: Path) -> None:
     grid = figure.subplots(len(metrics), len(tasks), sharex=True, sharey="row", squeeze=False)
     for line, (metric, title) in zip(grid, metrics, strict=True):
         for axes, task in zip(line, tasks, strict=True):
-            for fill, name in FILLS.items():
-                found = [row for row in rows if (row["task"], row["fill"]) == (task, fill)]
-                points = [(row["steps"], row[metric]) for row in found if row[metric] is not None]
-                if not points:
-                    continue
-                if fill == "diffmae":
-                    axes.plot(*zip(*points, strict=True), "o-", color=COLOURS[fill], label=name, markersize=4)
-                else:
-                    axes.axhline(points[0][1], color=COLOURS[fill], label=name, linestyle="--", linewidth=1.2)
-            if metric in RATIOS:
-                axes.axhline(1, color="black", linestyle=":", linewidth=0.8)
+            _plot_fills(axes, [row for row in rows if row["task"] == task], metric)
             axes.set_xscale("log")
             axes.set_xticks(steps, [str(n) for n in steps])
             axes.minorticks_off()
@@ -143,8 +133,21 @@ def draw_steps(result: dict[str, Any], path: Path) -> None:
         axes.set_title(TASKS[task].title, fontsize=10)
     for axes in grid[-1]:
         axes.set_xlabel("steps")
-    figure.suptitle("Masked pixels (dotted: the truth's)", fontsize=11)
+    figure.suptitle("Masked pixels (dotted: the truth)", fontsize=11)
     handles, names = grid[0][0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower center", ncols=len(tasks), frameon=False, fontsize=9)
     with atomic_path(path) as aside:
         figure.savefig(aside, dpi=130)
+
+
+def _plot_fills(axes: Any, rows: list[dict[str, Any]], metric: str) -> None:
+    """Draws one metric of one task."""
+    for fill, name in FILLS.items():
+        points = [(row["steps"], row[metric]) for row in rows if row["fill"] == fill]
+        points = [point for point in points if point[1] is not None]
+        if points and points[0][0]:
+            axes.plot(*zip(*points, strict=True), "o-", color=COLOURS[fill], label=name, markersize=4)
+        elif points:
+            axes.axhline(points[0][1], color=COLOURS[fill], label=name, linestyle="--", linewidth=1.2)
+    if metric in RATIOS:
+        axes.axhline(1, color="black", linestyle=":", linewidth=0.8)

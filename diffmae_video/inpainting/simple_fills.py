@@ -1,4 +1,4 @@
-"""Fills that need no model: what an inpainting has to beat. Our choices."""
+"""Fills that need no model: the baselines that an inpainting model has to beat. Our choice."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from diffmae_video.tokens import Triple, patchify, unpatchify
 
 
 def grey_fill(clip: Tensor, masked: Tensor) -> Tensor:
-    """Every masked pixel becomes grey: how a masked clip is shown.
+    """Paints masked pixels grey, which is how a masked clip is shown.
 
     Args:
         clip: [B, 3, T, H, W], pixels in [0, 1].
@@ -20,7 +20,7 @@ def grey_fill(clip: Tensor, masked: Tensor) -> Tensor:
 
 
 def mean_fill(clip: Tensor, masked: Tensor) -> Tensor:
-    """Every masked pixel becomes the mean of the clip's visible pixels, per channel.
+    """Fills with the mean of the clip's visible pixels, channel by channel.
 
     Args:
         clip: [B, 3, T, H, W].
@@ -32,9 +32,14 @@ def mean_fill(clip: Tensor, masked: Tensor) -> Tensor:
 
 
 def nearest_fill(clip: Tensor, mask: Mask, patch: Triple) -> Tensor:
-    """Every masked patch becomes a copy of the nearest visible one.
+    """Fills each masked patch with a copy of the nearest visible patch.
 
-    Distance is Euclidean in patches of the grid (t, row, column); of equals the first one counts.
+    Distance is Euclidean on the grid (t, row, column); of several nearest patches the first one is taken.
+
+    Args:
+        clip: [B, 3, T, H, W].
+        mask: of the B clips.
+        patch: (frames, height, width) of a patch.
     """
     t, h, w = mask.grid
     index = torch.arange(t * h * w, device=clip.device)
@@ -50,9 +55,10 @@ def nearest_fill(clip: Tensor, mask: Mask, patch: Triple) -> Tensor:
 
 
 def interpolated_fill(clip: Tensor, masked: Tensor) -> Tensor:
-    """Every masked pixel goes linearly in time between the nearest frames in which its place is visible.
+    """Fills each masked pixel linearly in time, between the nearest frames in which it is visible.
 
-    Where there is such a frame on one side only, it is copied; where there is none, it is the mean fill.
+    If it is visible on one side in time only, that value is repeated; if it is never visible, it gets the
+    mean fill.
 
     Args:
         clip: [B, 3, T, H, W].
@@ -60,11 +66,11 @@ def interpolated_fill(clip: Tensor, masked: Tensor) -> Tensor:
     """
     frames = clip.shape[2]
     time = torch.arange(frames, device=clip.device).view(-1, 1, 1)
-    before = torch.where(masked, -1, time).cummax(2).values  # -1: none
-    after = torch.where(masked, frames, time).flip(2).cummin(2).values.flip(2)  # frames: none
+    before = torch.where(masked, -1, time).cummax(2).values  # -1 if never
+    after = torch.where(masked, frames, time).flip(2).cummin(2).values.flip(2)  # frames if never
     left, right = torch.where(before < 0, after, before), torch.where(after == frames, before, after)
     never = left == frames
-    share = (time - left) / (right - left).clamp_min(1)  # 0 where both are the same frame
+    share = (time - left) / (right - left).clamp_min(1)  # 0 if both are the same frame
     first, second = (
         clip.gather(2, place.masked_fill(never, 0).clamp(0, frames - 1).expand_as(clip))
         for place in (left, right)

@@ -74,7 +74,7 @@ def test_weights_that_are_not_there_are_named_with_their_place(tmp_path, monkeyp
         load_lpips(None, (64, 64))
     message, place = str(caught.value), tmp_path / "hub/checkpoints/alexnet-owt-7be5be79.pth"
     assert "\n" not in message
-    assert f"put https://download.pytorch.org/models/alexnet-owt-7be5be79.pth at {place}" in message
+    assert f"save https://download.pytorch.org/models/alexnet-owt-7be5be79.pth as {place}" in message
     assert "--lpips-weights" in message
     place.write_bytes(alexnet.read_bytes())
     assert load_lpips(None, (64, 64)).spatial
@@ -86,5 +86,5 @@ def test_other_files_and_small_frames_are_refused(tmp_path, alexnet):
         load_lpips(tmp_path / "other.pth", (64, 64))
     with pytest.raises(InputError, match=r"no\.pth: no such file"):
         load_lpips(tmp_path / "no.pth", (64, 64))
-    with pytest.raises(InputError, match="frames of 32 pixels or more"):
+    with pytest.raises(InputError, match="frames of at least 32 x 32 pixels"):
         load_lpips(alexnet, (64, 28))

@@ -145,7 +145,7 @@ def test_images_have_no_figures_of_time(tmp_path):
         ([], {"steps": [1, 1001]}, "steps must be from 1 to T = 1000, got 1001"),
         ([], {"clips": 0}, "clips are 1 or more"),
         ([], {"seed": -1}, "the seed 0 or more"),
-        ([], {"features": "features", "clips": 8}, r"8 clips are too few .* 8 features: take 9 or more"),
+        ([], {"features": "features", "clips": 8}, r"8 clips are too few .* 8 features: use at least 9"),
         ([], {"mae": "features"}, "features: holds the model Encoder; give the folder of a MAE"),
         ([], {"mae": "other"}, r"other: its patches are \(2, 16, 16\) and those of"),
         ([], {"mae": "normalised"}, "normalised: predicts patches normalised one by one"),
