@@ -75,7 +75,8 @@ class ClipScores:
         """The scores by name, each over ``_masked`` pixels and the ``_whole`` clip; None if undefined.
 
         ``psnr`` (dB), ``ssim``, ``lpips``; ``gradient`` energy and, for clips of several frames, ``flicker``,
-        divided by the truth's; ``spectrum``, the distance of spectra in dB, of masked patches or whole frames.
+        divided by the truth's; ``spectrum``, the distance of spectra in dB, of masked patches or whole
+        frames.
         """
         scores = {name: float(torch.cat(parts).mean()) for name, parts in self.by_clip.items()}
         scores |= {name: float(both[0] / both[1]) for name, both in self.sums.items()}

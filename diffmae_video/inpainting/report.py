@@ -37,10 +37,11 @@ METRICS = (
 )
 RATIOS = ("flicker_masked", "gradient_masked")  # to the truth's
 NOTE = """\
-Pairs of numbers are over the masked pixels / over all pixels, where visible ones are the truth's. Higher is better
-for PSNR and SSIM; lower is better for LPIPS, the spectrum (mean distance of the radial power spectra of masked
-patches / whole frames) and the Fréchet distance. Flicker (frame-to-frame difference) and gradient energy are ratios
-to the truth's: 1 is right; below 1 a fill is frozen or blurred, above 1 it flickers or is noisy.
+Pairs of numbers are over the masked pixels / over all pixels, where visible ones are the truth's. Higher is
+better for PSNR and SSIM; lower is better for LPIPS, the spectrum (mean distance of the radial power spectra
+of masked patches / whole frames) and the Fréchet distance. Flicker (frame-to-frame difference) and gradient
+energy are ratios to the truth's: 1 is right; below 1 a fill is frozen or blurred, above 1 it flickers or is
+noisy.
 """
 
 
