@@ -5,15 +5,22 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pytorchvideo.data.clip_sampling import ConstantClipsPerVideoSampler, UniformClipSampler
 
-from diffmae_video.data import ClipSampler, Entry, VideoError, open_video, uniform_clips
-from diffmae_video.data.clip_sampler import covering_starts, evenly_spaced_starts, frame_range
-from diffmae_video.data.transforms import center_crop, spatial_crops
-from tests.data.small_datasets import view_dataset
+from diffmae_video.data import (
+    ClipSampler,
+    Entry,
+    VideoError,
+    open_video,
+)
+from diffmae_video.data.clip_sampler import (
+    covering_starts,
+    evenly_spaced_starts,
+    frame_range,
+    read_clips,
+)
 
 
 def video(times):
@@ -34,7 +41,7 @@ def pytorchvideo_starts(sampler, frames, length):
 
 @settings(max_examples=40)
 @given(st.integers(5, 200), st.integers(1, 5), st.integers(2, 10))
-def test_constant_clips_are_pytorchvideos_and_the_last_one(frames, length, count):
+def test_evenly_spaced_clips_are_pytorchvideos_and_the_last_one(frames, length, count):
     got = evenly_spaced_starts(frames - length + 1, count)
     # theirs are no whole frames, and stop before the end of the video
     expected = pytorchvideo_starts(ConstantClipsPerVideoSampler(length, count - 1), frames, length)
@@ -45,12 +52,20 @@ def test_constant_clips_are_pytorchvideos_and_the_last_one(frames, length, count
 
 @settings(max_examples=40)
 @given(st.integers(5, 200), st.integers(1, 5))
-def test_uniform_clips_are_pytorchvideos_and_the_rest(frames, length):
+def test_covering_clips_are_pytorchvideos_and_the_rest(frames, length):
     expected = [float(s) for s in pytorchvideo_starts(UniformClipSampler(length), frames, length)]
-    got = covering_starts(frames - length + 1, length)
-    assert got[: len(expected)] == expected
-    covered = {s + i for s in got for i in range(length)}
-    assert covered == set(range(frames))  # theirs leave the last frames out
+    starts = covering_starts(frames - length + 1, length)
+    assert starts[: len(expected)] == expected
+    covered = {s + i for s in starts for i in range(length)}
+    assert covered == set(range(frames))  # without backpad_last theirs leave the last frames out
+
+
+@given(st.integers(1, 500), st.integers(1, 60), st.integers(1, 30))
+def test_starts_are_those_of_earlier_releases(num_starts, length, count):
+    """The formulas before pytorchvideo's sampler was used: the frames of reported figures do not change."""
+    assert covering_starts(num_starts, length) == sorted({*range(0, num_starts, length), num_starts - 1})
+    spread = [round(start) for start in np.linspace(0, num_starts - 1, count)]
+    assert evenly_spaced_starts(num_starts, count) == (spread if count > 1 else [(num_starts - 1) // 2])
 
 
 def test_a_rate_takes_the_nearest_frames_by_time():
@@ -92,40 +107,14 @@ def test_a_stretch_is_by_times(tmp_path):
         frame_range(uneven, Entry("a.mp4", 2.5))
 
 
-@pytest.fixture
-def path(real_clips):
-    return str(real_clips["carphone_pristine"])
+def test_one_sorted_read_gives_what_single_reads_give(real_clips):
+    wanted = [[10, 12, 14], [3, 12, 40], [7, 7, 7]]
+    with open_video(real_clips["carphone_pristine"]) as video:
+        together = read_clips(video, wanted)
+        for clip, indices in zip(together, wanted, strict=True):
+            assert np.array_equal(clip, video.frames(indices))
 
 
-def test_views_are_times_by_crops(path):
-    sampling = ClipSampler(4, 2, 0.0)
-    views = view_dataset([Entry(path)], sampling, (32, 32), temporal=3, spatial=3)[0]
-    assert views.clips.shape == (9, 4, 32, 32, 3)
-    with open_video(path) as reader:
-        for i, start in enumerate((0, 56, 113)):  # 114 places for a clip of 7 frames
-            frames = reader.frames([start, start + 2, start + 4, start + 6])
-            assert torch.equal(views.clips[3 * i : 3 * i + 3], spatial_crops(frames, (32, 32), 3))
-            assert torch.equal(views.clips[3 * i + 1], center_crop(frames, (32, 32)))
-    assert torch.equal(uniform_clips(Entry(path), 3, 4, 2, (32, 32), "pyav"), views.clips[1::3])
-    cover = view_dataset([Entry(path)], sampling, (32, 32), temporal=0)[0]
-    assert len(cover.clips) == 18  # 120 frames, 7 at a time
-
-
-def test_crops_go_from_end_to_end():
-    frames = np.arange(60, dtype=np.uint8)[None, None, :, None].repeat(20, 1).repeat(3, 3)  # columns 0..59
-    crops = spatial_crops(frames, (20, 20), 3)
-    assert [int(c[0, 0, 0, 0]) for c in crops] == [0, 20, 40]
-    tall = spatial_crops(frames.transpose(0, 2, 1, 3), (20, 20), 3)
-    assert [int(c[0, 0, 0, 0]) for c in tall] == [0, 20, 40]
-
-
-def test_an_evaluation_never_swaps(path, tmp_path):
-    entries = [Entry(str(tmp_path / "none.mp4")), Entry(path)]
-    skipped = view_dataset(entries, ClipSampler(4, 2, 0.0), (32, 32), policy="skip")
-    assert skipped[0].clips.shape == (0, 4, 32, 32, 3)
-    assert "none.mp4: no such file" in skipped[0].fault
-    assert (skipped[1].fault, len(skipped[1].clips)) == ("", 1)
-    with pytest.raises(VideoError, match="no such file"):
-        view_dataset(entries, ClipSampler(4, 2, 0.0), (32, 32))[0]
-    with pytest.raises(ValueError, match="unknown policy 'swap'; choose from fail, skip"):
-        view_dataset(entries, ClipSampler(4, 2, 0.0), (32, 32), policy="swap")
+def test_short_videos_repeat_their_last_frame():
+    assert ClipSampler(4, 2, 0.0).indices(None, 0, 3) == [0, 2, 2, 2]
+    assert ClipSampler(3, 4, 0.0).indices(None, 6, 100) == [6, 10, 14]

@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 from pytorchvideo.data.labeled_video_paths import LabeledVideoPaths
 
 from diffmae_video import InputError
-from diffmae_video.data import Entry, class_indices, class_names, find_videos, read_list, write_list
+from diffmae_video.data import (
+    Entry,
+    class_indices,
+    class_names,
+    find_videos,
+    read_list,
+    write_list,
+)
 from diffmae_video.data.lists import read_kinetics
 
 
@@ -198,15 +205,9 @@ def test_kinetics_without_labels_or_without_any_video(tmp_path):
         read_kinetics(tmp_path / "list.csv")
 
 
-def test_classes_are_in_numeric_order_only_if_all_are_numbers():
-    def labelled(*labels):
-        return [Entry("a.mp4", label=label) for label in labels]
-
-    assert class_names(labelled("10", "9", "100", "9")) == ["9", "10", "100"]
-    assert class_names(labelled("10", "9", "x")) == ["10", "9", "x"]
-    assert class_indices(labelled("9", "10"), ["9", "10", "100"]) == [0, 1]
-    with pytest.raises(InputError, match=r"a\.mp4: its label '7' is not one of the 2 classes"):
-        class_indices(labelled("7"), ["9", "10"])
-    for function in (class_names, lambda entries: class_indices(entries, ["x"])):
-        with pytest.raises(InputError, match=r"b\.mp4: has no label"):
-            function([Entry("a.mp4", label="x"), Entry("b.mp4")])
+def test_list_paths_are_relative_to_the_list_and_folders_are_lists(tmp_path, real_clips):
+    (tmp_path / "list.csv").write_text("path\nsub/a b.mp4\n")
+    assert read_list(tmp_path / "list.csv") == [Entry(str(tmp_path / "sub/a b.mp4"))]
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "a b.mp4").symlink_to(real_clips["bikes"])
+    assert read_list(tmp_path) == [Entry(str(tmp_path / "sub/a b.mp4"))]
