@@ -15,7 +15,7 @@ from diffmae_video.data import Entry, normalise, uniform_clips
 from diffmae_video.evaluation.features import extract_features, write_features
 from diffmae_video.frozen_model import load_frozen
 from diffmae_video.models import Classifier, Encoder
-from diffmae_video.models.weights.convert import save_timm_folder
+from diffmae_video.models.weights.convert import save_as
 from tests.repository import ROOT
 from tests.tiny_models import tiny_diffmae
 
@@ -152,7 +152,7 @@ def test_of_a_classifier_it_is_what_its_head_sees(tmp_path, real_clips):
 
 
 def test_a_timm_folder_says_its_own_mean_size_and_frames(tmp_path):
-    save_timm_folder(Encoder((48, 48), 1, (1, 8, 8), width=32, depth=2, heads=2), tmp_path)
+    save_as(Encoder((48, 48), 1, (1, 8, 8), width=32, depth=2, heads=2), tmp_path, "timm")
     about = json.loads((tmp_path / "config.json").read_text())
     about["pretrained_cfg"] |= {"mean": [0.5, 0.5, 0.5], "std": [0.4, 0.5, 0.6]}
     (tmp_path / "config.json").write_text(json.dumps(about))

@@ -108,7 +108,7 @@ def test_heads_sizes_and_source_can_be_given(tmp_path, convert):
         (["--input", "w.pth", "--output", "out", "--to", "timm"], "w.pth: not the weights of"),
         (
             ["--input", "ours", "--output", "out", "--to", "hf-videomae"],
-            "cannot hold this encoder: this encoder has a",
+            "cannot hold this encoder: VideoMAE has no class token",
         ),
         (["--input", "ours", "--output", "ours", "--to", "diffmae"], "would replace the input"),
         (
@@ -123,7 +123,7 @@ def test_heads_sizes_and_source_can_be_given(tmp_path, convert):
         (["--input", "ours", "--output", "text.pth/out", "--to", "diffmae"], "text.pth"),
         (
             ["--input", "ours", "--output", "out", "--to", "timm", "--num-frames", "4"],
-            "timm's ViT is a model of images",
+            "timm's ViT takes images",
         ),
         (["--input", "ours", "--output", "out", "--to", "diffmae", "--source", "dino"], "of dino"),
         (
@@ -189,4 +189,4 @@ def test_a_classifier_goes_with_its_head_and_card(tmp_path, convert):
         "--input", tmp_path / "run", "--output", tmp_path / "x", "--to", "timm", "--image-size", "64"
     )
     assert code == 2
-    assert "is a classifier, which is exported as it is" in err
+    assert "is a classifier, which is converted as it is" in err

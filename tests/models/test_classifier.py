@@ -6,7 +6,7 @@ from timm.models.vision_transformer import VisionTransformer
 
 from diffmae_video import InputError, load_encoder, load_model
 from diffmae_video.models import Classifier, Encoder
-from diffmae_video.models.weights.convert import timm_weights
+from diffmae_video.models.weights.timm_format import timm_weights
 
 CLASSES = ["run", "jump", "swim"]
 

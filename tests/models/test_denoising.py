@@ -8,7 +8,7 @@ from timm.models.vision_transformer import VisionTransformer
 from diffmae_video import InputError, Mask, load_encoder, load_model
 from diffmae_video.models import ADM, DDPM
 from diffmae_video.models.layers import TimestepEmbedding
-from diffmae_video.models.weights.convert import timm_weights
+from diffmae_video.models.weights.timm_format import timm_weights
 
 UNET = {"width": 32, "multipliers": [1, 2, 2], "resnets": 1, "attention": [8, 4], "head_width": 32}
 VIT = {"width": 32, "depth": 2, "heads": 2}

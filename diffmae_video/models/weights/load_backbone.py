@@ -13,7 +13,7 @@ from diffmae_video.models.pretrained import WEIGHTS, load_model
 from diffmae_video.models.weights.files import read_config
 from diffmae_video.models.weights.load_encoder import load_encoder
 
-OTHERS = {cls.__name__ for cls in (ADM, UNetEncoder, IGPT, PixelGPT)}  # all else stands on an Encoder
+NOT_VITS = {cls.__name__ for cls in (ADM, UNetEncoder, IGPT, PixelGPT)}  # all others are built on an Encoder
 
 
 def load_backbone(
@@ -22,19 +22,19 @@ def load_backbone(
     num_frames: int | None = None,
     num_heads: int | None = None,
 ) -> Backbone:
-    """The part of a saved model that goes downstream, in evaluation mode: ``backbone(clip)`` is [B, N, D].
+    """Loads what a classifier is built on, in evaluation mode: ``backbone(clip)`` is [B, N, D].
 
     Args:
-        path, image_size, num_frames, num_heads: see
+        path, image_size, num_frames, num_heads: as of
             :func:`~diffmae_video.models.weights.load_encoder.load_encoder`.
 
     Raises:
-        InputError: see there; or a size that the backbone does not take.
+        InputError: as of ``load_encoder``; or the backbone does not take this size.
     """
     folder = Path(path) if Path(path).is_dir() else Path(path).parent
     # Folders written before 2026-12 say "trunk" where config.json now says "backbone".
-    about = read_config(folder) if Path(path).is_dir() or Path(path).name == WEIGHTS else {}
-    if about.get("backbone", about.get("trunk", about.get("model"))) not in OTHERS:
+    config = read_config(folder) if Path(path).is_dir() or Path(path).name == WEIGHTS else {}
+    if config.get("backbone", config.get("trunk", config.get("model"))) not in NOT_VITS:
         return load_encoder(path, image_size, num_frames, num_heads)
     model = load_model(folder)
     backbone: Backbone = model.recognition_part()

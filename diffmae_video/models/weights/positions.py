@@ -1,7 +1,7 @@
-"""The positions in a file of weights, and the grid of patches that they stand for.
+"""The positions in a file of weights, and the grid of patches that they belong to.
 
-A table says how many tokens there were, and not in what grid. Sizes that the caller asks for settle
-what the count leaves open.
+A table tells the number of tokens but not their grid. The sizes that the caller requests settle what the
+number leaves open.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import math
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,23 +16,32 @@ from torch import Tensor
 from diffmae_video.errors import InputError
 from diffmae_video.models.layers import Positions
 from diffmae_video.models.pretrained import CONFIG
-from diffmae_video.models.weights.layouts import Weights
+from diffmae_video.models.weights.architecture import Architecture
+from diffmae_video.models.weights.encoder_weights import EncoderWeights
 from diffmae_video.tokens import Triple
 
 logger = logging.getLogger(__name__)
 
-IMAGE_SIZE, NUM_FRAMES = (224, 224), 16  # what models are trained on, where a file does not say
+IMAGE_SIZE, NUM_FRAMES = (224, 224), 16  # the usual trained sizes, where a file does not tell them
 
 
 def read_positions(
     path: Path,
-    config: dict[str, Any],
-    weights: Weights,
+    architecture: Architecture,
+    weights: EncoderWeights,
     patch: Triple,
     size: tuple[int, int] | None,
     num_frames: int | None,
 ) -> tuple[Positions, Tensor | float]:
-    """The positions of the trained grid, and that of the class token (0 where it has none)."""
+    """The positions of the trained grid, and that of the class token (0 if it has none).
+
+    Args:
+        patch: (frames, height, width) of a patch.
+        size, num_frames: the sizes that the caller requests, in pixels and frames.
+
+    Raises:
+        InputError: the number of positions fits no grid, or several.
+    """
     tables = {
         kind: weights.tensors[f"positions.{kind}"].flatten(0, -2)  # [n, D]
         for kind in ("joint", "spatial", "temporal", "class")
@@ -41,7 +49,7 @@ def read_positions(
     }
     class_position: Tensor | float = tables.get("class", 0.0)
     if "spatial" in tables:
-        h, w = _space(path, len(tables["spatial"]), patch, size)
+        h, w = _grid_in_space(path, len(tables["spatial"]), patch, size)
         kind, grid = "learned", (len(tables["temporal"]) if "temporal" in tables else 1, h, w)
     elif "joint" in tables:
         kind, table = "joint", tables["joint"]
@@ -50,9 +58,9 @@ def read_positions(
             class_position, table = table[:1], table[1:]
         tables["joint"] = tables["spatial"] = table
         if grid[0] == 1:
-            kind = "learned"  # of one time step: the same, in the form that images have here
+            kind = "learned"  # the same for one time step, in the form that images have here
     else:
-        kind, grid = "sinusoid", _untold_grid(config, patch, size, num_frames)
+        kind, grid = "sinusoid", _default_grid(architecture, patch, size, num_frames)
         if weights.source == "diffmae":
             kind = "sincos"
             logger.warning("%s: no %s beside it; its positions are taken to be sincos", path, CONFIG)
@@ -65,20 +73,20 @@ def read_positions(
 
 def _grid_of_one_table(
     path: Path,
-    weights: Weights,
+    weights: EncoderWeights,
     count: int,
     patch: Triple,
     size: tuple[int, int] | None,
     num_frames: int | None,
 ) -> tuple[Triple, bool]:
-    """The grid of a table of all tokens, and whether its first row is the class token's."""
+    """The grid of one table over all tokens, and whether its first row is the class token's."""
     image = weights.tensors["patch.weight"].ndim == 4
     token = "cls_token" in weights.tensors
 
     def grid(tokens: int) -> Triple:
         if image:
-            return (1, *_space(path, tokens, patch, size))
-        return _space_and_time(path, tokens, patch, size, num_frames)
+            return (1, *_grid_in_space(path, tokens, patch, size))
+        return _grid_in_time_and_space(path, tokens, patch, size, num_frames)
 
     def fits(tokens: int) -> bool:
         try:
@@ -96,7 +104,7 @@ def _grid_of_one_table(
 
 
 def _plane(count: int, patch: Triple, size: tuple[int, int] | None) -> tuple[int, int] | None:
-    """The grid (h, w) of a number of patches: a square, or else that of the size asked for."""
+    """The grid (h, w) of a number of patches: a square, or else that of the requested size."""
     side = math.isqrt(count)
     if side * side == count:
         return side, side
@@ -105,22 +113,25 @@ def _plane(count: int, patch: Triple, size: tuple[int, int] | None) -> tuple[int
     return None
 
 
-def _space(path: Path, count: int, patch: Triple, size: tuple[int, int] | None) -> tuple[int, int]:
+def _grid_in_space(path: Path, count: int, patch: Triple, size: tuple[int, int] | None) -> tuple[int, int]:
     grid = _plane(count, patch, size)
     if grid is None:
         raise InputError(
-            f"{path}: {count} positions are no square; give the image_size that it was trained on"
+            f"{path}: {count} positions are not a square; give the image_size that it was trained on"
         )
     return grid
 
 
-def _space_and_time(
+def _grid_in_time_and_space(
     path: Path, count: int, patch: Triple, size: tuple[int, int] | None, num_frames: int | None
 ) -> Triple:
-    """The grid behind one table over time and space.
+    """The grid of one table over time and space.
 
-    What is asked for, if the count is that; or else 16 frames of 224 pixels, if it is that; or else
-    the frames or the size that is asked for, whichever the count allows. One grid must come out.
+    It is the requested grid if that has ``count`` tokens, or else that of 16 frames of 224 pixels, or else
+    one with the requested frames or the requested size.
+
+    Raises:
+        InputError: no grid fits, or two do.
     """
     steps = num_frames // patch[0] if num_frames else 0
     h, w = (size[0] // patch[1], size[1] // patch[2]) if size else (0, 0)
@@ -131,26 +142,26 @@ def _space_and_time(
     grids: set[Triple] = set()
     if h * w and count % (h * w) == 0:
         grids.add((count // (h * w), h, w))
-    # Without either, one frame if patches are of one, else 16.
+    # Without a request: one frame if patches have one, else 16.
     t = steps or (0 if h else usual[0] if patch[0] > 1 else 1)
     if t and count % t == 0 and (square := _plane(count // t, patch, None)):
         grids.add((t, *square))
     if len(grids) != 1:
-        found = " or ".join(map(str, sorted(grids))) or "no grid of these sizes"
+        candidates = " or ".join(map(str, sorted(grids))) or "no grid of these sizes"
         raise InputError(
-            f"{path}: {count} positions over time and space can be of {found}; give the image_size and "
-            "num_frames that it was trained on: the encoder takes clips of other sizes all the same"
+            f"{path}: {count} positions over time and space fit {candidates}; give the image_size and "
+            "num_frames that it was trained on; the encoder takes clips of other sizes too"
         )
     return grids.pop()
 
 
-def _untold_grid(
-    config: dict[str, Any], patch: Triple, size: tuple[int, int] | None, num_frames: int | None
+def _default_grid(
+    architecture: Architecture, patch: Triple, size: tuple[int, int] | None, num_frames: int | None
 ) -> Triple:
-    """The trained grid where no positions are stored: config.json's, or what is asked for, or 224 and 16."""
-    told = config.get("image_size") or size or IMAGE_SIZE
-    height, width = (told, told) if isinstance(told, int) else told
-    frames = config.get("num_frames") or num_frames or (1 if patch[0] == 1 else NUM_FRAMES)
-    if frames < patch[0]:  # an image is asked for of a video's model
+    """The trained grid if no positions are stored: by config.json, or else as requested, or 224 and 16."""
+    trained = architecture.image_size or size or IMAGE_SIZE
+    height, width = (trained, trained) if isinstance(trained, int) else trained
+    frames = architecture.num_frames or num_frames or (1 if patch[0] == 1 else NUM_FRAMES)
+    if frames < patch[0]:  # an image is requested from a video model
         frames = NUM_FRAMES
     return frames // patch[0], height // patch[1], width // patch[2]

@@ -5,7 +5,7 @@ import torch
 
 from diffmae_video import InputError, load_model
 from diffmae_video.models import ADM, DDPM, IGPT, Classifier, load_backbone
-from diffmae_video.models.weights.convert import timm_weights
+from diffmae_video.models.weights.convert import save_as
 from diffmae_video.training.optimizer import parameter_groups
 
 CLASSES = ["run", "jump", "swim"]
@@ -40,8 +40,8 @@ def test_a_classifier_stands_on_it_and_comes_back_with_it(tmp_path, kind):
     torch.testing.assert_close(again(clip), classifier.encode(clip))
     assert backbone.width == classifier.head.in_features == again(clip).shape[-1]
     if kind != "ddpm":
-        with pytest.raises(InputError, match="other libraries have no layout"):
-            timm_weights(classifier)
+        with pytest.raises(InputError, match="no other library has a layout"):
+            save_as(classifier, tmp_path / "timm", "timm")
         with pytest.raises(InputError, match=r"set FINETUNE.DROP_PATH 0"):
             Classifier.on(backbone, CLASSES, drop_path=0.1)
         with pytest.raises(InputError, match="no class token"):
