@@ -1,4 +1,4 @@
-# Everything a user needs, in .venv. PYTHON chooses the interpreter: make setup PYTHON=python3.12
+# Installs everything into .venv. PYTHON chooses the interpreter: make setup PYTHON=python3.12
 PYTHON ?= python3
 PY := .venv/bin/python
 
@@ -6,23 +6,24 @@ PY := .venv/bin/python
 
 setup: .venv/installed
 
-# The last line starts DeepSpeed once, so that it compiles its C++ extension now and not in a run.
+# Starts DeepSpeed once, so that it compiles its C++ extension now and not in a run.
 .venv/installed: setup.cfg
 	$(PYTHON) -m venv .venv
 	$(PY) -m pip install -q torch torchvision
 	$(PY) -m pip install -q -e '.[all]'
-	$(PY) -c 'from diffmae_video.training.process import start_process; start_process()'
+	$(PY) -c 'from diffmae_video.runtime.processes import start_process; start_process()'
 	touch $@
 
 demo: setup
 	$(PY) tools/demo.py
 
-# SEEDS=1 QUICK=1 for a short one; PICTURES=folder with train/ and test/, of CIFAR-10's size
+# SEEDS=1 QUICK=1 makes a short run. PICTURES=folder adds pictures of CIFAR-10's size, in train/ and test/.
 SEEDS ?= 3
 recognition: setup
 	$(PY) tools/recognition.py --seeds $(SEEDS) $(if $(QUICK),--quick) $(if $(PICTURES),--pictures $(PICTURES))
 
-# Two at once, one thread each: two cores are busy, and a larger machine is not crowded.
+# Two processes of one thread each: they keep two cores busy and do not crowd a larger machine. At the end,
+# pytest lists the skipped tests and why each was skipped.
 test: setup
 	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile
 
@@ -30,6 +31,7 @@ lint: setup
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
+	.venv/bin/lint-imports
 
 format: setup
 	$(PY) -m ruff check --fix .
@@ -40,7 +42,7 @@ bench: setup
 	$(PY) tools/benchmark.py sample
 	$(PY) tools/benchmark.py data
 
-# docs/options.md, from diffmae_video/options.py
+# Writes docs/options.md from diffmae_video/options.py.
 docs-options: setup
 	$(PY) tools/write_options.py
 

@@ -1,8 +1,9 @@
-"""Chromium for the tests of pages; what a page must not do fails the test that opened it."""
+"""Chromium for tests of pages. A page that logs an error or contacts another host fails the test."""
 
 import contextlib
 import functools
 import http.server
+import importlib
 import os
 import threading
 from pathlib import Path
@@ -16,12 +17,29 @@ QUIET = (
 )
 
 
+def skip_browser_test(reason):
+    """Skips a test that needs a browser. In continuous integration, where CI is "true", the test fails."""
+    if os.environ.get("CI", "").lower() in ("true", "1"):
+        pytest.fail(f"browser tests must run where CI is set: {reason}", pytrace=False)
+    pytest.skip(reason)
+
+
+def import_for_browser(module, extra):
+    """A module that a browser test needs."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        skip_browser_test(f"{error}: pip install 'diffmae-video[{extra}]'")
+
+
 @contextlib.contextmanager
 def chromium():
-    """A browser, where playwright and a Chromium are there."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="pip install 'diffmae-video[browser]'")
+    """A browser, if playwright and Chromium are installed."""
+    playwright = import_for_browser("playwright.sync_api", "browser")
     if not Path(CHROMIUM).is_file():
-        pytest.skip(f"no Chromium at {CHROMIUM}: install it (Debian: apt install chromium) or set CHROMIUM")
+        skip_browser_test(
+            f"no Chromium at {CHROMIUM}: install it (Debian: apt install chromium) or set CHROMIUM"
+        )
     with playwright.sync_playwright() as started:
         browser = started.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
         yield browser
@@ -30,25 +48,25 @@ def chromium():
 
 @contextlib.contextmanager
 def opened(browser, url, **context):
-    """A page of the browser: no error on its console, and no request but to where it is from."""
-    made = browser.new_context(**context)
-    page, told, asked = made.new_page(), [], []
-    page.on("console", lambda message: told.append(message.text) if message.type == "error" else None)
-    page.on("pageerror", lambda error: told.append(str(error)))
-    page.on("request", lambda request: asked.append(request.url))
+    """A page in the browser. Afterwards: no error on its console, and no request to another origin."""
+    context = browser.new_context(**context)
+    page, errors, requests = context.new_page(), [], []
+    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("request", lambda request: requests.append(request.url))
     page.goto(url)
     try:
         yield page
     finally:
-        made.close()
+        context.close()
     origin = url[: url.rindex("/")]
-    assert told == []
-    assert [link for link in asked if not link.startswith((origin, "data:"))] == []
+    assert errors == []
+    assert [link for link in requests if not link.startswith((origin, "data:"))] == []
 
 
 @contextlib.contextmanager
 def served(folder):
-    """The address of a web server on this machine that gives out a folder."""
+    """The address of a web server on this machine that serves a folder."""
 
     class Handler(http.server.SimpleHTTPRequestHandler):
         def log_message(self, *_):

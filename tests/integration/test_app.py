@@ -17,14 +17,11 @@ from diffmae_video.encoding.clips import write_video
 from diffmae_video.models import load_model
 from diffmae_video.pages.live_inpainting import LiveInpainting
 from diffmae_video.runtime.processes import free_port
-from tests.browser import chromium
+from tests.browser import chromium, import_for_browser
 from tests.integration.runs import environment
 from tests.repository import ROOT
 from tests.tiny_models import tiny_diffmae
 
-pytest.importorskip("gradio", reason="pip install 'diffmae-video[app]'")
-httpx = pytest.importorskip("httpx")
-psutil = pytest.importorskip("psutil")
 pytestmark = pytest.mark.slow
 
 # Whatever the server connects to or looks up, by Python's own audit events.
@@ -51,6 +48,7 @@ def checkpoint(tmp_path_factory):
 @pytest.fixture(scope="module")
 def app(checkpoint, tmp_path_factory):
     """The address of a running tool and its process; its end is a test as well."""
+    import_for_browser("gradio", "app")
     folder = tmp_path_factory.mktemp("app")
     (folder / "sitecustomize.py").write_text(WATCH)
     (folder / "temporary").mkdir()
@@ -196,6 +194,7 @@ def test_a_clip_refines_and_is_there_to_download(visit, app, checkpoint, real_cl
     assert np.abs(frames - window.frames.numpy())[hidden].mean() > 30
 
     # it listens on this machine alone
+    psutil = import_for_browser("psutil", "train")
     listening = [c for c in psutil.Process(app[1].pid).net_connections() if c.status == "LISTEN"]
     assert {c.laddr.ip for c in listening} == {"127.0.0.1"}
 
@@ -282,13 +281,14 @@ def test_what_cannot_be_taken_is_told(visit, app, tmp_path):
         assert message in said
         assert "/" not in said
     with (tmp_path / "large.mp4").open("rb") as file:  # past the page
+        httpx = import_for_browser("httpx", "app")
         assert httpx.post(f"{app[0]}gradio_api/upload", files={"files": file}).status_code == 413
 
 
 @pytest.mark.parametrize(("width", "height"), [(1280, 900), (390, 844)])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_page_fits_and_can_be_used_by_all(visit, real_clips, width, height, scheme, tmp_path):
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+    axe = import_for_browser("axe_playwright_python.sync_playwright", "browser")
     page = visit(width, height, scheme)
     upload(page, real_clips["bikes"])
     page.get_by_text("Start of the window").wait_for()

@@ -13,7 +13,7 @@ from PIL import Image
 
 from diffmae_video.inpainting.examples import inpaint_examples, read_sources
 from diffmae_video.models import MAE, load_model
-from tests.browser import chromium, opened, served
+from tests.browser import chromium, import_for_browser, opened, served
 from tests.integration.runs import environment
 from tests.repository import ROOT
 from tests.tiny_models import tiny_diffmae
@@ -213,7 +213,7 @@ def test_it_opens_from_disk(browser, made):
 @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_nothing_serious_for_axe_and_nothing_cut_off(browser, url, size, scheme):
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    axe = import_for_browser("axe_playwright_python.sync_playwright", "browser").Axe()
     with opened(browser, url, viewport=size, color_scheme=scheme) as page:
         page.locator("summary").click()
         found = axe.run(page).response["violations"]
