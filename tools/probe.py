@@ -1,26 +1,28 @@
-"""Measures how well a frozen model's features tell the classes of a labelled list.
+"""Measures how well the features of a frozen model separate the classes of a labelled list.
 
     python tools/probe.py --checkpoint runs/vit_b DATA.TRAIN train.csv DATA.VAL val.csv
     python tools/probe.py --checkpoint videomae.pth --kind attentive DATA.TRAIN train/ DATA.VAL val/
     python tools/probe.py --checkpoint runs/vit_b/checkpoints/step_00001000 --kind linear \\
         DATA.TRAIN train.csv DATA.VAL val.csv DATA.STRIDE 2
 
---checkpoint is what tools/features.py takes, and clips are sampled as it says; of each video one clip is
-looked at. Features are computed once for all kinds:
+--checkpoint is any model or weights that tools/features.py takes, and clips are sampled as described there,
+one per video. Features are computed once for all kinds of probe:
 
-    linear     logistic regression on the mean over the tokens, standardised, to convergence; its weight
-               decay is chosen on a fifth of TRAIN that is held out
-    attentive  a learned query that attends to all tokens, an MLP and a linear layer (V-JEPA); AdamW for 20
-               epochs of batches of 64, 1,000 steps or more. It keeps all tokens in memory: a video of
-               1,568 tokens 768 wide takes 4.8 MB
-    knn        votes of the 20 nearest of TRAIN by cosine, at temperature 0.07; nothing is trained
+    linear     logistic regression on the standardised mean over the tokens, trained to convergence; its
+               weight penalty is chosen on a held-out fifth of DATA.TRAIN
+    attentive  a learned query that attends to all tokens, an MLP and a linear layer (V-JEPA), trained with
+               AdamW on batches of 64 for 20 epochs; small lists for up to 200 epochs or 1,000 steps. Keeps
+               all tokens in memory: 4.8 MB for a video of 1,568 tokens that are 768 wide
+    knn        votes of the 20 nearest videos of DATA.TRAIN by cosine similarity, at temperature 0.07;
+               nothing is trained
 
-Of iGPT the features are those of one layer: MODEL.IGPT.LAYER, or by default the one whose neighbours are
-right most often on a fifth of TRAIN that is held out; the JSON object names it.
+iGPT's features come from one layer: MODEL.IGPT.LAYER, or by default the layer with the best k-NN accuracy on
+a held-out fifth of DATA.TRAIN. The JSON object then names it.
 
-TRAIN.SEED is that of the fifth, the weights and the order: the same seed, the same figures. A video that
-cannot be read is named on stderr and left out. The last line of output is one JSON object: an accuracy from
-0 to 1 for each kind, classes, train and val (videos that were read), and dim.
+TRAIN.SEED seeds the choice of the fifth, the probe's weights and the order of batches: the same seed gives
+the same figures. A video that cannot be read is named on stderr and left out. The last line of output is one
+JSON object: the accuracy of each kind from 0 to 1, classes, train and val (videos that were read), and dim
+(width of the features).
 """
 
 from __future__ import annotations
@@ -34,7 +36,10 @@ def main() -> None:
     parser = tool_parser(__doc__)
     parser.add_argument("--checkpoint", required=True, metavar="PATH", help="a file or folder of weights")
     parser.add_argument(
-        "--kind", choices=("linear", "attentive", "knn", "all"), default="all", help="(default: all)"
+        "--kind",
+        choices=("linear", "attentive", "knn", "all"),
+        default="all",
+        help="(default: all)",
     )
     parser.add_argument("options", nargs="*", metavar="KEY VALUE", help="options that differ from the run's")
     args = parser.parse_intermixed_args()

@@ -3,7 +3,7 @@
 import torch
 
 from diffmae_video.classification.neighbours import knn_accuracy
-from diffmae_video.evaluation.attentive_probe import attentive_probe
+from diffmae_video.evaluation.attentive_probe import attentive_probe, probe_steps
 from diffmae_video.evaluation.linear_probe import linear_probe
 
 
@@ -41,3 +41,17 @@ def test_random_labels_stay_at_chance_and_the_seed_decides():
     pooled = train_x.mean(1), train_y, val_x.mean(1), val_y
     for accuracy in (*found, linear_probe(*pooled), knn_accuracy(*pooled)):
         assert abs(accuracy - 0.25) < 0.09  # four standard deviations
+
+
+def test_steps_follow_the_number_of_videos():
+    assert [probe_steps(n) for n in (1, 5, 64, 128)] == [200, 200, 200, 400]
+    assert [probe_steps(n) for n in (320, 1000, 3200)] == [1000, 1000, 1000]
+    assert [probe_steps(n) for n in (3201, 240_000)] == [1001, 75_000]
+
+
+def test_two_hundred_steps_are_enough_for_a_handful_of_videos():
+    tokens, labels = torch.randn(10, 8, 16), torch.arange(10) % 2
+    tokens[labels == 1, :, :4] += 3
+    held_out = torch.randn(40, 8, 16)
+    held_out[20:, :, :4] += 3
+    assert attentive_probe(tokens, labels, held_out, torch.arange(40) // 20) > 0.9
