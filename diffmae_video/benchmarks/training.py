@@ -10,6 +10,7 @@ import resource
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -26,6 +27,7 @@ from diffmae_video.models import DiffMAE, MaskedAutoencoder
 from diffmae_video.runtime.malloc import keep_freed_memory
 from diffmae_video.runtime.processes import start_process
 from diffmae_video.training.engine import build_engine, spread_non_finite, take_step
+from diffmae_video.training.from_config import engine_options
 from diffmae_video.training.optimizer import build_optimizer
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -142,10 +144,8 @@ def _engine_step(cfg: CfgNode, clip: Tensor, mask: Mask, compiled: bool) -> Call
     torch.manual_seed(cfg.TRAIN.SEED)
     model = build_model(cfg)
     optimizer = build_optimizer(model, cfg.TRAIN.WEIGHT_DECAY, tuple(cfg.TRAIN.BETAS))
-    cfg = cfg.clone()
-    cfg.defrost()
-    cfg.TRAIN.COMPILE = compiled
-    engine = build_engine(cfg, model, optimizer, process, cfg.TRAIN.PRECISION)
+    options = replace(engine_options(cfg, cfg.TRAIN.PRECISION), compile=compiled)
+    engine = build_engine(model, optimizer, process, options)
     engine.train()
 
     def step() -> None:

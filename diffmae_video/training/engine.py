@@ -1,4 +1,4 @@
-"""DeepSpeed: the engine of a config, one step of it, and its model as a whole."""
+"""DeepSpeed: the engine of a run, one step of it, and its model as a whole."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import json
 import logging
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 import torch.distributed as dist
-from fvcore.common.config import CfgNode
 from torch import Tensor, nn
 from torch.distributed import distributed_c10d
 from torch.utils.checkpoint import checkpoint
@@ -23,17 +23,46 @@ from diffmae_video.errors import InputError
 from diffmae_video.runtime.processes import Process, quiet
 from diffmae_video.training.state import WEIGHT, loss_scale, model_weights, start_state
 
-NOT_OURS = ("optimizer", "scheduler")  # sections of DeepSpeed's file that TRAIN has in its place
+RESERVED_SECTIONS = ("optimizer", "scheduler")  # of DeepSpeed's file: TRAIN sets them
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """How a model is trained by DeepSpeed.
+
+    Attributes:
+        precision: ``fp32``, ``bf16`` or ``fp16``.
+        micro_batch: clips per process and forward pass.
+        accumulation: forward passes per optimizer step.
+        clip_grad: largest norm of the gradient; 0 does not clip.
+        zero_stage: 0 to 3.
+        deepspeed_file: a JSON file of further DeepSpeed options; empty: none.
+        has_ema: keeps a moving average of the weights.
+        checkpoint_activations: recomputes blocks in the backward pass.
+        compile: uses torch.compile.
+        patience: minutes that a process waits for another one.
+    """
+
+    precision: str
+    micro_batch: int
+    accumulation: int
+    clip_grad: float
+    zero_stage: int
+    deepspeed_file: str
+    has_ema: bool
+    checkpoint_activations: bool
+    compile: bool
+    patience: float
 
 
 def resolve_precision(precision: str, device: torch.device) -> str:
-    """``fp32``, ``bf16`` or ``fp16``; ``auto`` is bf16 where the device computes in it, else fp32.
+    """``fp32``, ``bf16`` or ``fp16``; ``auto`` is bf16 where the device computes in it, otherwise fp32.
 
     Raises:
         InputError: fp16 on a CPU.
     """
     if precision == "fp16" and device.type == "cpu":
-        raise InputError("TRAIN.PRECISION fp16: DeepSpeed has none on a CPU; use bf16 or fp32")
+        raise InputError("TRAIN.PRECISION fp16: DeepSpeed does not support it on a CPU; use bf16 or fp32")
     if precision != "auto":
         return precision
     if device.type == "cuda":
@@ -42,35 +71,36 @@ def resolve_precision(precision: str, device: torch.device) -> str:
     return "bf16" if capability.get("avx512_bf16") or capability.get("amx_bf16") else "fp32"
 
 
-def deepspeed_config(cfg: CfgNode, precision: str, world: int) -> dict[str, Any]:
-    """DeepSpeed's configuration: the file DEEPSPEED.CONFIG, its ``"auto"`` filled from the other options.
+def deepspeed_config(options: EngineOptions, world: int) -> dict[str, Any]:
+    """DeepSpeed's configuration: its file, with ``"auto"`` filled from our options.
+
+    Args:
+        world: processes of the run.
 
     Raises:
-        InputError: the file cannot be read, or says another thing than the other options.
+        InputError: the file cannot be read, or contradicts our options.
     """
-    train = cfg.TRAIN
-    micro_batch = train.BATCH_SIZE * cfg.DATA.REPEATS
     ours = {
-        "train_batch_size": micro_batch * train.ACCUMULATION * world,
-        "train_micro_batch_size_per_gpu": micro_batch,
-        "gradient_accumulation_steps": train.ACCUMULATION,
-        "gradient_clipping": train.CLIP_GRAD,
-        # DeepSpeed looks for gradients that are not finite in bf16 too, but at stages 1 and 2 only if told
-        "bf16": {"enabled": precision == "bf16", "check_grad_overflow": True},
-        "fp16": {"enabled": precision == "fp16"},
-        "zero_optimization": {"stage": cfg.DEEPSPEED.ZERO_STAGE},
-        "zero_force_ds_cpu_optimizer": False,  # or offload refuses our AdamW
+        "train_batch_size": options.micro_batch * options.accumulation * world,
+        "train_micro_batch_size_per_gpu": options.micro_batch,
+        "gradient_accumulation_steps": options.accumulation,
+        "gradient_clipping": options.clip_grad,
+        # At stages 1 and 2 DeepSpeed looks for non-finite gradients in bf16 only if asked to.
+        "bf16": {"enabled": options.precision == "bf16", "check_grad_overflow": True},
+        "fp16": {"enabled": options.precision == "fp16"},
+        "zero_optimization": {"stage": options.zero_stage},
+        "zero_force_ds_cpu_optimizer": False,  # otherwise offloading refuses our AdamW
     }
-    path = cfg.DEEPSPEED.CONFIG
+    path = options.deepspeed_file
     try:
         theirs = json.loads(Path(path).read_text(encoding="utf-8")) if path else {}
     except (OSError, ValueError) as error:
-        raise InputError(f"DEEPSPEED.CONFIG: {path} is not a JSON file that can be read ({error})") from error
+        raise InputError(f"DEEPSPEED.CONFIG: {path} is not a readable JSON file ({error})") from error
     if not isinstance(theirs, dict):
-        raise InputError(f"DEEPSPEED.CONFIG: {path} holds no sections")
-    for section in NOT_OURS:
+        raise InputError(f"DEEPSPEED.CONFIG: {path} must hold a JSON object of sections")
+    for section in RESERVED_SECTIONS:
         if section in theirs:
-            raise InputError(f"{path}: takes no {section}; it is set by TRAIN in the recipe")
+            raise InputError(f"{path}: remove the section {section}; TRAIN sets it in the recipe")
     return {"steps_per_print": 10**12, **_fill(ours, theirs, path)}
 
 
@@ -81,11 +111,11 @@ def _fill(ours: dict[str, Any], theirs: dict[str, Any], path: str, prefix: str =
         if isinstance(value, dict):
             mine = ours.get(key, {})
             if not isinstance(mine, dict):
-                raise InputError(f"{path}: {name} is a number and not a section")
+                raise InputError(f"{path}: {name} must be a number, not a section")
             merged[key] = _fill(mine, value, path, f"{name}.")
         elif key not in ours:
             if value == "auto":
-                raise InputError(f'{path}: {name} is "auto", and no option fills it; give a value')
+                raise InputError(f'{path}: {name} is "auto", but no option fills it; give a value')
             merged[key] = value
         elif value not in ("auto", ours[key]):
             raise InputError(
@@ -96,50 +126,47 @@ def _fill(ours: dict[str, Any], theirs: dict[str, Any], path: str, prefix: str =
 
 
 def build_engine(
-    cfg: CfgNode, model: nn.Module, optimizer: torch.optim.Optimizer, process: Process, precision: str
+    model: nn.Module, optimizer: torch.optim.Optimizer, process: Process, options: EngineOptions
 ) -> Any:
     """Wraps a model and its optimizer in a DeepSpeed engine, with the optimizer's state of step 0.
-
-    Args:
-        precision: ``fp32``, ``bf16`` or ``fp16``.
 
     Raises:
         InputError: see :func:`deepspeed_config`.
     """
-    config = deepspeed_config(cfg, precision, process.world)
-    if cfg.TRAIN.ACTIVATION_CHECKPOINTING:
+    config = deepspeed_config(options, process.world)
+    if options.checkpoint_activations:
         checkpoint_activations(model)
     with quiet():
         import deepspeed
 
         engine, *_ = deepspeed.initialize(model=model.to(process.device), optimizer=optimizer, config=config)
-        logging.getLogger("DeepSpeed").setLevel(logging.ERROR)  # we tell of skipped steps ourselves
-        if cfg.TRAIN.COMPILE:
-            torch._logging.set_logs(dynamo=logging.ERROR)  # or it tells at length of each graph's end
+        logging.getLogger("DeepSpeed").setLevel(logging.ERROR)  # we report skipped steps ourselves
+        if options.compile:
+            torch._logging.set_logs(dynamo=logging.ERROR)  # otherwise it reports every graph break
             engine.compile()
-    if process.world == 1 and cfg.DEEPSPEED.ZERO_STAGE == 0:
-        engine.enable_backward_allreduce = False  # it copies all gradients twice to no end
-    # DeepSpeed's groups would wait half an hour. Before torch 2.14 the function was a private one.
+    if process.world == 1 and options.zero_stage == 0:
+        engine.enable_backward_allreduce = False  # it would copy all gradients twice for nothing
+    # DeepSpeed's groups would wait for half an hour. Before torch 2.14 the function was private.
     set_timeout = getattr(dist, "set_timeout", distributed_c10d._set_pg_timeout)
     for group in distributed_c10d._world.pg_map:
-        set_timeout(timedelta(minutes=cfg.TRAIN.PATIENCE), group)
-    start_state(engine, ema=cfg.TRAIN.EMA > 0)
+        set_timeout(timedelta(minutes=options.patience), group)
+    start_state(engine, ema=options.has_ema)
     return engine
 
 
 def checkpoint_activations(model: nn.Module) -> None:
-    """Keeps only what enters each transformer block, and computes the rest again in backward."""
+    """Keeps only the input of each transformer block, and recomputes the rest in the backward pass."""
     for module in model.modules():
         for block in getattr(module, "blocks", ()):
             block.forward = functools.partial(checkpoint, block.forward, use_reentrant=False)
 
 
-class Step(NamedTuple):
-    """What became of a step.
+class StepResult(NamedTuple):
+    """The outcome of an optimizer step.
 
     Attributes:
-        applied: False if a gradient was not finite; the weights are then as before.
-        grad_norm: of the gradient before clipping, over all processes.
+        applied: False if a gradient was not finite; the weights are then unchanged.
+        grad_norm: norm of the gradient before clipping, over all processes.
     """
 
     applied: bool
@@ -147,38 +174,38 @@ class Step(NamedTuple):
 
 
 def spread_non_finite(loss: Tensor) -> Tensor:
-    """A loss whose gradients are NaN if it is not finite, so that every process sees them and skips."""
+    """Makes all gradients of a non-finite loss NaN, so that every process sees them and skips the step."""
     return loss * torch.where(loss.detach().isfinite(), 1.0, torch.nan)
 
 
-def take_step(engine: Any) -> Step:
-    """``engine.step()``, after each backward; a gradient that is not finite changes nothing.
+def take_step(engine: Any) -> StepResult:
+    """Calls ``engine.step()``, after each backward pass; a non-finite gradient changes nothing.
 
-    At the end of an accumulation it reads one number from the device, as DeepSpeed does itself but at
+    At the end of an accumulation it reads one number from the device. DeepSpeed does so itself, except at
     stage 0 in float32.
     """
     if not engine.is_gradient_accumulation_boundary():
         engine.step()
-        return Step(False, math.nan)
-    plain = isinstance(engine.optimizer, torch.optim.Optimizer)  # stage 0 in float32: DeepSpeed adds nothing
-    if plain:
+        return StepResult(False, math.nan)
+    is_plain = isinstance(engine.optimizer, torch.optim.Optimizer)  # stage 0 in float32: not wrapped
+    if is_plain:
         gradients = [p.grad for p in engine.module.parameters() if p.grad is not None]
         norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
-        engine.optimizer.found_inf = (~norm.isfinite()).float()  # the fused AdamW then leaves all as it is
+        engine.optimizer.found_inf = (~norm.isfinite()).float()  # the fused AdamW then skips the update
         engine.step()
-        return Step(bool(norm.isfinite()), float(norm))
+        return StepResult(bool(norm.isfinite()), float(norm))
     engine.step()
     scale = loss_scale(engine).get("cur_scale", 1.0) if not engine.zero_optimization_stage() else 1.0
-    return Step(engine.was_step_applied(), float(engine.get_global_grad_norm()) / scale)
+    return StepResult(engine.was_step_applied(), float(engine.get_global_grad_norm()) / scale)
 
 
 @contextlib.contextmanager
 def gathered(engine: Any, key: str = WEIGHT) -> Iterator[Any]:
     """The engine's model with whole weights, for any of its methods; all processes must enter.
 
-    Below stage 3 it is the model itself. At stage 3 DeepSpeed gathers a module's weights in its
-    ``forward`` alone and lets them go after it: the model is then a copy without that, in the
-    engine's own precision, which is dropped on leaving. With the moving average, ``EMA``, it is a copy.
+    Below stage 3 it is the model itself. At stage 3 DeepSpeed gathers a module's weights only during its
+    ``forward``; here the model is a whole copy in the engine's precision, dropped on leaving. With ``EMA``
+    it is a copy that has the moving average's weights.
     """
     if key == WEIGHT and engine.zero_optimization_stage() < 3:
         yield engine.module

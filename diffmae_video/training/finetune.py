@@ -43,9 +43,10 @@ from diffmae_video.runtime.stops import lost_peers
 from diffmae_video.training.checkpoints import file_of
 from diffmae_video.training.colours import give_colours
 from diffmae_video.training.engine import resolve_precision
-from diffmae_video.training.loop import NOT_DATA, Run, train
+from diffmae_video.training.from_config import engine_options, loop_options, plan_of
+from diffmae_video.training.loop import NOT_DATA, TrainingLoop
 from diffmae_video.training.optimizer import build_optimizer
-from diffmae_video.training.plan import Plan
+from diffmae_video.training.run import RECIPE, Run
 from diffmae_video.training.state import EMA
 
 BEST = "best"
@@ -68,18 +69,17 @@ def finetune(cfg: CfgNode, output: str | Path, resume: bool = False) -> None:
     """
     process = start_process(cfg.TRAIN.PATIENCE)
     with lost_peers(process):
-        run = Run.open(cfg, Path(output), resume, process)
-        run.cfg, entries, held_out = _lists(cfg, run.output, process)
-        cfg = run.cfg
+        run = Run.open(Path(output), resume, cfg.CHECKPOINT.KEEP, process)
+        cfg, entries, held_out = _lists(cfg, run.output, process)
         classes = class_names(entries, cfg.FINETUNE.MULTI_LABEL)
         torch.manual_seed(cfg.TRAIN.SEED)
         torch.set_float32_matmul_precision("high")
         model = build_classifier(cfg, classes)
         backbone = model.encoder
-        if isinstance(backbone, PixelGPT) and not cfg.FINETUNE.INIT and run.found is None:
+        if isinstance(backbone, PixelGPT) and not cfg.FINETUNE.INIT and run.resumed_from is None:
             give_colours(backbone, cfg, entries, process)
         dataset = labelled_dataset(cfg, entries, classes)
-        plan = Plan.of(cfg, len(dataset), process.world)
+        plan = plan_of(cfg, len(dataset), process.world)
         precision = resolve_precision(cfg.TRAIN.PRECISION, process.device)
         if process.is_main:
             count = sum(p.numel() for p in model.parameters())
@@ -90,11 +90,11 @@ def finetune(cfg: CfgNode, output: str | Path, resume: bool = False) -> None:
                 f"{machine}; {plan}",
                 flush=True,
             )
-        weights = class_weights(cfg.FINETUNE, classes, dataset.labels)
+        weights = class_weights(cfg.FINETUNE.CLASS_WEIGHTS, classes, dataset.labels)
         optimizer = build_optimizer(
             model, cfg.TRAIN.WEIGHT_DECAY, tuple(cfg.TRAIN.BETAS), cfg.FINETUNE.LAYER_DECAY
         )
-        engine = run.build_engine(model, optimizer, precision)
+        engine = run.build_engine(model, optimizer, engine_options(cfg, precision))
         loader = training_loader(
             dataset,
             cfg.TRAIN.BATCH_SIZE,
@@ -106,7 +106,19 @@ def finetune(cfg: CfgNode, output: str | Path, resume: bool = False) -> None:
         validation = None
         if held_out and cfg.VALIDATION.EVERY_STEPS:
             validation = RecognitionValidation(cfg, process, held_out, classes)
-        train(run, engine, loader, plan, FinetuningLoss(cfg, engine, process, weights), validation)
+        loss = FinetuningLoss(
+            engine,
+            process.device,
+            MixAugmentation(len(classes), cfg.FINETUNE.MIXUP, cfg.FINETUNE.CUTMIX, cfg.FINETUNE.SMOOTHING),
+            mean=cfg.DATA.MEAN,
+            std=cfg.DATA.STD,
+            seed=cfg.TRAIN.SEED,
+            class_weights=weights,
+            multi_label=cfg.FINETUNE.MULTI_LABEL,
+            generative_weight=cfg.FINETUNE.GENERATIVE,
+        )
+        loop = TrainingLoop(run, engine, plan, loss, loop_options(cfg), validation)
+        loop.train(loader, recipe=cfg.dump())
         if process.is_main:
             write_card(run.output)
             if run.state.best_step:
@@ -148,19 +160,19 @@ def _lists(cfg: CfgNode, output: Path, process: Process) -> tuple[CfgNode, list[
     return cfg, entries, held_out
 
 
-def class_weights(finetune: CfgNode, classes: Sequence[str], labels: Tensor) -> Tensor | None:
+def class_weights(source: str, classes: Sequence[str], labels: Tensor) -> Tensor | None:
     """The weight of each class in the loss, float32 [classes]; None for all 1.
 
     ``balanced`` makes all classes weigh the same: by 1 / how often one is there, with a mean of 1 over
     the samples; with several labels a class's positives weigh as much as its negatives.
 
     Args:
+        source: ``balanced``, a YAML file of class: weight, or empty.
         labels: of the training videos, int64 [n] or float [n, classes].
 
     Raises:
         InputError: the file of weights is none, or leaves a class out.
     """
-    source = finetune.CLASS_WEIGHTS
     if not source:
         return None
     if source == "balanced":
@@ -183,32 +195,47 @@ def class_weights(finetune: CfgNode, classes: Sequence[str], labels: Tensor) -> 
 
 
 class FinetuningLoss:
-    """The loss of a batch; which clips are mixed and how depends on the batch's place in the stream.
+    """The loss of a batch. Mixup and CutMix depend only on the seed and the batch's place in the stream.
 
-    Cross-entropy with soft targets, or of one yes or no for each class; weighted sums are divided by
-    the number of clips. With FINETUNE.GENERATIVE iGPT's own loss is added (its joint objective).
+    Cross-entropy with soft targets, or binary cross-entropy for each of several labels; weighted sums are
+    divided by the number of clips. iGPT's own generative loss can be added (its joint objective).
+
+    Args:
+        mix: mixup, CutMix and label smoothing.
+        mean, std: of the normalisation, one number per channel.
+        seed: of the mixing.
+        class_weights: float [classes]; None for all 1.
+        multi_label: whether a video may have several labels.
+        generative_weight: of iGPT's generative loss; 0 leaves it out.
     """
 
-    def __init__(self, cfg: CfgNode, engine: Any, process: Process, weights: Tensor | None) -> None:
-        self.cfg, self.engine, self.device = cfg, engine, process.device
-        finetune = cfg.FINETUNE
-        self.mix = MixAugmentation(
-            len(engine.module.classes), finetune.MIXUP, finetune.CUTMIX, finetune.SMOOTHING
-        )
-        self.weights = None if weights is None else weights.to(self.device)
+    def __init__(
+        self,
+        engine: Any,
+        device: torch.device,
+        mix: MixAugmentation,
+        *,
+        mean: Sequence[float],
+        std: Sequence[float],
+        seed: int,
+        class_weights: Tensor | None,
+        multi_label: bool,
+        generative_weight: float,
+    ) -> None:
+        self.engine, self.device, self.mix = engine, device, mix
+        self.mean, self.std, self.seed = mean, std, seed
+        self.class_weights = None if class_weights is None else class_weights.to(device)
+        self.multi_label, self.generative_weight = multi_label, generative_weight
 
     def __call__(self, batch: LabelledClips, places: Sequence[int]) -> Tensor:
-        clips = batch.clips.to(self.device, non_blocking=True)
-        clips = normalise(clips, self.cfg.DATA.MEAN, self.cfg.DATA.STD)
+        clips = normalise(batch.clips.to(self.device, non_blocking=True), self.mean, self.std)
         labels = batch.labels.to(self.device, non_blocking=True)
-        state = random_state(self.cfg.TRAIN.SEED, places[0], NOT_DATA)
-        clips, targets = self.mix(clips, labels, state)
-        finetune = self.cfg.FINETUNE
-        if not finetune.GENERATIVE:
-            return classification_loss(self.engine(clips), targets, self.weights, finetune.MULTI_LABEL)
+        clips, targets = self.mix(clips, labels, random_state(self.seed, places[0], NOT_DATA))
+        if not self.generative_weight:
+            return classification_loss(self.engine(clips), targets, self.class_weights, self.multi_label)
         logits, generative = self.engine(clips, generative=True)
-        loss = classification_loss(logits, targets, self.weights, finetune.MULTI_LABEL)
-        return loss + finetune.GENERATIVE * generative
+        loss = classification_loss(logits, targets, self.class_weights, self.multi_label)
+        return loss + self.generative_weight * generative
 
 
 def classification_loss(logits: Tensor, targets: Tensor, weights: Tensor | None, multi_label: bool) -> Tensor:
@@ -285,5 +312,5 @@ def copy_best(run: Run) -> None:
         if (source / name).is_file():
             with atomic_path(best / name) as aside:
                 shutil.copyfile(source / name, aside)
-    write_text(best / "config.yaml", run.cfg.dump())
+    write_text(best / RECIPE, (run.output / RECIPE).read_text(encoding="utf-8"))
     print(f"best in validation: step {run.state.best_step}, in {best}", flush=True)

@@ -1,4 +1,4 @@
-"""The loop of a run: steps, log, checkpoints and stops, for whatever has a loss."""
+"""The training loop: steps, logs, checkpoints and stops, for any model and any loss."""
 
 from __future__ import annotations
 
@@ -16,276 +16,265 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 import torch.distributed as dist
-from fvcore.common.config import CfgNode
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from diffmae_video.data import FaultLog
 from diffmae_video.data.loader import EpochSampler
-from diffmae_video.errors import InputError
 from diffmae_video.files import write_tensors, write_text
 from diffmae_video.models.pretrained import AVERAGED_WEIGHTS
 from diffmae_video.randomness import random_state
-from diffmae_video.runtime.processes import Process
 from diffmae_video.runtime.stops import FAILED, STOPPED, Agreement, StopSignals, end_run, shielded_batches
-from diffmae_video.training.checkpoints import Checkpoints, State, load_model_weights, restore
-from diffmae_video.training.engine import build_engine, gathered, spread_non_finite, take_step
+from diffmae_video.training.engine import gathered, spread_non_finite, take_step
 from diffmae_video.training.log import StepLog, forget_after
 from diffmae_video.training.plan import Plan
 from diffmae_video.training.records import Records, record_environment
+from diffmae_video.training.run import BAD_STEPS, METRICS, RECIPE, VALIDATIONS, Run
 from diffmae_video.training.state import EMA, model_weights, update_ema
 
-METRICS, VALIDATIONS, BAD_STEPS = "metrics.jsonl", "validation.jsonl", "bad_steps.jsonl"
 COLLECT_EVERY = 200  # steps between garbage collections, which would otherwise stall ranks at random
-NOT_DATA = 2**32 - 1  # in keys of random states, where those of data have an index, which is never so large
+NOT_DATA = 2**32 - 1  # marks keys of random states; those of data have the video's index in this place
 
 
 class Validating(Protocol):
-    """What is measured on held-out clips in mid-run; all processes call all of it."""
+    """What a run measures on held-out clips; all processes call every method."""
 
     def measure(self, model: Any) -> dict[str, float]:
         """The figures of a model, the same on every process."""
 
     def cost(self, figures: dict[str, float]) -> float:
-        """What the best model has the least of."""
+        """The figure that is lowest for the best model."""
 
     def picture(self, model: Any) -> np.ndarray | None:
-        """What the model makes of a few clips, uint8 [h, w, 3], on the main process."""
+        """What the model makes of a few clips, uint8 [h, w, 3]; None except on the main process."""
 
 
-@dataclass
-class Run:
-    """A run's folder, and where in the run it is.
+@dataclass(frozen=True)
+class LoopOptions:
+    """How a run steps, logs, saves and validates.
 
     Attributes:
-        found: the checkpoint that it goes on from.
+        seed: of everything random in a step.
+        batch_size: videos per process and forward pass.
+        accumulation: forward passes per optimizer step.
+        ema_decay: of the moving average of the weights; 0 keeps none.
+        log_every: steps between writes to metrics.jsonl.
+        save_every: steps between checkpoints; 0: not by steps.
+        save_minutes: minutes between checkpoints; 0: not by time.
+        validate_every: steps between validations; 0: only after the last step.
+        max_bad_steps: steps in a row with a non-finite loss or gradient that end the run.
+        max_bad_share: share of failed reads that ends the run.
+        patience: minutes that a process waits for another one.
     """
 
-    cfg: CfgNode
-    output: Path
-    process: Process
-    checkpoints: Checkpoints
-    found: Path | None
-    state: State
-
-    @classmethod
-    def open(cls, cfg: CfgNode, output: Path, resume: bool, process: Process) -> Run:
-        """A new run, or with ``resume`` that of the folder from its newest whole checkpoint.
-
-        Raises:
-            InputError: the folder holds a run, and it is not to go on.
-        """
-        checkpoints = Checkpoints(output / "checkpoints", cfg.CHECKPOINT.KEEP, process)
-        if not resume and ((output / METRICS).exists() or checkpoints.steps()):
-            raise InputError(
-                f"{output}: holds a run already; go on with --resume, give another --output, or delete it"
-            )
-        found = checkpoints.newest() if resume else None
-        return cls(cfg, output, process, checkpoints, found, State())
-
-    def build_engine(self, model: nn.Module, optimizer: torch.optim.Optimizer, precision: str) -> Any:
-        """The engine of a fresh model, or of this run's where it goes on."""
-        if self.found is not None:
-            load_model_weights(model, self.found)
-        engine = build_engine(self.cfg, model, optimizer, self.process, precision)
-        if self.found is not None:
-            self.state = restore(engine, self.found)
-            if self.process.is_main:
-                print(f"goes on after step {self.state.step}, from {self.found}", flush=True)
-        self.state.processes, self.state.precision = self.process.world, precision
-        self.state.zero_stage = self.cfg.DEEPSPEED.ZERO_STAGE
-        return engine
-
-    def save(self, engine: Any) -> bool:
-        """Writes a checkpoint of this step."""
-        return self.checkpoints.save(engine, self.state)
+    seed: int
+    batch_size: int
+    accumulation: int
+    ema_decay: float
+    log_every: int
+    save_every: int
+    save_minutes: float
+    validate_every: int
+    max_bad_steps: int
+    max_bad_share: float
+    patience: float
 
 
-def train(
-    run: Run,
-    engine: Any,
-    loader: DataLoader[Any],
-    plan: Plan,
-    loss_of: Callable[[Any, Sequence[int]], Tensor],
-    validation: Validating | None = None,
-) -> None:
-    """Takes the steps of a plan that are not done yet, and writes the model into the run's folder.
+class TrainingLoop:
+    """Takes the remaining steps of a run's plan.
 
-    All that is random in a step depends on the seed, the step or the sample's place in the stream, and
-    nothing else, so that no random state has to be kept for a run to go on as if it had not stopped.
+    Everything random in a step depends only on the seed and on the step or a sample's place in the stream
+    of data. A resumed run therefore needs no random states to continue as if it had not stopped.
 
     Args:
-        loader: endless, from the run's place on; of a dataset that has a length.
-        loss_of: the loss of a batch of samples and their places in the stream, one for each video.
-        validation: what is measured every VALIDATION.EVERY_STEPS and after the last step.
-
-    Raises:
-        RunEnded: before the last step, see :mod:`diffmae_video.runtime.stops`.
-        OSError: the folder cannot be written to, or the disk is full.
+        loss_of: the loss of a batch, given the places in the stream of its videos.
+        validation: measured every ``validate_every`` steps and after the last one.
     """
-    cfg, process, state = run.cfg, run.process, run.state
-    path, records = Path("/dev/null"), None
-    if process.is_main:
-        run.output.mkdir(parents=True, exist_ok=True)
-        write_text(run.output / "config.yaml", cfg.dump())
-        for name in (METRICS, VALIDATIONS, BAD_STEPS):
-            forget_after(run.output / name, state.step)
-        path = run.output / METRICS
-        records = Records(run.output, resumed_at=state.step if run.found else None)
-    record_environment(run.output, process)
-    faults = FaultLog(run.output / "bad_videos.jsonl", cfg.DATA.MAX_BAD_SHARE, cfg.TRAIN.BATCH_SIZE)
-    agreement = Agreement(process, cfg.TRAIN.PATIENCE)
-    bad, saved_step, saved_at = 0, state.step, time.monotonic()
-    with (
-        StopSignals() as signals,
-        StepLog(path, plan.steps, state.step, cfg.TRAIN.LOG_EVERY, plan.clips, records) as log,
-        collecting_seldom() as collect,
-        shielded_batches(loader) as loaded,
-    ):
-        batches = faults.watch(loaded)
-        engine.train()
-        while state.step < plan.steps:
-            minutes = (time.monotonic() - saved_at) / 60
-            agreement.ask(signals.seen, process.is_main and 0 < cfg.CHECKPOINT.EVERY_MINUTES <= minutes)
-            is_good = _step(run, engine, batches, plan, loss_of, log)
-            bad = 0 if is_good else bad + 1
-            collect(state.step)
-            stop, is_time = agreement.answer()
-            if bad >= cfg.TRAIN.MAX_BAD_STEPS:
-                raise end_run(
-                    process,
-                    f"error: step {state.step} is the last of {bad} in a row whose loss or gradient is not "
-                    f"finite; {run.output / BAD_STEPS} says on which samples; lower the rate or clip the "
-                    "gradient, and go on with --resume",
-                    FAILED,
-                )
-            is_last = state.step == plan.steps
-            is_best, best_before = False, (state.best_step, state.best_cost)
-            is_measured = is_last or (is_good and _is_due(cfg.VALIDATION, state.step))
-            if validation is not None and not stop and is_measured:
-                is_best = _validate(run, engine, validation, records)
-            is_due = is_time or is_best or _is_due(cfg.CHECKPOINT, state.step)
-            # Among bad steps none is written, which would push out those from before them
-            if stop or is_last or (is_due and is_good):
-                log.flush()
-                is_saved = run.save(engine)
-                saved_at = time.monotonic()
-                if is_saved:
-                    saved_step = state.step
-                else:  # a best model that is not on disk is none
-                    state.best_step, state.best_cost = best_before
-            if stop and not is_last:
-                told = f"told to stop; step {saved_step} is saved, go on with --resume"
-                raise end_run(process, told, STOPPED if saved_step == state.step else FAILED)
-    weights = model_weights(engine)
-    if process.is_main:
-        engine.module.save_pretrained(run.output, state_dict=weights)
-    if cfg.TRAIN.EMA:
-        average = model_weights(engine, EMA)
-        if process.is_main:
-            write_tensors(run.output / AVERAGED_WEIGHTS, average)
 
+    def __init__(
+        self,
+        run: Run,
+        engine: Any,
+        plan: Plan,
+        loss_of: Callable[[Any, Sequence[int]], Tensor],
+        options: LoopOptions,
+        validation: Validating | None = None,
+    ) -> None:
+        self.run, self.engine, self.plan, self.loss_of = run, engine, plan, loss_of
+        self.options, self.validation = options, validation
+        self.process, self.state, self.output = run.process, run.state, run.output
+        self.records: Records | None = None  # on the main process, while it trains
 
-def _is_due(section: CfgNode, step: int) -> bool:
-    return section.EVERY_STEPS > 0 and step % section.EVERY_STEPS == 0
+    def train(self, loader: DataLoader[Any], recipe: str) -> None:
+        """Takes the remaining steps, and writes the trained model into the run's folder.
 
+        Args:
+            loader: endless, from the run's place in the stream on.
+            recipe: text of config.yaml.
 
-def _validate(run: Run, engine: Any, validation: Validating, records: Records | None) -> bool:
-    """Measures the model as it is, and writes it down; True if it is the best one so far."""
-    state = run.state
-    with gathered(engine) as model:
-        figures, picture = validation.measure(model), validation.picture(model)
-    cost = validation.cost(figures)
-    if run.cfg.TRAIN.EMA:
-        with gathered(engine, EMA) as average:
-            figures |= {f"ema_{name}": value for name, value in validation.measure(average).items()}
-    if records is not None:
-        with (run.output / VALIDATIONS).open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": state.step, **figures}) + "\n")
-        records.validation(state.step, figures)
-        if picture is not None:
-            records.picture(state.step, picture)
-    is_best = state.best_cost is None or cost < state.best_cost
-    if is_best:
-        state.best_step, state.best_cost = state.step, cost
-    return is_best
+        Raises:
+            RunEnded: the run ended before its last step, see :mod:`diffmae_video.runtime.stops`.
+            OSError: the folder cannot be written to, or the disk is full.
+        """
+        metrics = self._open_folder(recipe)
+        options, state = self.options, self.state
+        faults = FaultLog(self.output / "bad_videos.jsonl", options.max_bad_share, options.batch_size)
+        agreement = Agreement(self.process, options.patience)
+        bad_in_row, saved_step, saved_at = 0, state.step, time.monotonic()
+        with (
+            StopSignals() as signals,
+            StepLog(
+                metrics, self.plan.steps, state.step, options.log_every, self.plan.clips, self.records
+            ) as log,
+            collecting_seldom() as collect,
+            shielded_batches(loader) as loaded,
+        ):
+            batches = faults.watch(loaded)
+            self.engine.train()
+            while state.step < self.plan.steps:
+                minutes = (time.monotonic() - saved_at) / 60
+                agreement.ask(signals.seen, self.process.is_main and 0 < options.save_minutes <= minutes)
+                is_good = self._step(batches, log)
+                bad_in_row = 0 if is_good else bad_in_row + 1
+                collect(state.step)
+                must_stop, is_save_time = agreement.answer()
+                if bad_in_row >= options.max_bad_steps:
+                    raise end_run(self.process, self._describe_bad_steps(bad_in_row), FAILED)
+                is_last = state.step == self.plan.steps
+                cost = None
+                if not must_stop and (is_last or (is_good and self._is_due(options.validate_every))):
+                    cost = self._validate()
+                is_best = cost is not None and self.run.is_best(cost)
+                is_due = is_save_time or is_best or self._is_due(options.save_every)
+                # A checkpoint after a bad step would push out the good ones from before it.
+                if must_stop or is_last or (is_due and is_good):
+                    log.flush()
+                    saved_step = state.step if self.run.save(self.engine, cost) else saved_step
+                    saved_at = time.monotonic()
+                if must_stop and not is_last:
+                    message = f"stopped by a signal; step {saved_step} is saved, continue with --resume"
+                    raise end_run(self.process, message, STOPPED if saved_step == state.step else FAILED)
+        self._write_model()
 
+    def _open_folder(self, recipe: str) -> Path:
+        """Prepares the files that the run writes, and returns where this process logs its steps."""
+        metrics = Path("/dev/null")
+        if self.process.is_main:
+            self.output.mkdir(parents=True, exist_ok=True)
+            write_text(self.output / RECIPE, recipe)
+            for name in (METRICS, VALIDATIONS, BAD_STEPS):
+                forget_after(self.output / name, self.state.step)
+            metrics = self.output / METRICS
+            self.records = Records(self.output, self.state.step if self.run.resumed_from else None)
+        record_environment(self.output, self.process)
+        return metrics
 
-def _step(
-    run: Run,
-    engine: Any,
-    batches: Iterator[Any],
-    plan: Plan,
-    loss_of: Callable[[Any, Sequence[int]], Tensor],
-    log: StepLog,
-) -> bool:
-    """One optimizer step; False if its loss or its gradient was not finite."""
-    train, process, state = run.cfg.TRAIN, run.process, run.state
-    started, waited = time.perf_counter(), 0.0
-    rate = plan.rate(state.step)
-    for group in engine.optimizer.param_groups:
-        group["lr"] = rate * group.get("lr_scale", 1.0)
-    key = (train.SEED, state.step, NOT_DATA, 1 + process.rank)
-    torch.manual_seed(random_state(*key).initial_seed())  # for dropout and its like
-    losses = []
-    for micro in range(train.ACCUMULATION):
-        before = time.perf_counter()
-        batch = next(batches)
-        waited += time.perf_counter() - before
-        first = state.samples + micro * train.BATCH_SIZE * process.world + process.rank
-        places = range(first, first + train.BATCH_SIZE * process.world, process.world)
-        loss = loss_of(batch, places)
-        losses.append(loss.detach())
-        engine.backward(spread_non_finite(loss))
-        taken = take_step(engine)
-    if taken.applied and train.EMA:
-        update_ema(engine, train.EMA)
-    loss = torch.stack(losses).mean()
-    is_good = taken.applied or _is_scale_too_high(engine, loss, process)
-    state.step += 1
-    if not is_good and process.is_main:
-        _note_bad_step(run, plan, loss)
-    state.samples += plan.videos
-    state.epoch = state.samples // plan.count
-    log.step(
-        step=state.step,
-        loss=loss,
-        lr=rate,
-        grad_norm=taken.grad_norm if math.isfinite(taken.grad_norm) else None,
-        **({} if taken.applied else {"skipped": True}),
-        data_ms=round(1000 * waited, 2),
-        step_ms=round(1000 * (seconds := time.perf_counter() - started), 2),
-        clips_per_s=round(plan.clips / seconds, 2),
-        memory_mb=round(process.peak_mb()),
-    )
-    return is_good
+    def _is_due(self, every: int) -> bool:
+        return every > 0 and self.state.step % every == 0
 
+    def _step(self, batches: Iterator[Any], log: StepLog) -> bool:
+        """Takes one optimizer step; False if its loss or its gradient was not finite."""
+        options, state = self.options, self.state
+        started, waited = time.perf_counter(), 0.0
+        rate = self.plan.rate(state.step)
+        for group in self.engine.optimizer.param_groups:
+            group["lr"] = rate * group.get("lr_scale", 1.0)
+        key = (options.seed, state.step, NOT_DATA, 1 + self.process.rank)
+        torch.manual_seed(random_state(*key).initial_seed())  # for dropout and the like
+        losses = []
+        for micro in range(options.accumulation):
+            before = time.perf_counter()
+            batch = next(batches)
+            waited += time.perf_counter() - before
+            world = self.process.world
+            first = state.samples + micro * options.batch_size * world + self.process.rank
+            loss = self.loss_of(batch, range(first, first + options.batch_size * world, world))
+            losses.append(loss.detach())
+            self.engine.backward(spread_non_finite(loss))
+            result = take_step(self.engine)
+        if result.applied and options.ema_decay:
+            update_ema(self.engine, options.ema_decay)
+        loss = torch.stack(losses).mean()
+        is_good = result.applied or self._lowers_loss_scale(loss)
+        state.step += 1
+        if not is_good and self.process.is_main:
+            self._note_bad_step(loss)
+        state.samples += self.plan.videos
+        state.epoch = state.samples // self.plan.count
+        seconds = time.perf_counter() - started
+        log.step(
+            step=state.step,
+            loss=loss,
+            lr=rate,
+            grad_norm=result.grad_norm if math.isfinite(result.grad_norm) else None,
+            **({} if result.applied else {"skipped": True}),
+            data_ms=round(1000 * waited, 2),
+            step_ms=round(1000 * seconds, 2),
+            clips_per_s=round(self.plan.clips / seconds, 2),
+            memory_mb=round(self.process.peak_mb()),
+        )
+        return is_good
 
-def _is_scale_too_high(engine: Any, loss: Tensor, process: Process) -> bool:
-    """Whether a skipped step is but fp16's search for its loss scale: the loss itself is finite."""
-    if not engine.fp16_enabled():
-        return False
-    total = loss.clone()
-    if process.world > 1:
-        dist.all_reduce(total)
-    return bool(total.isfinite())
+    def _lowers_loss_scale(self, loss: Tensor) -> bool:
+        """Whether a step was skipped only because fp16 searches for its loss scale: the loss is finite."""
+        if not self.engine.fp16_enabled():
+            return False
+        total = loss.clone()
+        if self.process.world > 1:
+            dist.all_reduce(total)
+        return bool(total.isfinite())
 
+    def _note_bad_step(self, loss: Tensor) -> None:
+        """Records the samples, as (epoch, index in the list), of a step that was not finite."""
+        sampler = EpochSampler(self.plan.count, self.options.seed, start=self.state.samples)
+        row = {
+            "step": self.state.step,
+            "loss": float(loss) if loss.isfinite() else None,
+            "samples": list(itertools.islice(sampler, self.plan.videos)),
+        }
+        with (self.output / BAD_STEPS).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
 
-def _note_bad_step(run: Run, plan: Plan, loss: Tensor) -> None:
-    """Writes down on which samples, as (epoch, index) of the list, a step was not finite."""
-    sampler = EpochSampler(plan.count, run.cfg.TRAIN.SEED, start=run.state.samples)
-    row = {
-        "step": run.state.step,
-        "loss": float(loss) if loss.isfinite() else None,
-        "samples": list(itertools.islice(sampler, plan.videos)),
-    }
-    with (run.output / BAD_STEPS).open("a", encoding="utf-8") as file:
-        file.write(json.dumps(row) + "\n")
+    def _describe_bad_steps(self, count: int) -> str:
+        return (
+            f"error: step {self.state.step} is the last of {count} in a row whose loss or gradient is not "
+            f"finite; {self.output / BAD_STEPS} names their samples. Lower the learning rate or clip the "
+            "gradient, and continue with --resume"
+        )
+
+    def _validate(self) -> float | None:
+        """Measures the model, records the figures, and returns its cost; None without a validation."""
+        if self.validation is None:
+            return None
+        with gathered(self.engine) as model:
+            figures, picture = self.validation.measure(model), self.validation.picture(model)
+        cost = self.validation.cost(figures)
+        if self.options.ema_decay:
+            with gathered(self.engine, EMA) as average:
+                measured = self.validation.measure(average)
+            figures |= {f"ema_{name}": value for name, value in measured.items()}
+        if self.records is not None:
+            with (self.output / VALIDATIONS).open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"step": self.state.step, **figures}) + "\n")
+            self.records.validation(self.state.step, figures)
+            if picture is not None:
+                self.records.picture(self.state.step, picture)
+        return cost
+
+    def _write_model(self) -> None:
+        """Writes the last step's model, and its moving average if there is one."""
+        weights = model_weights(self.engine)
+        if self.process.is_main:
+            self.engine.module.save_pretrained(self.output, state_dict=weights)
+        if self.options.ema_decay:
+            average = model_weights(self.engine, EMA)
+            if self.process.is_main:
+                write_tensors(self.output / AVERAGED_WEIGHTS, average)
 
 
 @contextlib.contextmanager
 def collecting_seldom() -> Iterator[Callable[[int], None]]:
-    """Garbage is collected by steps and on all processes at once, and not when Python sees fit."""
+    """Collects garbage every few steps, on all processes at once, instead of whenever Python sees fit."""
 
     def collect(step: int) -> None:
         if step % COLLECT_EVERY == 0:

@@ -1,13 +1,10 @@
-"""What a run will do, in numbers."""
+"""The length of a run, the size of its steps, and their learning rates."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
 
-from fvcore.common.config import CfgNode
-
-from diffmae_video.errors import InputError
 from diffmae_video.training.optimizer import WarmupCosine
 
 
@@ -16,11 +13,13 @@ class Plan:
     """The steps of a run and their learning rates.
 
     Attributes:
-        steps, warmup: optimizer steps.
-        count: videos of the list.
-        videos, clips: of one optimizer step, over all processes.
-        base_lr: per 256 of the effective batch.
-        count_repeats: whether that is of clips or of videos.
+        steps: optimizer steps of the run.
+        warmup: optimizer steps of linear warm-up.
+        count: videos in the training set.
+        videos: videos of one optimizer step, over all processes.
+        clips: clips of one optimizer step, over all processes.
+        base_lr: learning rate for an effective batch of 256.
+        count_repeats: whether the effective batch counts clips instead of videos.
     """
 
     steps: int
@@ -31,24 +30,6 @@ class Plan:
     base_lr: float
     count_repeats: bool
 
-    @classmethod
-    def of(cls, cfg: CfgNode, count: int, world: int) -> Plan:
-        """The plan of a config for a list of ``count`` videos on ``world`` processes.
-
-        Raises:
-            InputError: it has no step.
-        """
-        train = cfg.TRAIN
-        videos = train.BATCH_SIZE * train.ACCUMULATION * world
-        steps = train.MAX_STEPS or round(train.EPOCHS * count / videos)
-        if steps < 1:
-            raise InputError(
-                "TRAIN.EPOCHS and TRAIN.MAX_STEPS: the run would have no step; raise one of them"
-            )
-        warmup = train.WARMUP_STEPS or round(train.WARMUP_EPOCHS * count / videos)
-        clips = videos * cfg.DATA.REPEATS
-        return cls(steps, min(warmup, steps - 1), count, videos, clips, train.BASE_LR, train.COUNT_REPEATS)
-
     @property
     def lr(self) -> float:
         """The peak learning rate: base * effective batch / 256."""
@@ -56,7 +37,7 @@ class Plan:
 
     @cached_property
     def rate(self) -> WarmupCosine:
-        """The learning rate by step."""
+        """The learning rate of each step."""
         return WarmupCosine(self.lr, self.steps, self.warmup)
 
     def __str__(self) -> str:

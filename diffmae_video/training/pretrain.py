@@ -11,19 +11,20 @@ import torch
 from fvcore.common.config import CfgNode
 from torch import Tensor
 
-from diffmae_video.build import build_dataset, build_loader, build_model
+from diffmae_video.build import build_dataset, build_model
 from diffmae_video.cost.flops import training_cost
 from diffmae_video.cost.memory import estimate_memory
-from diffmae_video.data import TrainingClips, clips_on, normalise
+from diffmae_video.data import TrainingClips, clips_on, normalise, training_loader
 from diffmae_video.models import IGPT
 from diffmae_video.randomness import random_state
-from diffmae_video.runtime.processes import Process, start_process
+from diffmae_video.runtime.processes import start_process
 from diffmae_video.runtime.stops import lost_peers
 from diffmae_video.training.colours import give_colours
 from diffmae_video.training.engine import resolve_precision
-from diffmae_video.training.loop import NOT_DATA, Run, train
+from diffmae_video.training.from_config import engine_options, loop_options, plan_of
+from diffmae_video.training.loop import NOT_DATA, TrainingLoop
 from diffmae_video.training.optimizer import build_optimizer
-from diffmae_video.training.plan import Plan
+from diffmae_video.training.run import Run
 from diffmae_video.training.validation import Validation
 
 
@@ -43,24 +44,41 @@ def pretrain(cfg: CfgNode, output: str | Path, resume: bool = False) -> None:
     """
     process = start_process(cfg.TRAIN.PATIENCE)
     with lost_peers(process):
-        run = Run.open(cfg, Path(output), resume, process)
+        run = Run.open(Path(output), resume, cfg.CHECKPOINT.KEEP, process)
         torch.manual_seed(cfg.TRAIN.SEED)
         torch.set_float32_matmul_precision("high")
         model, dataset = build_model(cfg), build_dataset(cfg)
-        plan = Plan.of(cfg, len(dataset), process.world)
+        plan = plan_of(cfg, len(dataset), process.world)
         precision = resolve_precision(cfg.TRAIN.PRECISION, process.device)
         if process.is_main:
             count = sum(p.numel() for p in model.parameters())
             machine = f"{precision} on {process.world} x {process.device.type}"
             print(f"{count / 1e6:.1f} M parameters, {machine}; {plan}", flush=True)
-        if isinstance(model, IGPT) and run.found is None:
+        if isinstance(model, IGPT) and run.resumed_from is None:
             give_colours(model.encoder, cfg, dataset.entries, process)
         optimizer = build_optimizer(model, cfg.TRAIN.WEIGHT_DECAY, tuple(cfg.TRAIN.BETAS))
-        engine = run.build_engine(model, optimizer, precision)
-        loader = build_loader(cfg, process.rank, process.world, start=run.state.samples)
+        engine = run.build_engine(model, optimizer, engine_options(cfg, precision))
+        loader = training_loader(
+            dataset,
+            cfg.TRAIN.BATCH_SIZE,
+            cfg.DATA.WORKERS,
+            process.rank,
+            process.world,
+            start=run.state.samples,
+        )
         wanted = cfg.DATA.VAL and cfg.VALIDATION.EVERY_STEPS
         validation = Validation(cfg, process) if wanted else None
-        train(run, engine, loader, plan, PretrainingLoss(cfg, engine, process), validation)
+        loss = PretrainingLoss(
+            engine,
+            process.device,
+            size=cfg.DATA.SIZE,
+            mean=cfg.DATA.MEAN,
+            std=cfg.DATA.STD,
+            repeats=cfg.DATA.REPEATS,
+            seed=cfg.TRAIN.SEED,
+        )
+        loop = TrainingLoop(run, engine, plan, loss, loop_options(cfg), validation)
+        loop.train(loader, recipe=cfg.dump())
 
 
 def describe_run(cfg: CfgNode) -> str:
@@ -72,7 +90,7 @@ def describe_run(cfg: CfgNode) -> str:
         InputError: the config or the list does not allow the run.
     """
     world = int(os.environ.get("WORLD_SIZE", "1"))
-    plan = Plan.of(cfg, len(build_dataset(cfg)), world)
+    plan = plan_of(cfg, len(build_dataset(cfg)), world)
     lines = [str(training_cost(cfg)), f"{plan}; on {world} process{'es' if world > 1 else ''}"]
     if cfg.MODEL.OBJECTIVE in ("diffmae", "mae"):  # the formula knows no other one
         memory = estimate_memory(cfg, world, cfg.DEEPSPEED.ZERO_STAGE)
@@ -84,26 +102,43 @@ def describe_run(cfg: CfgNode) -> str:
 
 
 class PretrainingLoss:
-    """The loss of a batch, with noise that depends on a video's place in the stream alone.
+    """The loss of a batch, with noise that depends only on the seed and on each video's place in the stream.
 
-    So a step is the same for any number of processes and forwards that share its videos, but for a
-    decoder that decodes a share of the patches: which ones is drawn for a forward.
+    A step is therefore the same for any number of processes and forward passes that share its videos. The one
+    exception is a decoder that decodes a share of the patches, which is drawn for each forward pass.
+
+    Args:
+        size: (height, width) of the clips.
+        mean, std: of the normalisation, one number per channel.
+        repeats: clips per video.
+        seed: of the noise.
     """
 
-    def __init__(self, cfg: CfgNode, engine: Any, process: Process) -> None:
-        self.cfg, self.engine, self.device = cfg, engine, process.device
-        self.generator = torch.Generator(process.device)
+    def __init__(
+        self,
+        engine: Any,
+        device: torch.device,
+        *,
+        size: Sequence[int],
+        mean: Sequence[float],
+        std: Sequence[float],
+        repeats: int,
+        seed: int,
+    ) -> None:
+        self.engine, self.device = engine, device
+        self.size, self.mean, self.std = size, mean, std
+        self.repeats, self.seed = repeats, seed
+        self.generator = torch.Generator(device)
 
     def __call__(self, batch: TrainingClips, places: Sequence[int]) -> Tensor:
-        clips = clips_on(batch.clips, self.cfg.DATA.SIZE, self.device)
-        clips = normalise(clips, self.cfg.DATA.MEAN, self.cfg.DATA.STD)
+        clips = normalise(clips_on(batch.clips, self.size, self.device), self.mean, self.std)
         mask = batch.mask.to(self.device, non_blocking=True)
-        shape = (self.cfg.DATA.REPEATS, *self.engine.module.noise_shape(clips, mask))
+        shape = (self.repeats, *self.engine.module.noise_shape(clips, mask))
         noise = torch.cat([self._noise(place, shape) for place in places])  # [B, M, P] of masked patches
         t = batch.t.to(self.device, non_blocking=True)
         loss: Tensor = self.engine(clips, mask=mask, t=t, noise=noise, generator=self.generator).loss
         return loss
 
     def _noise(self, place: int, shape: tuple[int, ...]) -> Tensor:
-        self.generator.manual_seed(random_state(self.cfg.TRAIN.SEED, place, NOT_DATA).initial_seed())
+        self.generator.manual_seed(random_state(self.seed, place, NOT_DATA).initial_seed())
         return torch.randn(shape, generator=self.generator, device=self.device)

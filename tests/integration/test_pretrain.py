@@ -69,7 +69,7 @@ def test_a_run_leaves_a_whole_folder(alone):
     assert (last["step"], last["samples"], last["epoch"], last["adam_steps"]) == (4, 16, 2, 4)
     again = pretrain(PYTHON, "nowhere", output)
     assert again.returncode == 2
-    assert "holds a run already; go on with --resume" in again.stderr
+    assert "already holds a run; continue it with --resume" in again.stderr
 
 
 @pytest.mark.slow

@@ -57,7 +57,7 @@ def test_told_to_stop_it_saves_and_goes_on(tmp_path, films):
     codes, _, err = finish(processes)
     assert codes == [75, 75]
     done = rows(tmp_path)[-1]["step"]
-    assert err.strip() == f"told to stop; step {done} is saved, go on with --resume"
+    assert err.strip() == f"stopped by a signal; step {done} is saved, continue with --resume"
     assert checkpoint(tmp_path, done).is_dir()
     out = run(2, films, tmp_path, "--resume", "TRAIN.MAX_STEPS", done + 2)
     assert f"goes on after step {done}, from" in out

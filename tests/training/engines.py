@@ -9,6 +9,7 @@ from diffmae_video import load_config
 from diffmae_video.masks import Mask
 from diffmae_video.runtime.processes import start_process
 from diffmae_video.training.engine import build_engine, spread_non_finite, take_step
+from diffmae_video.training.from_config import engine_options
 from diffmae_video.training.optimizer import build_optimizer
 from tests.repository import ROOT
 from tests.tiny_models import tiny_diffmae
@@ -30,7 +31,7 @@ def engine_of(stage=0, precision="fp32", model=None, *options):
     cfg = config("DEEPSPEED.ZERO_STAGE", stage, *options)
     optimizer = build_optimizer(model, 0.05, (0.9, 0.95))
     with patch.dict(os.environ):  # what a start sets in it is not for the runs of later tests
-        engine = build_engine(cfg, model, optimizer, start_process(), precision)
+        engine = build_engine(model, optimizer, start_process(), engine_options(cfg, precision))
     os.environ["LOCAL_RANK"] = "0"  # but for this, which DeepSpeed reads in each step at stage 3
     engine.train()
     return engine

@@ -70,32 +70,27 @@ def test_several_labels_are_mixed_and_smoothed_one_by_one():
     torch.testing.assert_close(classification_loss(logits, targets, weights, True), slow)
 
 
-def finetune(**options):
-    pairs = [x for name, value in options.items() for x in (f"FINETUNE.{name}", value)]
-    return load_config(OWN, [*TINY, *pairs]).FINETUNE
-
-
 def test_balanced_classes_weigh_the_same_in_sum():
     labels = torch.tensor([0, 0, 0, 1, 2, 2])
-    weights = class_weights(finetune(CLASS_WEIGHTS="balanced"), ["a", "b", "c"], labels)
+    weights = class_weights("balanced", ["a", "b", "c"], labels)
     totals = weights * torch.bincount(labels)
     torch.testing.assert_close(totals, torch.full((3,), len(labels) / 3))
     several = torch.tensor([[1.0, 0.0], [1.0, 1.0], [1.0, 0.0], [0.0, 0.0]])
-    weights = class_weights(finetune(CLASS_WEIGHTS="balanced"), ["a", "b"], several)
+    weights = class_weights("balanced", ["a", "b"], several)
     torch.testing.assert_close(weights * several.sum(0), (1 - several).sum(0))
-    assert class_weights(finetune(), ["a", "b"], several) is None
+    assert class_weights("", ["a", "b"], several) is None
 
 
 def test_a_file_names_the_weights(tmp_path):
     file = tmp_path / "weights.yaml"
     file.write_text("run: 2\njump: 0.5\n1: 3\n")
-    weights = class_weights(finetune(CLASS_WEIGHTS=file), ["1", "jump", "run"], torch.tensor([0]))
+    weights = class_weights(file, ["1", "jump", "run"], torch.tensor([0]))
     assert weights.tolist() == [3.0, 0.5, 2.0]
     with pytest.raises(InputError, match=r"class 'swim' has no weight of 0 or more"):
-        class_weights(finetune(CLASS_WEIGHTS=file), ["swim"], torch.tensor([0]))
+        class_weights(file, ["swim"], torch.tensor([0]))
     file.write_text("- run\n")
     with pytest.raises(InputError, match="is no YAML file of class: weight"):
-        class_weights(finetune(CLASS_WEIGHTS=file), ["run"], torch.tensor([0]))
+        class_weights(file, ["run"], torch.tensor([0]))
 
 
 def test_a_classifier_starts_from_weights_or_from_nothing(tmp_path):

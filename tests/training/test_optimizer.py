@@ -10,8 +10,8 @@ from timm.optim import param_groups_layer_decay
 from diffmae_video import InputError, load_config
 from diffmae_video.models.encoder import Encoder
 from diffmae_video.training.engine import resolve_precision
+from diffmae_video.training.from_config import plan_of
 from diffmae_video.training.optimizer import WarmupCosine, build_optimizer, parameter_groups
-from diffmae_video.training.plan import Plan
 from tests.tiny_models import tiny_diffmae
 
 
@@ -81,11 +81,11 @@ def test_warm_up_rises_then_half_a_cosine_falls():
 def test_a_plan_counts_accumulation_and_repeats_as_the_recipe_does(tmp_path, counted, lr):
     (tmp_path / "a.yaml").write_text("TRAIN: {BATCH_SIZE: 4, ACCUMULATION: 3, EPOCHS: 10, WARMUP_EPOCHS: 1}")
     cfg = load_config(tmp_path / "a.yaml", ["TRAIN.COUNT_REPEATS", str(counted), "DATA.REPEATS", 4])
-    plan = Plan.of(cfg, count=240, world=2)
+    plan = plan_of(cfg, count=240, world=2)
     assert (plan.steps, plan.warmup, plan.videos, plan.clips) == (100, 10, 24, 96)
     assert plan.lr == pytest.approx(lr)
     with pytest.raises(InputError, match="no step"):
-        Plan.of(cfg, count=1, world=2)
+        plan_of(cfg, count=1, world=2)
 
 
 def test_precision():

@@ -1,0 +1,70 @@
+"""From a config to the plain arguments that pre-training and fine-tuning share."""
+
+from __future__ import annotations
+
+from fvcore.common.config import CfgNode
+
+from diffmae_video.errors import InputError
+from diffmae_video.training.engine import EngineOptions
+from diffmae_video.training.loop import LoopOptions
+from diffmae_video.training.plan import Plan
+
+
+def plan_of(cfg: CfgNode, count: int, world: int) -> Plan:
+    """The plan for a training set of ``count`` videos on ``world`` processes.
+
+    Raises:
+        InputError: the run would have no step.
+    """
+    train = cfg.TRAIN
+    videos = train.BATCH_SIZE * train.ACCUMULATION * world
+    steps = train.MAX_STEPS or round(train.EPOCHS * count / videos)
+    if steps < 1:
+        raise InputError("TRAIN.EPOCHS and TRAIN.MAX_STEPS: the run would have no step; raise one of them")
+    warmup = train.WARMUP_STEPS or round(train.WARMUP_EPOCHS * count / videos)
+    return Plan(
+        steps=steps,
+        warmup=min(warmup, steps - 1),
+        count=count,
+        videos=videos,
+        clips=videos * cfg.DATA.REPEATS,
+        base_lr=train.BASE_LR,
+        count_repeats=train.COUNT_REPEATS,
+    )
+
+
+def engine_options(cfg: CfgNode, precision: str) -> EngineOptions:
+    """How DeepSpeed trains a config's model.
+
+    Args:
+        precision: see :func:`~diffmae_video.training.engine.resolve_precision`.
+    """
+    return EngineOptions(
+        precision=precision,
+        micro_batch=cfg.TRAIN.BATCH_SIZE * cfg.DATA.REPEATS,
+        accumulation=cfg.TRAIN.ACCUMULATION,
+        clip_grad=cfg.TRAIN.CLIP_GRAD,
+        zero_stage=cfg.DEEPSPEED.ZERO_STAGE,
+        deepspeed_file=cfg.DEEPSPEED.CONFIG,
+        has_ema=cfg.TRAIN.EMA > 0,
+        checkpoint_activations=cfg.TRAIN.ACTIVATION_CHECKPOINTING,
+        compile=cfg.TRAIN.COMPILE,
+        patience=cfg.TRAIN.PATIENCE,
+    )
+
+
+def loop_options(cfg: CfgNode) -> LoopOptions:
+    """How a config's run steps, logs, saves and validates."""
+    return LoopOptions(
+        seed=cfg.TRAIN.SEED,
+        batch_size=cfg.TRAIN.BATCH_SIZE,
+        accumulation=cfg.TRAIN.ACCUMULATION,
+        ema_decay=cfg.TRAIN.EMA,
+        log_every=cfg.TRAIN.LOG_EVERY,
+        save_every=cfg.CHECKPOINT.EVERY_STEPS,
+        save_minutes=cfg.CHECKPOINT.EVERY_MINUTES,
+        validate_every=cfg.VALIDATION.EVERY_STEPS,
+        max_bad_steps=cfg.TRAIN.MAX_BAD_STEPS,
+        max_bad_share=cfg.DATA.MAX_BAD_SHARE,
+        patience=cfg.TRAIN.PATIENCE,
+    )

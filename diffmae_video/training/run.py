@@ -1,0 +1,86 @@
+"""A run's folder, and how far the run has come."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+from torch.optim import Optimizer
+
+from diffmae_video.errors import InputError
+from diffmae_video.runtime.processes import Process
+from diffmae_video.training.checkpoints import Checkpoints, State, load_model_weights, restore
+from diffmae_video.training.engine import EngineOptions, build_engine
+
+RECIPE, METRICS = "config.yaml", "metrics.jsonl"
+VALIDATIONS, BAD_STEPS = "validation.jsonl", "bad_steps.jsonl"
+
+
+@dataclass
+class Run:
+    """A run's folder, and how far the run has come.
+
+    Attributes:
+        output: the folder.
+        checkpoints: those in the folder.
+        resumed_from: the checkpoint that the run goes on from; None at its beginning.
+        state: how far it has come.
+    """
+
+    output: Path
+    process: Process
+    checkpoints: Checkpoints
+    resumed_from: Path | None
+    state: State
+
+    @classmethod
+    def open(cls, output: Path, resume: bool, keep: int, process: Process) -> Run:
+        """Starts a run, or with ``resume`` continues the folder's run from its newest whole checkpoint.
+
+        Args:
+            keep: how many of the newest checkpoints stay.
+
+        Raises:
+            InputError: the folder already holds a run, and ``resume`` is not set.
+        """
+        checkpoints = Checkpoints(output / "checkpoints", keep, process)
+        if not resume and ((output / METRICS).exists() or checkpoints.steps()):
+            raise InputError(
+                f"{output}: already holds a run; continue it with --resume, give another --output, or delete "
+                "the folder"
+            )
+        return cls(output, process, checkpoints, checkpoints.newest() if resume else None, State())
+
+    def build_engine(self, model: nn.Module, optimizer: Optimizer, options: EngineOptions) -> Any:
+        """The engine of a model; a resumed run's weights and optimizer state are loaded."""
+        if self.resumed_from is not None:
+            load_model_weights(model, self.resumed_from)
+        engine = build_engine(model, optimizer, self.process, options)
+        if self.resumed_from is not None:
+            self.state = restore(engine, self.resumed_from)
+            if self.process.is_main:
+                print(f"goes on after step {self.state.step}, from {self.resumed_from}", flush=True)
+        self.state.processes, self.state.precision = self.process.world, options.precision
+        self.state.zero_stage = options.zero_stage
+        return engine
+
+    def is_best(self, cost: float) -> bool:
+        """Whether a validation's cost is the lowest one so far."""
+        return self.state.best_cost is None or cost < self.state.best_cost
+
+    def save(self, engine: Any, cost: float | None) -> bool:
+        """Writes a checkpoint of the current step; False if that failed.
+
+        Args:
+            cost: of this step's validation, if there was one. Only a model that was saved counts as the
+                best one.
+        """
+        best_before = self.state.best_step, self.state.best_cost
+        if cost is not None and self.is_best(cost):
+            self.state.best_step, self.state.best_cost = self.state.step, cost
+        is_saved = self.checkpoints.save(engine, self.state)
+        if not is_saved:
+            self.state.best_step, self.state.best_cost = best_before
+        return is_saved
