@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import errno
 import sys
+import warnings
 from collections.abc import Callable
 from typing import NoReturn
 
-from diffmae_video.errors import InputError
+from diffmae_video.errors import InputError, InputWarning
 
 
 class ToolParser(argparse.ArgumentParser):
@@ -56,10 +57,23 @@ def describe(error: Exception) -> str:
     return line
 
 
+def _format_warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
+    """Leaves the place in the code out of warnings about the input."""
+    if issubclass(category, InputWarning):
+        return f"warning: {message}\n"
+    return _format_with_place(message, category, filename, lineno, line)
+
+
+_format_with_place = warnings.formatwarning
+
+
 def run_tool(main: Callable[[], int | None]) -> None:
     """Runs a tool's main and exits with its code, or with 2 and one line on stderr after an error."""
     for stream in (sys.stdout, sys.stderr):  # file names need not be valid Unicode
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    warnings.formatwarning = _format_warning
     try:
         code = main() or 0
     except (InputError, OSError) as error:

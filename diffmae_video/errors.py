@@ -17,6 +17,10 @@ class MissingExtraError(InputError, ImportError):
     """An optional package is not installed; the message names the extra that installs it."""
 
 
+class InputWarning(UserWarning):
+    """Something about the input that a user should know; tools print it as one line."""
+
+
 def require(module: str, extra: str) -> ModuleType:
     """Imports an optional module where it is needed.
 

@@ -1,19 +1,31 @@
-"""Safe writes: a file or folder appears complete or not at all."""
+"""Safe writes, after which a file or folder is complete or absent; and text files of any encoding."""
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import errno
 import os
 import re
 import shutil
 import tempfile
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from diffmae_video.errors import InputError, InputWarning
+
 if TYPE_CHECKING:  # decoding processes use this module, and must not load torch
     from torch import Tensor
+
+BYTE_ORDER_MARKS = {
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF32_LE: "utf-32",  # before UTF-16's, with which it begins
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
 
 
 @contextlib.contextmanager
@@ -71,6 +83,37 @@ def flush_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def read_text(path: str | Path) -> str:
+    """Reads a text file in UTF-8 or UTF-16; any other is taken for Windows-1252, with a warning.
+
+    Raises:
+        InputError: the file cannot be read, or is not a text.
+    """
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    encoding = next((name for mark, name in BYTE_ORDER_MARKS.items() if data.startswith(mark)), "")
+    if not encoding:
+        # Text without a mark: in UTF-16, every second byte of ASCII characters is zero.
+        zeros = (data[:2000:2].count(0), data[1:2000:2].count(0))
+        encoding = "utf-8" if not any(zeros) else ("utf-16-be" if zeros[0] > zeros[1] else "utf-16-le")
+    try:
+        text = data.decode(encoding)
+    except UnicodeDecodeError:
+        text = data.decode("cp1252", errors="replace")
+        if "\0" not in text:
+            warnings.warn(
+                f"{path}: is not UTF-8 and was read as Windows-1252 (Latin-1); if names come out wrong, save "
+                "it as UTF-8",
+                InputWarning,
+                stacklevel=3,
+            )
+    if "\0" in text:
+        raise InputError(f"{path}: is not a text file")
+    return text if "\n" in text else text.replace("\r", "\n")  # line ends of old Macs
 
 
 def write_text(path: str | Path, text: str) -> None:

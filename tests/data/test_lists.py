@@ -14,11 +14,11 @@ from diffmae_video.data import (
     Entry,
     class_indices,
     class_names,
-    find_videos,
     read_list,
     write_list,
 )
 from diffmae_video.data.lists import read_kinetics
+from diffmae_video.errors import InputWarning
 
 
 def touch(*paths):
@@ -106,13 +106,6 @@ def test_images_are_found_when_asked_for(tmp_path):
     touch(tmp_path / "n01/a.JPEG", tmp_path / "n02/b.png", tmp_path / "n02/c.webm")
     assert [e.path for e in read_list(tmp_path)] == [str(tmp_path / "n02/c.webm")]
     assert [e.label for e in read_list(tmp_path, images=True)] == ["n01", "n02", "n02"]
-    touch(tmp_path / "none/a.txt")
-    with pytest.raises(InputError, match=r"none: no video in it; looked for \.mp4, .*\.apng$"):
-        find_videos(tmp_path / "none")
-    with pytest.raises(
-        InputError, match=r"none: no video or image in it; looked for \.mp4, .*\.jpg, .*\.bmp$"
-    ):
-        read_list(tmp_path / "none", images=True)
 
 
 @pytest.mark.parametrize(
@@ -137,12 +130,17 @@ def test_tables_and_lines(tmp_path, text, expected):
     ("text", "message"),
     [
         ("path,path\na.mp4,b.mp4\n", "line 1: expected the header"),
-        ("label\tpath\nx\ta.mp4\nb.mp4\n", "line 3: 1 fields where the header has 2"),
+        ("label\tpath\nx\ta.mp4\nb.mp4\n", "line 3: has 1 fields, expected 2"),
         ('path,label\n"a.mp4,x\nb.mp4,y\n', "line 3: unexpected end of data; is a quote missing?"),
         ("path,label\n,x\n", "line 2: the path is empty"),
-        ("path,start\na.mp4,nan\n", "line 2: from nan s to None s is no stretch"),
-        ("a.mp4 1\nb 2\n", "line 2: expected 'path label' or 'path', with a path that ends in .mp4"),
-        ("a.mp4,1\n", "line 1: expected 'path label'.* need the header path,start,end,label"),
+        ("path,start\na.mp4,nan\n", "line 2: start nan s and end None s do not delimit"),
+        (
+            "a.mp4 1\nb 2\n",
+            "line 2: expected 'path label', 'path,label' or 'path', with a path that ends in .mp4",
+        ),
+        ("b,1\n", "line 1: expected 'path label'.* need the header path,start,end,label"),
+        ("a.mp4,1\nb.mp4\n", "line 2: has 1 fields, expected 2"),
+        ("a.mp4,0,3,1\n", "line 1: has 4 fields, expected 2"),
         ("a.mp4 1\n\nb.mp4\n", "line 3: no label, unlike the lines above"),
         ("a.mp4\nb.mp4 1\n", "line 2: a label, unlike the lines above"),
         (
@@ -158,11 +156,79 @@ def test_bad_lists_name_file_and_line(tmp_path, text, message):
         read_list(tmp_path / "my list.csv")
 
 
-def test_lists_that_are_no_text_are_named(tmp_path):
-    (tmp_path / "list.csv").write_bytes("path\na.mp4\n".encode("utf-16"))
-    for name in ("list.csv", "none.csv"):
-        with pytest.raises(InputError, match=f"{name}: cannot read the list"):
-            read_list(tmp_path / name)
+def test_what_is_not_a_list_is_named(tmp_path, real_clips):
+    (tmp_path / "list.csv").write_bytes(real_clips["bikes"].read_bytes())
+    (tmp_path / "empty.csv").write_text("\n")
+    for path, message in (
+        (tmp_path / "list.csv", "is not a text file"),
+        (tmp_path / "none.csv", "cannot be read .No such file"),
+        (tmp_path / "empty.csv", "the list is empty"),
+        (real_clips["bikes"], "is a video or picture; give its folder"),
+    ):
+        with pytest.raises(InputError, match=f"{path.name}: {message}"):
+            read_list(path)
+
+
+@pytest.mark.parametrize("text", ["path,label\né.mp4,wäsche\n", "é.mp4 wäsche\n"])
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+@pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
+def test_encodings_and_line_ends(tmp_path, text, encoding, line_end):
+    (tmp_path / "list.csv").write_bytes(text.replace("\n", line_end).encode(encoding))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert read_list(tmp_path / "list.csv", "/r") == [Entry("/r/é.mp4", label="wäsche")]
+
+
+def test_latin_1_is_read_with_a_warning(tmp_path):
+    (tmp_path / "list.csv").write_bytes("path,label\né.mp4,wäsche\n".encode("latin-1"))
+    with pytest.warns(InputWarning, match=r"list\.csv: is not UTF-8 and was read as Windows-1252"):
+        assert read_list(tmp_path / "list.csv", "/r") == [Entry("/r/é.mp4", label="wäsche")]
+
+
+RUNS = [Entry("/r/a b.mp4", label="run"), Entry("/r/c.MOV", label="long jump")]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "path,label\na b.mp4,run\nc.MOV,long jump\n",
+        "path, label\na b.mp4, run\nc.MOV, long jump\n",
+        "path , label ,\n a b.mp4 , run ,\nc.MOV , long jump,\n,,\n",
+        'Path,Label\n"a b.mp4", "run"\nc.MOV ,long jump\n',
+        "path;label\na b.mp4;run\nc.MOV;long jump;\n",
+        "a b.mp4,run\nc.MOV,long jump\n",
+        "a b.mp4, run,\n\nc.MOV , long jump ,\n",
+        '"a b.mp4","run"\n"c.MOV","long jump"\n',
+        "a b.mp4\trun\nc.MOV\tlong jump\n",
+        "a b.mp4;run\nc.MOV;long jump\n",
+        "a b.mp4 run\nc.MOV long jump\n",
+    ],
+)
+def test_tables_as_people_write_them(tmp_path, text):
+    (tmp_path / "list").write_text(text)
+    assert read_list(tmp_path / "list", "/r") == RUNS
+
+
+def test_lines_may_end_in_a_comma_without_labels(tmp_path):
+    (tmp_path / "list").write_text("a, b.mp4\nc.mp4\n")
+    assert read_list(tmp_path / "list", "/r") == [Entry("/r/a, b.mp4"), Entry("/r/c.mp4")]
+    (tmp_path / "list").write_text("a.mp4,\nb.mp4 ,\n")
+    assert read_list(tmp_path / "list", "/r") == [Entry("/r/a.mp4"), Entry("/r/b.mp4")]
+
+
+def test_a_root_maps_the_paths_of_a_disk_that_has_moved(tmp_path):
+    listed = tmp_path / "list.csv"
+    listed.write_text("path\n/old/disk/a=b/1.mp4\n/old/disk2/2.mp4\n3.mp4\n")
+    for root in ("/old/disk=/new", "/old/disk/=/new/"):
+        names = [entry.path for entry in read_list(listed, root)]
+        assert names == ["/new/a=b/1.mp4", "/old/disk2/2.mp4", str(tmp_path / "3.mp4")]
+    assert read_list(listed, "/old=")[0].path == "/disk/a=b/1.mp4"
+    with pytest.raises(InputError, match=r"no path starts with /other/, .* one is /old/disk/a=b/1\.mp4"):
+        read_list(listed, "/other=/new")
+    (tmp_path / "a=b").mkdir()  # a folder of this name
+    assert read_list(listed, tmp_path / "a=b")[2].path == str(tmp_path / "a=b/3.mp4")
+    listed.write_text("path\n3.mp4\n")
+    assert read_list(listed, "/other=/new") == [Entry(str(tmp_path / "3.mp4"))]
 
 
 KINETICS = """label,youtube_id,time_start,time_end,split,is_cc
@@ -187,21 +253,24 @@ def test_kinetics_own_csv(tmp_path, folders):
     labels = ["petting animal (not cat)", "making, eating", "abseiling"]
     expected = [Entry(str(path), label=label) for path, label in zip(paths, labels, strict=True)]
     assert read_kinetics(tmp_path / "train.csv", videos) == (expected, ["lost1_000000_000010"])
-    with pytest.warns(UserWarning, match="1 of 4 videos are missing and left out: lost1_000000_000010"):
+    with pytest.warns(InputWarning, match="1 of 4 videos are missing and left out: lost1_000000_000010"):
         assert read_list(tmp_path / "train.csv") == expected
 
 
 def test_kinetics_without_labels_or_without_any_video(tmp_path):
     (tmp_path / "test.csv").write_text("youtube_id,time_start,time_end,split\nabc,1,11,test\n")
     touch(tmp_path / "other.mp4")
-    with pytest.raises(InputError, match=r"none of its 1 videos is below .*give their folder as root"):
+    with pytest.raises(
+        InputError,
+        match=r"own list, and none of its 1 videos, such as abc_000001_000011\.mp4, is in .*DATA\.ROOT",
+    ):
         read_list(tmp_path / "test.csv")
     touch(tmp_path / "abc_000001_000011.mp4")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert read_list(tmp_path / "test.csv") == [Entry(str(tmp_path / "abc_000001_000011.mp4"))]
     (tmp_path / "list.csv").write_text("path\na.mp4\n")
-    with pytest.raises(InputError, match="expected columns youtube_id, time_start, time_end of Kinetics"):
+    with pytest.raises(InputError, match="expected the columns youtube_id, time_start, time_end of Kinetics"):
         read_kinetics(tmp_path / "list.csv")
 
 

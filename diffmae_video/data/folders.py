@@ -1,0 +1,100 @@
+"""Finds the videos and pictures in a folder."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from diffmae_video.decoding.endings import IMAGE_ENDINGS, VIDEO_ENDINGS, is_image_name, is_video_name
+from diffmae_video.errors import InputError, InputWarning
+
+NAMED_ENDINGS = 5  # in a message, the most frequent ones
+
+
+def find_videos(folder: str | Path, images: bool = False) -> list[Path]:
+    """All videos below a folder, by their endings, sorted. Symbolic links are followed.
+
+    Hidden files are ignored; a warning counts the other files that are skipped.
+
+    Args:
+        images: find pictures as well.
+
+    Raises:
+        InputError: there is no such folder, or no video (or picture) in it.
+    """
+    found, skipped = scan_folder(Path(folder), images)
+    if not found:
+        raise InputError(_nothing_found(folder, images, skipped))
+    if skipped:
+        warnings.warn(f"{folder}: {_count(skipped)}", InputWarning, stacklevel=2)
+    return found
+
+
+def scan_folder(folder: Path, images: bool = False) -> tuple[list[Path], list[Path]]:
+    """The sorted videos (and pictures) below a folder, and the other files that are not hidden.
+
+    Raises:
+        InputError: there is no such folder.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder")
+    found: list[Path] = []
+    skipped: list[Path] = []
+    for path in _files(folder):
+        has_ending = is_video_name(path) or (images and is_image_name(path))
+        is_found = has_ending and path.exists()  # a broken link does not exist
+        (found if is_found else skipped).append(path)
+    return sorted(found), skipped
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """The files below a folder that are not hidden. A link to a folder that contains it is not followed."""
+    pending = [(folder, frozenset[str]())]
+    while pending:
+        here, ancestors = pending.pop()
+        real = os.path.realpath(here)
+        if real in ancestors:
+            continue
+        with os.scandir(here) as entries:
+            for entry in entries:
+                # Hidden are files that are being written (files.py), and macOS's companions "._name".
+                if entry.name.startswith("."):
+                    continue
+                if entry.is_dir():
+                    pending.append((here / entry.name, ancestors | {real}))
+                else:
+                    yield here / entry.name
+
+
+def _nothing_found(folder: str | Path, images: bool, skipped: list[Path]) -> str:
+    pictures = sum(map(is_image_name, skipped))
+    if pictures and not images:
+        return (
+            f"{folder}: no video in it, but {_plural(pictures, 'picture')}; pictures are read for clips of "
+            "one frame (DATA.NUM_FRAMES 1)"
+        )
+    kind = "video or picture" if images else "video"
+    endings = (*VIDEO_ENDINGS, *IMAGE_ENDINGS) if images else VIDEO_ENDINGS
+    others = f" ({_count(skipped)})" if skipped else ""
+    return f"{folder}: no {kind} in it{others}; looked for {', '.join(endings)}"
+
+
+def _count(skipped: list[Path]) -> str:
+    """Counts skipped files by their endings, in one line."""
+    kinds: Counter[str] = Counter()
+    for path in skipped:
+        is_broken = path.is_symlink() and not path.exists()
+        kinds["broken link" if is_broken else path.suffix.lower() or "without an ending"] += 1
+    frequent = kinds.most_common(NAMED_ENDINGS)
+    names = [f"{count} {kind}" for kind, count in frequent]
+    rest = len(skipped) - sum(count for _, count in frequent)
+    if rest:
+        names.append(f"{rest} with other endings")
+    return f"{_plural(len(skipped), 'file')} skipped: {', '.join(names)}"
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
