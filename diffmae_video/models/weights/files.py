@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import json
 import logging
 import pickle
@@ -213,9 +214,9 @@ def read_pickle(file: Path) -> Any:
         with allow([argparse.Namespace, *_numpy_globals()]), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about the pickle protocol; the error below says more
             return torch.load(file, map_location="cpu", weights_only=True)
-    except OSError:
-        raise
     except Exception as error:  # from arbitrary bytes the unpickler raises anything, KeyError too
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # of a file cut short
+            raise
         foreign = re.search(r"(?:Unsupported global: GLOBAL|Unsupported class) ([\w.]+)", str(error))
         if isinstance(error, pickle.UnpicklingError) and foreign:
             raise InputError(

@@ -5,7 +5,21 @@ import torch
 
 from diffmae_video import InputError, load_encoder
 from diffmae_video.models.weights.layouts import SOURCES
-from tests.models.weights.reference_vit import HEADS, HIDDEN, LAYOUTS, SIZES, D, save
+from tests.models.weights.reference_vit import (
+    DEPTH,
+    HEADS,
+    HIDDEN,
+    LAYOUTS,
+    SIZES,
+    D,
+    Reference,
+    check,
+    mae_st_weights,
+    mae_weights,
+    save,
+    videomae_reference,
+    videomae_weights,
+)
 
 
 @pytest.mark.parametrize("source", ["auto", "named"])
@@ -84,3 +98,107 @@ def test_a_source_that_the_keys_are_not_of_is_refused(tmp_path, source):
                 InputError, match=f"unknown source 'dino'|keys are those of .* and not of {source}"
             ):
                 load_encoder(path, num_heads=HEADS, source=source)
+
+
+PREFIXES = [
+    "model.",
+    "backbone.",
+    "module.",
+    "_orig_mod.module.",
+    "model.backbone.",
+    "encoder.",
+    "net.trunk.",
+]
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_prefix_is_removed_and_a_line_says_so(tmp_path, layout, prefix, caplog):
+    weights = LAYOUTS[layout]()
+    kwargs = {"num_heads": 1, **SIZES}
+    expected = load_encoder(save(tmp_path / "w.pt", weights), **kwargs)
+    caplog.clear()
+    path = save(tmp_path / "prefixed.pt", {prefix + key: value for key, value in weights.items()})
+    encoder = load_encoder(path, **kwargs)
+    assert encoder.positions.kind == expected.positions.kind
+    for key, value in expected.state_dict().items():
+        assert torch.equal(encoder.state_dict()[key], value)
+    own = prefix == "encoder." and layout not in ("videomae", "hf_videomae", "diffmae")
+    removed = [f"{path}: removed the prefix {prefix!r} of its keys"]
+    assert [message for message in caplog.messages if "removed the prefix" in message] == (
+        [] if own else removed
+    )
+
+
+def lightning(weights):
+    """A classifier as Lightning stores it: a module, its head within it, and a loss beside it."""
+    model = {f"model.{key}": value for key, value in weights.items()}
+    return model | {"model.head.weight": torch.ones(5, D), "criterion.weight": torch.ones(5)}
+
+
+def test_modules_around_the_encoder_are_skipped_by_name(tmp_path, caplog):
+    ref = Reference(t=1, steps=1)
+    path = save(tmp_path / "w.ckpt", lightning(mae_weights(ref)), "state_dict")
+    check(path, ref, torch.randn(1, 3, 32, 32))
+    assert caplog.messages[-1] == f"{path}: skipped, not part of the encoder: head, criterion"
+
+
+@pytest.mark.parametrize(
+    "key", ["model.q_norm.weight", "cls_token", "norm.weight", "pos_embed_class", "model.blocks.0.attn.scale"]
+)
+def test_what_may_be_the_encoders_own_is_not_skipped(tmp_path, key):
+    weights = lightning(mae_weights(Reference(t=1, steps=1))) | {key: torch.ones(1)}
+    with pytest.raises(InputError, match=f"unknown {key}$"):
+        load_encoder(save(tmp_path / "w.ckpt", weights), num_heads=HEADS)
+
+
+def test_a_pooled_norm_is_found_behind_a_prefix(tmp_path):
+    ref = videomae_reference(norm=False)
+    weights = videomae_weights(ref, "model.backbone.")
+    with pytest.raises(InputError, match=r"missing model\.backbone\.norm\.weight"):
+        load_encoder(save(tmp_path / "w.pt", weights), num_heads=HEADS, **SIZES)
+    for prefix in ("model.backbone.", ""):
+        path = save(tmp_path / "w.pt", weights | {f"{prefix}fc_norm.weight": torch.ones(D)})
+        if prefix:
+            check(path, ref, **SIZES)
+        else:  # outside of the module: another one's
+            with pytest.raises(InputError, match="missing"):
+                load_encoder(path, num_heads=HEADS, **SIZES)
+
+
+@pytest.mark.parametrize(("evaluated", "trained"), [("teacher", "student"), ("target_encoder", "encoder")])
+def test_of_two_encoders_the_one_that_its_project_evaluates_is_read(tmp_path, evaluated, trained, caplog):
+    refs = {evaluated: Reference(), trained: Reference()}
+    content = {
+        name: {f"module.backbone.{key}": value for key, value in mae_st_weights(ref).items()}
+        for name, ref in refs.items()
+    }
+    torch.save({**content, "opt": {}, "epoch": 1}, tmp_path / "w.pt")
+    check(tmp_path / "w.pt", refs[evaluated])
+    prefix = f"{evaluated}.module.backbone."
+    assert caplog.messages[0] == f"{tmp_path / 'w.pt'}: removed the prefix {prefix!r} of its keys"
+    assert f"skipped, not part of the encoder: {trained} (" in caplog.messages[1]
+
+
+def test_several_encoders_are_refused(tmp_path):
+    weights = mae_weights(Reference(t=1, steps=1))
+    both = {f"{name}.{key}": value for name in ("rgb", "flow") for key, value in weights.items()}
+    with pytest.raises(InputError, match=r"several encoders, with the prefixes 'flow\.', 'rgb\.'; save one"):
+        load_encoder(save(tmp_path / "w.pt", both), num_heads=HEADS)
+
+
+def test_a_model_with_rotary_positions_is_not_taken_for_videomae(tmp_path):
+    """V-JEPA 2 has VideoMAE's names, no stored positions, and a bias of q, k and v in one."""
+    weights = {k: v for k, v in mae_st_weights(Reference()).items() if not k.startswith("pos_embed")}
+    for i in range(DEPTH):
+        for part in ("weight", "bias"):
+            parts = [weights.pop(f"blocks.{i}.attn.{name}.{part}") for name in "qkv"]
+            weights[f"blocks.{i}.attn.qkv.{part}"] = torch.cat(parts)
+    with pytest.raises(InputError, match=r"unknown blocks\.0\.attn\.qkv\.bias"):
+        load_encoder(save(tmp_path / "w.pt", weights), num_heads=HEADS, **SIZES)
+
+
+def test_a_long_list_of_problems_is_cut_short(tmp_path):
+    weights = {k: v for k, v in LAYOUTS["mae"]().items() if "attn" not in k and "norm" not in k}
+    with pytest.raises(InputError, match=r"(missing [^;]*; ){12}and \d+ more$"):
+        load_encoder(save(tmp_path / "w.pt", weights), num_heads=HEADS)
