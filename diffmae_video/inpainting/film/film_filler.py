@@ -23,6 +23,7 @@ from diffmae_video.inpainting.film.stretches import Stretch, cut_into_stretches
 from diffmae_video.inpainting.film.windows import Window, make_batches, starts, time_step
 from diffmae_video.models import MaskedAutoencoder
 from diffmae_video.randomness import random_state
+from diffmae_video.runtime.progress import ProgressBar
 
 MAX_STEPS_IN_TIME = 8  # clips of a stretch that follow each other in time
 MAX_WINDOWS = 64  # windows of a stretch, unless more are needed to tile a single frame
@@ -138,18 +139,20 @@ class FilmFiller:
         frames: list[MaskedFrame] = []
         first = 0  # number of frames[0] in the film
         before: list[Carried | None] = [None] * self.options.samples
-        for stretch in self.stretches:
-            frames, first = frames[stretch.start - first :], stretch.start
-            frames += self._read(first + len(frames), min(stretch.end, self.video.num_frames))
-            fills, steps, before = self._fill(stretch, frames, before)
-            for i, frame in enumerate(frames[: stretch.cut - first]):
-                yield FilledFrame(
-                    first + i,
-                    frame.frame,
-                    frame.hole,
-                    [self._paste(frame, fill[:, i]) for fill in fills],
-                    (self._paste(frame, step[:, i].float() / 255) for step in steps),
-                )
+        total = len(self.stretches) * self.options.samples * len(self.timesteps)
+        with ProgressBar(total=total, desc="inpainting", unit=" steps", leave=False) as bar:
+            for stretch in self.stretches:
+                frames, first = frames[stretch.start - first :], stretch.start
+                frames += self._read(first + len(frames), min(stretch.end, self.video.num_frames))
+                fills, steps, before = self._fill(stretch, frames, before, bar)
+                for i, frame in enumerate(frames[: stretch.cut - first]):
+                    yield FilledFrame(
+                        first + i,
+                        frame.frame,
+                        frame.hole,
+                        [self._paste(frame, fill[:, i]) for fill in fills],
+                        (self._paste(frame, step[:, i].float() / 255) for step in steps),
+                    )
 
     def _read(self, start: int, stop: int) -> list[MaskedFrame]:
         if start >= stop:
@@ -162,7 +165,11 @@ class FilmFiller:
         ]
 
     def _fill(
-        self, stretch: Stretch, frames: Sequence[MaskedFrame], before: Sequence[Carried | None]
+        self,
+        stretch: Stretch,
+        frames: Sequence[MaskedFrame],
+        before: Sequence[Carried | None],
+        bar: ProgressBar,
     ) -> tuple[list[Tensor], list[Tensor], list[Carried | None]]:
         """Samples a stretch.
 
@@ -176,6 +183,7 @@ class FilmFiller:
         samples = self.options.samples
         if not hidden.any():
             steps = [(truth * 255).round().byte()] * len(self.timesteps)
+            bar.update(samples * len(self.timesteps))
             return [truth] * samples, steps, [None] * samples
         windows = [
             Window(f - stretch.start, row, column) for f in stretch.clips for row, column in self.tiles
@@ -195,12 +203,18 @@ class FilmFiller:
             joint = JointFill(self.model, canvas, batches, before[number], stretch.cut - stretch.start)
             self._check_is_filled(stretch, hidden_pixels & (joint.weight.cpu() == 0))
             keeps_steps = self.options.keeps_steps and number == 0
+
+            def on_step(x0: Tensor, keep: bool = keeps_steps) -> None:
+                bar.update()
+                if keep:
+                    steps.append((to_pixels(x0) * 255).round().byte())
+
             x0 = joint.sample(
                 self._first_noise(stretch, number),
                 self.options.sampler,
                 self.options.steps,
                 self._sampler_generator(stretch, number),
-                (lambda x0: steps.append((to_pixels(x0) * 255).round().byte())) if keeps_steps else None,
+                on_step,
             )
             fills.append(to_pixels(x0))
             after.append(joint.carried)

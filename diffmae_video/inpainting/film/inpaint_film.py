@@ -20,7 +20,6 @@ from diffmae_video.inpainting.film.holes import open_hole
 from diffmae_video.masks import MASKS
 from diffmae_video.models import MaskedAutoencoder, load_model
 from diffmae_video.runtime.device import default_device
-from diffmae_video.runtime.progress import ProgressBar
 
 LIMITS = {"samples": (1, 100), "seed": (0, 2**32 - 1), "crf": (0, 51)}
 NOTE = (
@@ -90,9 +89,7 @@ def inpaint_film(
             steps = [
                 stack.enter_context(open_film(p, fps, crf, times, light=True, like=video)) for p in paths
             ]
-        for frame in ProgressBar(
-            filler, total=video.num_frames, desc="inpainting", unit=" frames", leave=False
-        ):
+        for frame in filler:
             scores.add(frame)
             for write, picture in zip(films, frame.samples, strict=True):
                 write(picture)
