@@ -56,6 +56,15 @@ def load_config(path: str | Path | None, overrides: Sequence[Any] = ()) -> CfgNo
     return cfg
 
 
+def recipe_keys(path: str | Path) -> set[str]:
+    """The keys that a recipe, or a recipe it starts from, sets.
+
+    Raises:
+        InputError: the file does not exist or is not YAML.
+    """
+    return {key for key, _ in _flatten(_read_recipe(Path(path)))}
+
+
 def recipe_of(folder: str | Path) -> Path:
     """The config.yaml of a run, given the run's folder or that of one of its checkpoints."""
     folder = Path(folder).resolve()

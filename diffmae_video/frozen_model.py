@@ -71,7 +71,28 @@ def load_frozen(path: str | Path, options: Sequence[Any] = ()) -> FrozenModel:
     Raises:
         InputError: the checkpoint cannot be read, or an option is wrong.
     """
-    path = Path(path)
+    model, cfg, _ = _load(Path(path), options)
+    return FrozenModel(model.to(default_device()), cfg)
+
+
+def clip_options(path: str | Path, options: Sequence[Any] = ()) -> list[Any]:
+    """What a checkpoint says about its clips, as options ``[KEY, VALUE, ...]`` of the section DATA.
+
+    Size, number of frames, mean and std; for a run's checkpoint also stride and frame rate.
+
+    Args:
+        path, options: see :func:`load_frozen`.
+
+    Raises:
+        InputError: see :func:`load_frozen`.
+    """
+    _, cfg, is_run = _load(Path(path), options)
+    names = ("NUM_FRAMES", "SIZE", "MEAN", "STD", *(("STRIDE", "FPS") if is_run else ()))
+    return [item for name in names for item in (f"DATA.{name}", cfg.DATA[name])]
+
+
+def _load(path: Path, options: Sequence[Any]) -> tuple[Backbone | Classifier, CfgNode, bool]:
+    """The model on the CPU, its config, and whether that is the config of a run."""
     folder = path.resolve() if path.is_dir() else path.resolve().parent
     about = read_config(folder)
     recipe = recipe_of(folder)
@@ -86,7 +107,7 @@ def load_frozen(path: str | Path, options: Sequence[Any] = ()) -> FrozenModel:
         model.set_layer(cfg.MODEL.IGPT.LAYER)
     if not is_run:
         cfg = load_config(None, [*_own_options(model.recognition_part(), about), *options])
-    return FrozenModel(model.to(default_device()), cfg)
+    return model, cfg, is_run
 
 
 def _own_options(backbone: Backbone, about: dict[str, Any]) -> list[Any]:

@@ -14,8 +14,7 @@ from diffmae_video import InputError, load_encoder, load_model
 from diffmae_video.data import Entry, normalise, uniform_clips
 from diffmae_video.evaluation.features import extract_features, write_features
 from diffmae_video.frozen_model import load_frozen
-from diffmae_video.models import Classifier, Encoder
-from diffmae_video.models.weights.convert import save_as
+from diffmae_video.models import Classifier
 from tests.repository import ROOT
 from tests.tiny_models import tiny_diffmae
 
@@ -149,18 +148,6 @@ def test_of_a_classifier_it_is_what_its_head_sees(tmp_path, real_clips):
         clip = normalise(uniform_clips(entry, 1, 4, 4, (32, 32), backend="pyav"), MEAN, STD)
         torch.testing.assert_close(found.pooled, model.features(clip), atol=1e-5, rtol=0)
         torch.testing.assert_close(found.tokens, model.encode(clip), atol=1e-5, rtol=0)
-
-
-def test_a_timm_folder_says_its_own_mean_size_and_frames(tmp_path):
-    save_as(Encoder((48, 48), 1, (1, 8, 8), width=32, depth=2, heads=2), tmp_path, "timm")
-    about = json.loads((tmp_path / "config.json").read_text())
-    about["pretrained_cfg"] |= {"mean": [0.5, 0.5, 0.5], "std": [0.4, 0.5, 0.6]}
-    (tmp_path / "config.json").write_text(json.dumps(about))
-    data = load_frozen(tmp_path).cfg.DATA
-    assert (list(data.MEAN), list(data.STD)) == ([0.5, 0.5, 0.5], [0.4, 0.5, 0.6])
-    assert (list(data.SIZE), data.NUM_FRAMES) == ([48, 48], 1)
-    data = load_frozen(tmp_path, ["DATA.MEAN", "[0.1, 0.2, 0.3]"]).cfg.DATA
-    assert (list(data.MEAN), list(data.STD)) == ([0.1, 0.2, 0.3], [0.4, 0.5, 0.6])
 
 
 @pytest.mark.skipif(not FIXTURES, reason="no ../shared/fixtures beside the repository")
