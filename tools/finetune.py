@@ -18,7 +18,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from diffmae_video import load_config
 from diffmae_video.cli import run_tool, training_parser
 
 
@@ -29,9 +28,11 @@ def main() -> None:
     )
     args = parser.parse_intermixed_args()
     init = ["FINETUNE.INIT", args.init] if args.init else []
-    cfg = load_config(args.config, [*init, *args.options])
 
     from diffmae_video.training.finetune import finetune
+    from diffmae_video.training.finetuning_config import load_finetuning_config
+
+    cfg = load_finetuning_config(args.config, [*init, *args.options])
 
     finetune(cfg, args.output or Path("runs") / Path(args.config).stem, args.resume)
 
