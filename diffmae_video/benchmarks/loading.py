@@ -28,6 +28,7 @@ from diffmae_video.data import (
     write_list,
 )
 from diffmae_video.data.clip_sampler import ClipSampler, read_clips
+from diffmae_video.data.random_clips import SampleKey
 from diffmae_video.data.transforms import random_resized_crop
 from diffmae_video.decoding.resize import resize_video
 from diffmae_video.errors import InputError, require
@@ -97,8 +98,8 @@ def data_speed(cfg: CfgNode, sources: Sequence[Path], folder: Path) -> dict[str,
     for run in range(RUNS + 1):  # the first one warms up
         speeds = {
             "peer": _rate(lambda _: next(peer), 3 * len(paths), 1),
-            "ours": _rate(lambda i: whole[run, i % len(paths)], 3 * len(paths), cfg.DATA.REPEATS),  # noqa: B023
-            "resized": _rate(lambda i: resized[run, i % len(paths)], 3 * len(paths), cfg.DATA.REPEATS),  # noqa: B023
+            "ours": _rate(_reading(whole, run), 3 * len(paths), cfg.DATA.REPEATS),
+            "resized": _rate(_reading(resized, run), 3 * len(paths), cfg.DATA.REPEATS),
         }
         for name, speed in speeds.items():
             if run:
@@ -140,6 +141,11 @@ def _rate(read: Callable[[int], Any], count: int, clips: int) -> float:
 
 def _ratio(a: Sequence[float], b: Sequence[float]) -> float:
     return round(statistics.median(x / y for x, y in zip(a, b, strict=True)), 2)
+
+
+def _reading(data: ClipDataset, epoch: int) -> Callable[[int], Any]:
+    """Reads the data set's samples one after another."""
+    return lambda i: data[SampleKey(i, epoch, i % len(data))]
 
 
 def _shares(data: ClipDataset, paths: Sequence[Path]) -> dict[str, float]:

@@ -12,7 +12,7 @@ from diffmae_video.data.augment import ClipAugmentation
 from diffmae_video.data.clip_sampler import ClipSampler
 from diffmae_video.data.faults import Fault
 from diffmae_video.data.lists import Entry
-from diffmae_video.data.random_clips import DecodedClips, RandomClips
+from diffmae_video.data.random_clips import DecodedClips, RandomClips, SampleKey
 
 
 class LabelledClips(NamedTuple):
@@ -21,12 +21,14 @@ class LabelledClips(NamedTuple):
     Attributes:
         clips: uint8 [R, T, H, W, 3].
         labels: int64 [R], or float [R, classes] for multi-label lists.
+        samples: the key of each video's sample.
         faults: the unreadable videos that were replaced.
     """
 
     clips: Tensor
     labels: Tensor
-    faults: tuple[Fault, ...] = ()
+    samples: tuple[SampleKey, ...]
+    faults: tuple[Fault, ...]
 
 
 class LabelledDataset(RandomClips[LabelledClips]):
@@ -63,11 +65,11 @@ class LabelledDataset(RandomClips[LabelledClips]):
         )
         self.labels, self.augment = labels, augment
 
-    def sample(self, decoded: DecodedClips, faults: tuple[Fault, ...]) -> LabelledClips:
+    def sample(self, key: SampleKey, decoded: DecodedClips, faults: tuple[Fault, ...]) -> LabelledClips:
         pairs = zip(decoded.clips, decoded.generators, strict=True)
         clips = torch.stack([self.augment(frames, generator) for frames, generator in pairs])
         labels = self.labels[decoded.row].expand(len(clips), *self.labels.shape[1:])
-        return LabelledClips(clips, labels, faults)
+        return LabelledClips(clips, labels, (key,), faults)
 
     @staticmethod
     def collate(samples: Sequence[LabelledClips]) -> LabelledClips:
@@ -75,5 +77,6 @@ class LabelledDataset(RandomClips[LabelledClips]):
         return LabelledClips(
             torch.stack([s.clips for s in samples], 1).flatten(0, 1),
             torch.stack([s.labels for s in samples], 1).flatten(0, 1),
+            tuple(key for s in samples for key in s.samples),
             tuple(fault for s in samples for fault in s.faults),
         )

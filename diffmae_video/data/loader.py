@@ -7,12 +7,12 @@ from collections.abc import Iterator
 import torch
 from torch.utils.data import DataLoader, Sampler
 
-from diffmae_video.data.random_clips import Item, RandomClips
+from diffmae_video.data.random_clips import Item, RandomClips, SampleKey
 from diffmae_video.randomness import random_state
 
 
-class EpochSampler(Sampler[tuple[int, int]]):
-    """An endless stream of (epoch, index) in which each epoch is a new permutation.
+class EpochSampler(Sampler[SampleKey]):
+    """An endless stream of samples in which each epoch is a new permutation.
 
     Position ``p`` of the stream belongs to rank ``p % world``. Batches may span two epochs, so every
     sample of every epoch is read, with any number of ranks.
@@ -27,14 +27,14 @@ class EpochSampler(Sampler[tuple[int, int]]):
     def __init__(self, count: int, seed: int, rank: int = 0, world: int = 1, start: int = 0) -> None:
         self.count, self.seed, self.rank, self.world, self.start = count, seed, rank, world, start
 
-    def __iter__(self) -> Iterator[tuple[int, int]]:
+    def __iter__(self) -> Iterator[SampleKey]:
         position, drawn_epoch, order = self.start + self.rank, -1, []
         while True:
             epoch = position // self.count
             if epoch != drawn_epoch:
                 order = torch.randperm(self.count, generator=random_state(self.seed, epoch)).tolist()
                 drawn_epoch = epoch
-            yield epoch, order[position % self.count]
+            yield SampleKey(position, epoch, order[position % self.count])
             position += self.world
 
 

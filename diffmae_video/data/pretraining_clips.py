@@ -11,7 +11,7 @@ from torch import Tensor
 from diffmae_video.data.clip_sampler import ClipSampler
 from diffmae_video.data.faults import Fault
 from diffmae_video.data.lists import Entry
-from diffmae_video.data.random_clips import DecodedClips, RandomClips
+from diffmae_video.data.random_clips import DecodedClips, RandomClips, SampleKey
 from diffmae_video.data.transforms import Crop, draw_crop, resized_crop
 from diffmae_video.masks import Mask
 from diffmae_video.tokens import Triple, grid_of
@@ -50,13 +50,15 @@ class TrainingClips(NamedTuple):
         clips: uint8 [R, T, H, W, 3], or R :class:`RawClip` to crop on the training device.
         mask: of R clips.
         t: int64 [R], timesteps in 1..T.
+        samples: the key of each video's sample.
         faults: the unreadable videos that were replaced.
     """
 
     clips: Tensor | list[RawClip]
     mask: Mask
     t: Tensor
-    faults: tuple[Fault, ...] = ()
+    samples: tuple[SampleKey, ...]
+    faults: tuple[Fault, ...]
 
 
 class ClipDataset(RandomClips[TrainingClips]):
@@ -105,7 +107,7 @@ class ClipDataset(RandomClips[TrainingClips]):
         self.crop_scale, self.flip, self.crop_on_device = crop_scale, flip, crop_on_device
         self.grid = grid_of((clip_sampler.num_frames, self.size[0], self.size[1]), patch)
 
-    def sample(self, decoded: DecodedClips, faults: tuple[Fault, ...]) -> TrainingClips:
+    def sample(self, key: SampleKey, decoded: DecodedClips, faults: tuple[Fault, ...]) -> TrainingClips:
         clips, masks, timesteps = [], [], []
         for frames, generator in zip(decoded.clips, decoded.generators, strict=True):
             crop = draw_crop((frames.shape[1], frames.shape[2]), self.size, generator, self.crop_scale)
@@ -115,9 +117,9 @@ class ClipDataset(RandomClips[TrainingClips]):
             timesteps.append(torch.randint(1, self.timesteps + 1, (1,), generator=generator))
         mask, t = Mask.cat(masks), torch.cat(timesteps)
         if self.crop_on_device:
-            return TrainingClips(clips, mask, t, faults)
+            return TrainingClips(clips, mask, t, (key,), faults)
         finished = [clip.finished(self.size, torch.device("cpu")) for clip in clips]
-        return TrainingClips(torch.stack(finished), mask, t, faults)
+        return TrainingClips(torch.stack(finished), mask, t, (key,), faults)
 
     @staticmethod
     def collate(samples: Sequence[TrainingClips]) -> TrainingClips:
@@ -128,5 +130,6 @@ class ClipDataset(RandomClips[TrainingClips]):
             torch.cat(finished) if finished else raw,
             Mask.cat([s.mask for s in samples]),
             torch.cat([s.t for s in samples]),
+            tuple(key for s in samples for key in s.samples),
             tuple(fault for s in samples for fault in s.faults),
         )

@@ -21,6 +21,20 @@ ATTEMPTS = 30  # videos tried for one sample
 Item = TypeVar("Item")
 
 
+class SampleKey(NamedTuple):
+    """Which sample of the training stream this is.
+
+    Attributes:
+        position: in the stream, over all epochs and processes.
+        epoch: the pass over the list.
+        row: of the video in the list.
+    """
+
+    position: int
+    epoch: int
+    row: int
+
+
 class DecodedClips(NamedTuple):
     """Decoded clips of one video.
 
@@ -38,7 +52,7 @@ class DecodedClips(NamedTuple):
 class RandomClips(Dataset[Item], Generic[Item]):
     """R random clips from each opened video; subclasses turn them into training samples.
 
-    The data set is indexed by (epoch, index). Everything random about a sample depends only on (seed,
+    The data set is indexed by :class:`SampleKey`. Everything random about a sample depends only on (seed,
     epoch, index, repeat, attempt), so samples are the same for any number of workers and ranks. Videos
     are decoded in a separate process, which is killed if it hangs.
 
@@ -68,7 +82,7 @@ class RandomClips(Dataset[Item], Generic[Item]):
         self.decoder = DecodingProcess(timeout)
 
     @abstractmethod
-    def sample(self, decoded: DecodedClips, faults: tuple[Fault, ...]) -> Item:
+    def sample(self, key: SampleKey, decoded: DecodedClips, faults: tuple[Fault, ...]) -> Item:
         """Turns the clips of one video into a sample; ``faults`` are the videos that it replaces."""
 
     @staticmethod
@@ -79,13 +93,13 @@ class RandomClips(Dataset[Item], Generic[Item]):
     def __len__(self) -> int:
         return len(self.entries)
 
-    def __getitem__(self, key: tuple[int, int]) -> Item:
-        """The sample at (epoch, index).
+    def __getitem__(self, key: SampleKey) -> Item:
+        """The sample of a key.
 
         Raises:
             VideoError: 30 videos in a row could not be read.
         """
-        epoch, index = key
+        _, epoch, index = key
         faults: list[Fault] = []
         for attempt in range(ATTEMPTS):
             # The replacement of an unreadable video depends on the key alone.
@@ -96,7 +110,7 @@ class RandomClips(Dataset[Item], Generic[Item]):
             except VideoError as error:
                 faults.append(Fault(self.entries[row].path, str(error), epoch, index, attempt))
             else:
-                return self.sample(decoded, tuple(faults))
+                return self.sample(key, decoded, tuple(faults))
         raise VideoError(
             f"{ATTEMPTS} videos in a row could not be read; check the list with tools/check_videos.py. "
             f"The last one: {faults[-1].reason}"

@@ -227,10 +227,10 @@ class FinetuningLoss:
         self.class_weights = None if class_weights is None else class_weights.to(device)
         self.multi_label, self.generative_weight = multi_label, generative_weight
 
-    def __call__(self, batch: LabelledClips, places: Sequence[int]) -> Tensor:
+    def __call__(self, batch: LabelledClips) -> Tensor:
         clips = normalise(batch.clips.to(self.device, non_blocking=True), self.mean, self.std)
         labels = batch.labels.to(self.device, non_blocking=True)
-        clips, targets = self.mix(clips, labels, random_state(self.seed, places[0], NOT_DATA))
+        clips, targets = self.mix(clips, labels, random_state(self.seed, batch.samples[0].position, NOT_DATA))
         if not self.generative_weight:
             return classification_loss(self.engine(clips), targets, self.class_weights, self.multi_label)
         logits, generative = self.engine(clips, generative=True)

@@ -8,7 +8,7 @@ import itertools
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from diffmae_video.data import FaultLog
-from diffmae_video.data.loader import EpochSampler
+from diffmae_video.data.random_clips import SampleKey
 from diffmae_video.files import write_tensors, write_text
 from diffmae_video.models.pretrained import AVERAGED_WEIGHTS
 from diffmae_video.randomness import random_state
@@ -87,7 +87,7 @@ class TrainingLoop:
     of data. A resumed run therefore needs no random states to continue as if it had not stopped.
 
     Args:
-        loss_of: the loss of a batch, given the places in the stream of its videos.
+        loss_of: the loss of a batch.
         validation: measured every ``validate_every`` steps and after the last one.
     """
 
@@ -96,7 +96,7 @@ class TrainingLoop:
         run: Run,
         engine: Any,
         plan: Plan,
-        loss_of: Callable[[Any, Sequence[int]], Tensor],
+        loss_of: Callable[[Any], Tensor],
         options: LoopOptions,
         validation: Validating | None = None,
     ) -> None:
@@ -181,14 +181,14 @@ class TrainingLoop:
             group["lr"] = rate * group.get("lr_scale", 1.0)
         key = (options.seed, state.step, NOT_DATA, 1 + self.process.rank)
         torch.manual_seed(random_state(*key).initial_seed())  # for dropout and the like
-        losses = []
-        for micro in range(options.accumulation):
+        losses: list[Tensor] = []
+        samples: list[SampleKey] = []
+        for _ in range(options.accumulation):
             before = time.perf_counter()
             batch = next(batches)
             waited += time.perf_counter() - before
-            world = self.process.world
-            first = state.samples + micro * options.batch_size * world + self.process.rank
-            loss = self.loss_of(batch, range(first, first + options.batch_size * world, world))
+            samples += batch.samples
+            loss = self.loss_of(batch)
             losses.append(loss.detach())
             self.engine.backward(spread_non_finite(loss))
             result = take_step(self.engine)
@@ -197,8 +197,8 @@ class TrainingLoop:
         loss = torch.stack(losses).mean()
         is_good = result.applied or self._lowers_loss_scale(loss)
         state.step += 1
-        if not is_good and self.process.is_main:
-            self._note_bad_step(loss)
+        if not is_good:
+            self._note_bad_step(loss, samples)
         state.samples += self.plan.videos
         state.epoch = state.samples // self.plan.count
         seconds = time.perf_counter() - started
@@ -224,13 +224,17 @@ class TrainingLoop:
             dist.all_reduce(total)
         return bool(total.isfinite())
 
-    def _note_bad_step(self, loss: Tensor) -> None:
-        """Records the samples, as (epoch, index in the list), of a step that was not finite."""
-        sampler = EpochSampler(self.plan.count, self.options.seed, start=self.state.samples)
+    def _note_bad_step(self, loss: Tensor, samples: list[SampleKey]) -> None:
+        """Records the samples of all processes, as (epoch, index in the list), after a non-finite step."""
+        parts = [samples] * self.process.world
+        if self.process.world > 1:
+            dist.all_gather_object(parts, samples)
+        if not self.process.is_main:
+            return
         row = {
             "step": self.state.step,
             "loss": float(loss) if loss.isfinite() else None,
-            "samples": list(itertools.islice(sampler, self.plan.videos)),
+            "samples": [(key.epoch, key.row) for key in sorted(itertools.chain(*parts))],
         }
         with (self.output / BAD_STEPS).open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")

@@ -130,15 +130,15 @@ class PretrainingLoss:
         self.repeats, self.seed = repeats, seed
         self.generator = torch.Generator(device)
 
-    def __call__(self, batch: TrainingClips, places: Sequence[int]) -> Tensor:
+    def __call__(self, batch: TrainingClips) -> Tensor:
         clips = normalise(clips_on(batch.clips, self.size, self.device), self.mean, self.std)
         mask = batch.mask.to(self.device, non_blocking=True)
         shape = (self.repeats, *self.engine.module.noise_shape(clips, mask))
-        noise = torch.cat([self._noise(place, shape) for place in places])  # [B, M, P] of masked patches
+        noise = torch.cat([self._noise(key.position, shape) for key in batch.samples])  # [B, M, P]
         t = batch.t.to(self.device, non_blocking=True)
         loss: Tensor = self.engine(clips, mask=mask, t=t, noise=noise, generator=self.generator).loss
         return loss
 
-    def _noise(self, place: int, shape: tuple[int, ...]) -> Tensor:
-        self.generator.manual_seed(random_state(self.seed, place, NOT_DATA).initial_seed())
+    def _noise(self, position: int, shape: tuple[int, ...]) -> Tensor:
+        self.generator.manual_seed(random_state(self.seed, position, NOT_DATA).initial_seed())
         return torch.randn(shape, generator=self.generator, device=self.device)

@@ -14,6 +14,7 @@ from diffmae_video import InputError
 from diffmae_video.data import Entry, FaultLog, training_loader
 from diffmae_video.data.faults import Fault
 from diffmae_video.data.pretraining_clips import TrainingClips
+from diffmae_video.data.random_clips import SampleKey
 from diffmae_video.decoding.resize import resize_video
 from diffmae_video.masks import Mask
 from tests.data.small_datasets import clip_dataset
@@ -67,7 +68,8 @@ def test_every_fault_is_recorded_once_a_read(bad, real_clips, tmp_path, workers)
 
 def test_what_is_read_in_its_place_depends_on_the_key_alone(bad, real_clips):
     paths = [bad["text"], real_clips["bikes"], real_clips["carphone_pristine"]]
-    a, b = dataset(paths)[3, 0], dataset(paths, backend="decord")[3, 0]
+    key = SampleKey(9, 3, 0)
+    a, b = dataset(paths)[key], dataset(paths, backend="decord")[key]
     assert [f.attempt for f in a.faults] == list(range(len(a.faults)))
     assert a.faults[0].path == str(bad["text"])
     assert torch.equal(a.clips, b.clips)
@@ -81,7 +83,7 @@ def test_too_large_a_share_ends_the_run_with_the_reason(tmp_path):
     def batches(pattern):
         while True:
             for count in pattern:
-                yield TrainingClips(torch.zeros(1, 4, 16, 16, 3), mask, torch.ones(1), (fault,) * count)
+                yield TrainingClips(torch.zeros(1, 4, 16, 16, 3), mask, torch.ones(1), (), (fault,) * count)
 
     log = FaultLog(tmp_path / "bad.jsonl", 0.3, videos=1)
     watched = log.watch(batches([0, 1]))
@@ -98,6 +100,7 @@ READS = """
 import sys
 from pathlib import Path
 from diffmae_video.data import Entry
+from diffmae_video.data.random_clips import SampleKey
 from tests.data.small_datasets import clip_dataset
 data = clip_dataset([Entry(p) for p in sys.argv[1:]], size=(16, 16), repeats=1, backend="decord")
 def resident(pid):
@@ -106,7 +109,7 @@ def resident(pid):
 reads, marks = 0, []
 for epoch in range(10_000):
     for index in range(len(data)):
-        reads += 1 + len(data[epoch, index].faults)
+        reads += 1 + len(data[SampleKey(0, epoch, index)].faults)
     if reads >= (400, 2000)[len(marks)]:
         marks.append(resident("self") + resident(data.decoder.process.pid))
         if len(marks) == 2:

@@ -9,6 +9,7 @@ from diffmae_video.data import (
     label_targets,
     training_loader,
 )
+from diffmae_video.data.random_clips import SampleKey
 from tests.data.small_datasets import labelled_dataset
 
 
@@ -37,6 +38,6 @@ def test_labels_are_of_the_video_that_was_read(entries, tmp_path):
     broken.write_bytes(b"no video")
     mixed = [Entry(str(broken), label="broken"), entries[0]]
     for epoch in range(4):
-        sample = dataset(mixed)[epoch, 0]
+        sample = dataset(mixed)[SampleKey(epoch, epoch, 0)]
         assert sample.labels.tolist() == [class_names(mixed).index(str(entries[0].label))] * 2
         assert {fault.path for fault in sample.faults} == {str(broken)}

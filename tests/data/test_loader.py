@@ -30,10 +30,19 @@ def test_order_is_the_same_for_any_workers_and_ranks(entries):
     assert all(torch.equal(next(resumed).clips, clips) for clips in expected[5:])
 
 
+def test_a_batch_carries_the_keys_of_its_samples(entries):
+    sampler = EpochSampler(2, clip_dataset(entries).seed, rank=1, world=2, start=4)
+    keys = [key for key, _ in zip(sampler, range(3), strict=False)]
+    assert [key.position for key in keys] == [5, 7, 9]
+    batch = next(iter(training_loader(clip_dataset(entries), 3, 1, rank=1, world=2, start=4)))
+    assert batch.samples == tuple(keys)
+
+
 @settings(max_examples=30)
 @given(st.integers(1, 20), st.integers(1, 4), st.integers(0, 50))
 def test_each_epoch_reads_each_sample_once(count, world, seed):
     streams = [iter(EpochSampler(count, seed, rank, world)) for rank in range(world)]
     stream = [next(s) for _ in range(3 * count) for s in streams]
+    assert [key.position for key in stream] == list(range(len(stream)))
     for epoch in range(3):
-        assert sorted(i for e, i in stream if e == epoch) == list(range(count))
+        assert sorted(key.row for key in stream if key.epoch == epoch) == list(range(count))

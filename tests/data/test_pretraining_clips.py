@@ -8,6 +8,7 @@ from diffmae_video.data import (
     clips_on,
     training_loader,
 )
+from diffmae_video.data.random_clips import SampleKey
 from tests.data.small_datasets import clip_dataset
 
 
@@ -18,18 +19,18 @@ def entries(real_clips):
 
 def test_items_have_the_stated_shapes_and_depend_on_the_key_alone(entries):
     one, two = clip_dataset(entries), clip_dataset(entries)
-    item = one[0, 1]
+    item = one[SampleKey(1, 0, 1)]
     assert item.clips.dtype == torch.uint8
     assert item.clips.shape == (2, 4, 32, 32, 3)
     assert item.mask.visible.shape == (2, 8)
     assert item.t.shape == (2,)
     assert int(item.t.min()) >= 1
-    for key in ((0, 1), (3, 0)):
+    for key in (SampleKey(1, 0, 1), SampleKey(6, 3, 0)):
         a, b = one[key], two[key]
         assert torch.equal(a.clips, b.clips)
         assert torch.equal(a.mask.masked, b.mask.masked)
         assert torch.equal(a.t, b.t)
-    assert not torch.equal(one[0, 1].clips, one[1, 1].clips)
+    assert not torch.equal(one[SampleKey(1, 0, 1)].clips, one[SampleKey(3, 1, 1)].clips)
     assert not torch.equal(item.clips[0], item.clips[1])
 
 

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from diffmae_video import load_model
+from diffmae_video.data.loader import EpochSampler
 from diffmae_video.runtime.processes import free_port
 from tests.integration.runs import (
     checkpoint,
@@ -99,21 +100,25 @@ def test_a_process_that_hangs_ends_the_others_in_time(tmp_path, films):
 
 
 @pytest.mark.slow
-def test_steps_that_are_not_finite_are_skipped_and_end_it(tmp_path, films):
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_steps_that_are_not_finite_are_skipped_and_end_it(tmp_path, films, ranks):
     """Such a rate ruins the model in its first step."""
-    options = ["TRAIN.BASE_LR", 1e33, "TRAIN.MAX_STEPS", 20, "TRAIN.MAX_BAD_STEPS", 3, "TRAIN.BATCH_SIZE", 2]
+    options = ["TRAIN.BASE_LR", 1e33, "TRAIN.MAX_STEPS", 20, "TRAIN.MAX_BAD_STEPS", 3]
+    options += ["TRAIN.BATCH_SIZE", 2 // ranks]
     options += ["TRAIN.PRECISION", "bf16", "DEEPSPEED.ZERO_STAGE", 2, "CHECKPOINT.EVERY_STEPS", 1]
     options += ["CHECKPOINT.KEEP", 1]
-    codes, _, err = finish(start(1, films, tmp_path, *options))
-    assert codes == [1]
+    codes, _, err = finish(start(ranks, films, tmp_path, *options))
+    assert codes == [1] * ranks
     assert "step 4 is the last of 3 in a row whose loss or gradient is not finite" in err
     assert len(err.strip().splitlines()) == 1
     skipped = [row["step"] for row in rows(tmp_path) if row.get("skipped")]
     assert skipped == [2, 3, 4]
     bad = rows(tmp_path, "bad_steps.jsonl")
     assert [row["step"] for row in bad] == skipped
-    # Two films a step: the third step reads the last two of the first epoch
-    assert [epoch for row in bad for epoch, _ in row["samples"]] == [0, 0, 0, 0, 1, 1]
+    # Two films a step, over all ranks: the third step reads the last two of the first epoch.
+    stream = [[key.epoch, key.row] for key, _ in zip(EpochSampler(6, 0), range(8), strict=False)]
+    assert [sample for row in bad for sample in row["samples"]] == stream[2:]
+    assert [epoch for epoch, _ in stream] == [0] * 6 + [1] * 2
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step_00000001"]
 
 
