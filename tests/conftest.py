@@ -9,6 +9,7 @@ from unittest.mock import patch
 import hypothesis
 import pytest
 import torch
+import tqdm  # noqa: F401 - before _silent_tools
 
 torch.set_num_threads(1)  # tiny tensors: a second thread costs more than it brings
 # How long an example takes says how busy the machine is.
@@ -18,6 +19,16 @@ hypothesis.settings.load_profile("busy")
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SHIPPED = ("bikes.mp4", "bigbuckbunny.mp4", "carphone_pristine.mp4")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _silent_tools():
+    """On a slow machine, tools that tests start would add lines of progress to their stderr.
+
+    tqdm reads the variable when it is imported, so progress within this process stays on.
+    """
+    with patch.dict(os.environ, TQDM_DISABLE="1"):
+        yield
 
 
 @pytest.fixture(autouse=True)

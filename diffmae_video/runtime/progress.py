@@ -18,7 +18,7 @@ LINE_FORMAT = (
 class ProgressBar(tqdm):
     """tqdm's bar, which prints whole lines when stderr is not a terminal (nohup, a batch system, a pipe).
 
-    Takes tqdm's arguments except ``file``.
+    Takes tqdm's arguments except ``file``. As with tqdm, TQDM_DISABLE=1 in the environment silences it.
 
     Args:
         line_seconds: the least time between two lines; 0 prints one at every update.
@@ -41,6 +41,8 @@ class ProgressBar(tqdm):
             options |= {"miniters": 0, "ncols": 100, "unit": options.get("unit", "it").strip()}
         else:
             options.setdefault("dynamic_ncols", True)
+        if not options.get("disable"):
+            options.pop("disable", None)  # leaves it to TQDM_DISABLE
         super().__init__(*arguments, bar_format=bar_format, **options)
 
     def display(self, msg: str | None = None, pos: int | None = None) -> Any:

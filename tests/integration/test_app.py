@@ -269,7 +269,7 @@ def test_what_cannot_be_taken_is_told(visit, app, tmp_path):
     with (tmp_path / "large.mp4").open("wb") as file:
         file.truncate(201 * 1024**2)
     for name, message in (
-        ("long.mp4", "long.mp4: is 699 s long, and at most 600 s are taken; cut it first"),
+        ("long.mp4", "long.mp4: is 699 s long, and the limit is 600 s; cut it first"),
         ("broken.mp4", "broken.mp4: PyAV cannot read it"),
         ("large.mp4", 'File(s) exceed the maximum allowed size of 200.0 Mb: "large.mp4"'),
     ):

@@ -1,5 +1,7 @@
 """Progress of long work without a terminal."""
 
+import os
+import subprocess
 import sys
 
 import pytest
@@ -67,3 +69,14 @@ def test_a_terminal_gets_a_bar(capsys, monkeypatch):
     with ProgressBar(total=2, ncols=60) as bar:
         bar.update(2)
     assert "\r" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("value", ["", "1"])
+def test_tqdms_variable_silences_it(value):
+    code = (
+        "from diffmae_video.runtime.progress import ProgressBar\n"
+        "ProgressBar(total=1, line_seconds=0, disable=False).update()"
+    )
+    environment = {**os.environ, "TQDM_DISABLE": value}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert (len(done.stderr.splitlines()), done.returncode) == (0 if value else 1, 0), done.stderr
