@@ -1,4 +1,4 @@
-"""A model card of a run's folder, in the Hugging Face hub's form: what is in the folder, and nothing else."""
+"""Model cards in the Hugging Face hub's format, from the files in a run's folder alone."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from diffmae_video.errors import InputError
 from diffmae_video.files import write_text
 
 CARD = "README.md"
+BEST = "best"  # in a run's folder: the folder of the model that was best in validation
 LIBRARIES = {"": "diffmae-video", "diffmae": "diffmae-video", "timm": "timm", "hf-videomae": "transformers"}
-METRICS = {  # of evaluation/metrics.json: the hub's type, and the name here
+METRICS = {  # key in evaluation/metrics.json -> the hub's type, and the name in the card
     "top1": ("accuracy", "top-1"),
     "top5": ("accuracy", "top-5"),
     "mean_class_accuracy": ("accuracy", "mean over classes"),
@@ -29,57 +30,58 @@ USE = {
 
 
 def write_card(folder: Path) -> None:
-    """Writes README.md into the folder of a run that has ended; one that is there is replaced.
+    """Writes README.md into a finished run's folder, or into its best/; an existing one is replaced.
 
     Raises:
-        InputError: the folder has no config.json of a model of this project.
-        OSError: it cannot be written.
+        InputError: the folder has no config.json of one of our models.
+        OSError: the file cannot be written.
     """
     write_text(folder / CARD, model_card(folder))
 
 
 def convert_card(run: Path, output: Path, to: str) -> None:
-    """Writes the card of a run beside its converted weights, where there is a run and they are a folder."""
+    """Writes the card of a run beside its converted weights, if these are a folder and ``run`` is a run's."""
     if output.is_dir() and (run / "config.yaml").is_file():
         write_text(output / CARD, model_card(run, to))
 
 
 def model_card(folder: Path, to: str = "") -> str:
-    """The model card of a run's folder, or of a folder that was converted from one.
+    """The model card of a run's folder, or of weights that were converted from it.
 
-    Figures are those of evaluation/metrics.json and validation.jsonl, settings those of config.json,
-    config.yaml and environment.json, where these are there. Lists, hosts and paths are not named.
+    Figures are from evaluation/metrics.json and validation.jsonl, settings from config.json, config.yaml and
+    environment.json, as far as these exist; those of a run's best/ are partly in the run's own folder. Lists,
+    hosts and paths are not named.
 
     Args:
-        to: the format that the weights beside the card were converted to; empty: they are the run's.
+        to: the format that the weights beside the card were converted to; empty for the run's own.
 
     Raises:
-        InputError: the folder has no config.json of a model of this project.
+        InputError: the folder has no config.json of one of our models.
     """
     config = _read_json(folder / "config.json") or {}
     if "model" not in config:
-        raise InputError(
-            f"{folder}: no config.json of a model of this project, so there is nothing to describe"
-        )
+        raise InputError(f"{folder}: no config.json of a model of this project, so there is no card to write")
+    folder = folder.resolve()
+    run = folder.parent if folder.name == BEST and (folder.parent / "config.yaml").is_file() else folder
     recipe = yaml.safe_load(_text(folder / "config.yaml")) or {}
     evaluation = _read_json(folder / "evaluation" / "metrics.json") or {}
-    starts = _read_json(folder / "environment.json") or []
+    starts = _read_json(run / "environment.json") or []
     is_classifier, is_image = config["model"] == "Classifier", config["num_frames"] == 1
     kind = "image" if is_image else "video"
     data = ModelCardData(
         library_name=LIBRARIES[to],
         pipeline_tag=f"{kind}-classification" if is_classifier else "feature-extraction",
         tags=[kind, "vision-transformer", "diffmae", "masked-autoencoder"],
-        model_name=folder.resolve().name,
+        model_name=run.name,
         eval_results=_results(evaluation, f"{kind}-classification") or None,
     )
     parts = [
         f"---\n{data.to_yaml()}\n---",
-        f"# {folder.resolve().name}",
+        f"# {run.name}",
         _summary(config, kind, to),
         "## Use",
         f"```python\n{USE[to or 'diffmae'].format(name=_hf_name(config))}\n```",
-        *_figures(evaluation, _read_lines(folder / "validation.jsonl")),
+        *_figures(evaluation, _read_lines(run / "validation.jsonl")),
         "## The model",
         _table(["", ""], _model_rows(config)),
     ]
@@ -91,14 +93,14 @@ def model_card(folder: Path, to: str = "") -> str:
 
 def _summary(config: dict[str, Any], kind: str, to: str) -> str:
     name = config["model"]
-    ours = "diffmae-video, an implementation of [DiffMAE](https://arxiv.org/abs/2304.03283)"
+    project = "diffmae-video, an implementation of [DiffMAE](https://arxiv.org/abs/2304.03283)"
     if name == "Classifier":
-        what = f"A classifier of {kind}s with {len(config['classes'])} classes, fine-tuned with {ours}."
+        what = f"A classifier of {kind}s with {len(config['classes'])} classes, fine-tuned with {project}."
     elif name == "Encoder":
-        what = f"A ViT encoder of {kind}s, of {ours}."
+        what = f"A ViT encoder of {kind}s, from {project}."
     else:
         part = f"The encoder of a {name}" if to else f"A {name}"
-        what = f"{part}, pre-trained on {kind}s with {ours}."
+        what = f"{part}, pre-trained on {kind}s with {project}."
     mean, std = config.get("mean"), config.get("std")
     pixels = f" Pixels in [0, 1] are normalised by a mean of {mean} and a std of {std}." if mean else ""
     return what + pixels
@@ -117,7 +119,7 @@ def _results(evaluation: dict[str, Any], task: str) -> list[EvalResult]:
 
 
 def _figures(evaluation: dict[str, Any], validations: list[dict[str, Any]]) -> list[str]:
-    """The sections of what was measured; none where nothing was."""
+    """The sections with figures; empty if nothing was measured."""
     parts = []
     if evaluation:
         rows = [[name, _number(evaluation[key])] for key, (_, name) in METRICS.items() if key in evaluation]
@@ -128,7 +130,7 @@ def _figures(evaluation: dict[str, Any], validations: list[dict[str, Any]]) -> l
         ]
         parts += [
             "## Evaluation",
-            "Shares from 0 to 1; gflops are those of all views of a video.",
+            "Figures are fractions from 0 to 1; gflops count all views of a video.",
             _table(["metric", "value"], rows),
         ]
     if validations:

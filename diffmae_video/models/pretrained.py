@@ -1,4 +1,4 @@
-"""Models as folders: config.json and model.safetensors, here and on the Hugging Face hub."""
+"""Models as folders of config.json and model.safetensors, on disk and on the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ AVERAGED_WEIGHTS = "ema.safetensors"  # the moving average of a run's weights, b
 
 
 class Pretrained(PyTorchModelHubMixin):
-    """``save_pretrained``, ``from_pretrained`` and ``push_to_hub`` for a model of plain arguments.
+    """``save_pretrained``, ``from_pretrained`` and ``push_to_hub`` for a model with JSON-able arguments.
 
-    The hub's mixin records the arguments of ``__init__``. Ours differs from it in four ways: it
-    names the class in config.json, writes aside and renames, loads strictly and never unpickles.
+    The hub's mixin records the arguments of ``__init__``. This class differs from it in four ways: it names
+    the model's class in config.json, replaces files atomically, loads strictly, and never unpickles.
     """
 
     _hub_mixin_config: dict[str, Any]
@@ -34,11 +34,11 @@ class Pretrained(PyTorchModelHubMixin):
         """Writes config.json and model.safetensors into a folder.
 
         Args:
-            save_directory: the folder; made if it is not there.
-            state_dict: weights to write in place of the model's own (say, gathered from shards).
+            save_directory: the folder; created if it does not exist.
+            state_dict: weights to write in place of the model's own, for example gathered from shards.
 
         Raises:
-            OSError: the folder cannot be written to; files that were there before stay whole.
+            OSError: the folder cannot be written to; files that were there before are kept.
         """
         assert isinstance(self, nn.Module)
         folder = Path(save_directory)
@@ -58,7 +58,7 @@ class Pretrained(PyTorchModelHubMixin):
             name: kwargs.pop(name, None)
             for name in ("revision", "cache_dir", "force_download", "local_files_only", "token")
         }
-        kwargs.pop("strict", None)  # always
+        kwargs.pop("strict", None)  # loading is always strict
         path = Path(model_id) / WEIGHTS
         if not Path(model_id).is_dir():
             path = Path(hf_hub_download(repo_id=model_id, filename=WEIGHTS, **hub))
@@ -69,7 +69,7 @@ def load_weights(model: nn.Module, path: Path) -> nn.Module:
     """Loads a safetensors file strictly and puts the model into evaluation mode.
 
     Raises:
-        InputError: the file is broken, or keys or shapes are not the model's; the message lists them.
+        InputError: the file is damaged, or its keys or shapes are not the model's; the message lists them.
     """
     try:
         weights = load_file(path)
@@ -84,16 +84,18 @@ def load_weights(model: nn.Module, path: Path) -> nn.Module:
         if k in weights and weights[k].shape != v.shape
     ]
     if problems:
-        raise InputError(f"{path}: not the weights of the model in {CONFIG} beside it: {'; '.join(problems)}")
+        raise InputError(
+            f"{path}: not the weights of the model that {CONFIG} beside it describes: {'; '.join(problems)}"
+        )
     model.load_state_dict(weights)
     return model.eval()
 
 
 def load_model(folder: str | Path) -> Any:
-    """The model of a folder that ``save_pretrained`` or a training run wrote, in evaluation mode.
+    """Loads a model from a folder that ``save_pretrained`` or a training run wrote, in evaluation mode.
 
     Raises:
-        InputError: a file is missing or broken, the class is unknown, or keys are not the model's.
+        InputError: a file is missing or damaged, the class is unknown, or the keys are not the model's.
     """
     from diffmae_video import models
 
@@ -109,7 +111,7 @@ def load_model(folder: str | Path) -> Any:
         raise InputError(f"{folder / CONFIG}: not the configuration of a model of this project") from error
     classes = {cls.__name__: cls for cls in models.MODELS}
     if name not in classes:
-        raise InputError(f"{folder / CONFIG}: unknown model {name!r}; there are {', '.join(classes)}")
+        raise InputError(f"{folder / CONFIG}: unknown model {name!r}; known are {', '.join(classes)}")
     try:
         model = classes[name](**config)
     except TypeError as error:

@@ -35,7 +35,7 @@ from diffmae_video.data.lists import spread
 from diffmae_video.errors import InputError
 from diffmae_video.files import atomic_path, write_text
 from diffmae_video.models import Classifier, PixelGPT
-from diffmae_video.models.card import write_card
+from diffmae_video.models.card import BEST, write_card
 from diffmae_video.models.pretrained import CONFIG, WEIGHTS
 from diffmae_video.randomness import random_state
 from diffmae_video.runtime.processes import Process, start_process
@@ -48,8 +48,6 @@ from diffmae_video.training.loop import NOT_DATA, TrainingLoop
 from diffmae_video.training.optimizer import build_optimizer
 from diffmae_video.training.run import RECIPE, Run
 from diffmae_video.training.state import EMA
-
-BEST = "best"
 
 
 def finetune(cfg: CfgNode, output: str | Path, resume: bool = False) -> None:
@@ -313,4 +311,5 @@ def copy_best(run: Run) -> None:
             with atomic_path(best / name) as aside:
                 shutil.copyfile(source / name, aside)
     write_text(best / RECIPE, (run.output / RECIPE).read_text(encoding="utf-8"))
+    write_card(best)
     print(f"best in validation: step {run.state.best_step}, in {best}", flush=True)

@@ -73,6 +73,7 @@ def test_an_own_set_in_one_command(tmp_path, by_class, pretrained):
     assert figures[0].keys() == {"step", "loss", "top1", "ema_loss", "ema_top1"}
     best = max(figures, key=lambda row: row["top1"])["step"]
     assert f"best in validation: step {best}" in done.stdout
+    assert f"| metric | step {best}, the" in (run / "best/README.md").read_text()
     model, last = load_model(run / "best"), load_model(run)
     assert model.classes == last.classes == ["bright", "dark"]
     kept = load_file(run / f"checkpoints/step_{best:08d}/model.safetensors")

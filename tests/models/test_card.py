@@ -68,6 +68,19 @@ def test_of_several_labels_the_best_is_by_precision(run):
     assert "| metric | step 20, the best | step 30, the last |" in model_card(run)
 
 
+def test_the_best_model_of_a_run_has_its_figures(run):
+    best = run / "best"
+    best.mkdir()
+    for name in ("config.json", "config.yaml"):
+        (best / name).write_text((run / name).read_text())
+    write_card(best)
+    card = ModelCard.load(best / "README.md")
+    assert card.data.model_name == "own_videos"
+    assert card.data.eval_results is None  # the run's evaluation is that of its last step
+    for line in ("| metric | step 20, the best | step 30, the last |", "| devices | 2 x H100 |"):
+        assert line in card.text
+
+
 def test_nothing_is_said_that_is_not_there(tmp_path):
     Encoder((32, 32), 1, (1, 8, 8), 32, 1, 2).save_pretrained(tmp_path / "bare")
     write_card(tmp_path / "bare")

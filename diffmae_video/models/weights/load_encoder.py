@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from diffmae_video.errors import InputError
-from diffmae_video.models.backbone import Backbone
 from diffmae_video.models.encoder import Encoder
 from diffmae_video.models.pretrained import CONFIG, WEIGHTS, load_model
 from diffmae_video.models.weights.architecture import Architecture, check_architecture, read_architecture
@@ -107,7 +106,7 @@ def _read_own_folder(folder: Path, source: str) -> TrainedEncoder:
     if source not in ("auto", "diffmae"):
         raise InputError(f"{folder}: its {CONFIG} is that of a diffmae model and not of {source}")
     model = load_model(folder)
-    encoder = model if isinstance(model, Backbone) else model.recognition_part()
+    encoder = model.recognition_part()
     if not isinstance(encoder, Encoder):
         raise InputError(
             f"{folder}: the {type(encoder).__name__} of a {type(model).__name__} is not a ViT and cannot be "
