@@ -2,9 +2,9 @@
 
     python datasets/digits.py --output digits/
 
-writes OUTPUT/train/<digit>/*.png and OUTPUT/val/<digit>/*.png, 8 x 8 pixels: 1,797 digits of the UCI set
-(Alpaydin & Kaynak 1998) in its own order, in which those of a writer stand together; every fourth run of
-50 is for validation (our choice), so that few writers are in both.
+writes OUTPUT/train/<digit>/*.png and OUTPUT/val/<digit>/*.png, 8 x 8 pixels: the 1,797 digits of the UCI set
+(Alpaydin & Kaynak 1998). In its order, the digits of one writer are next to each other, so every fourth run
+of 50 digits is held out for validation (our choice); few writers are then in both parts.
 """
 
 from __future__ import annotations

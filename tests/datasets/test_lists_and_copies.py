@@ -42,7 +42,7 @@ def test_kinetics(tmp_path, touch):
         "eating cake,abc,1,11,train,0\nabseiling,d-f,20,30,train,0\nabseiling,gone,5,15,train,0\n"
     )
     said, entries = make("kinetics", tmp_path / "l/t.csv", csv=csv, videos=tmp_path / "videos")
-    assert "2 files, 2 classes; 1 are missing" in said
+    assert "2 videos, 2 classes; 1 missing" in said
     assert (tmp_path / "l/t.csv.missing").read_text() == "gone_000005_000015\n"
     assert [e.label for e in entries] == ["eating cake", "abseiling"]
 
@@ -83,6 +83,28 @@ def test_own_clips_are_split_within_each_class(tmp_path, touch):
     assert sorted(e.label for e in val) == ["a b", "a b", "ü", "ü"]
     assert not {e.path for e in train} & {e.path for e in val}
     assert read_list(tmp_path / "l1/val.csv") != val
+
+
+def test_few_clips_are_split_and_the_tool_says_how(tmp_path, touch):
+    touch("clips/run/1.mp4", "clips/run/2.mp4", "clips/run/3.mp4", "clips/walk/1.mp4", "clips/jump/1.mp4")
+    said, _ = make("own", tmp_path / "l", videos=tmp_path / "clips")
+    assert [e.label for e in read_list(tmp_path / "l/val.csv")] == ["run"]
+    assert "train.csv: 4 videos, 3 classes" in said
+    assert "val.csv: 1 video, 1 class" in said
+    assert "single files cannot be split and are for training: jump, walk" in said
+    said, _ = make("own", tmp_path / "l", videos=tmp_path / "clips", val_share=0)
+    assert not (tmp_path / "l/val.csv").exists()
+    assert "val.csv: not written" in said
+    (tmp_path / "clips/run/3.mp4").unlink()
+    said, _ = make("own", tmp_path / "m", videos=tmp_path / "clips/run", val_share=0.1)
+    assert "held out 50% and not 10%: small classes" in said
+
+
+def test_own_pictures(tmp_path, touch):
+    touch("pictures/cat/1.jpg", "pictures/cat/2.JPG", "pictures/dog/1.png", "pictures/dog/2.heic")
+    said, _ = make("own", tmp_path / "l", videos=tmp_path / "pictures")
+    assert "train.csv: 2 pictures, 2 classes" in said
+    assert "val.csv: 1 picture, 1 class" in said
 
 
 @pytest.mark.parametrize(
