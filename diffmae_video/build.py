@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +32,10 @@ from diffmae_video.models import (
     MAE,
     Backbone,
     Classifier,
-    DenoisingModel,
     DiffMAE,
     Encoder,
-    MaskedAutoencoder,
     PixelGPT,
+    PretrainingModel,
     UNetEncoder,
     load_backbone,
 )
@@ -44,63 +43,58 @@ from diffmae_video.models.encoder import ENCODER_SIZES
 from diffmae_video.models.weights.files import read_config
 from diffmae_video.tokens import grid_of
 
-OBJECTIVES = ("diffmae", "mae", "ddpm", "adm", "igpt")
-Model = MaskedAutoencoder | DenoisingModel | IGPT
 
-
-def build_model(cfg: CfgNode) -> Model:
+def build_model(cfg: CfgNode) -> PretrainingModel:
     """The model of a config, with fresh weights.
 
     Raises:
         InputError: an unknown name, or sizes that do not fit together.
     """
     _check_objective(cfg)
-    decoder, objective = cfg.MODEL.DECODER, cfg.MODEL.OBJECTIVE
-    pixels: dict[str, Any] = {
-        **_clip_arguments(cfg),
-        "mean": list(cfg.DATA.MEAN),
-        "std": list(cfg.DATA.STD),
-    }
-    diffusion: dict[str, Any] = {
-        "schedule": {
-            "kind": cfg.DIFFUSION.SCHEDULE,
-            "rho": cfg.DIFFUSION.RHO,
-            "timesteps": cfg.DIFFUSION.TIMESTEPS,
-        },
-        "prediction": cfg.MODEL.PREDICTION,
-    }
-    if objective == "ddpm":
-        return DDPM(**pixels, **diffusion, encoder=_encoder_arguments(cfg))
-    if objective == "adm":
-        return ADM(**pixels, **diffusion, encoder=_unet_arguments(cfg))
-    if objective == "igpt":
-        return IGPT(**pixels, encoder=_gpt_arguments(cfg))
-    shared: dict[str, Any] = {
-        **pixels,
-        "encoder": _encoder_arguments(cfg),
-        "decoder": {
-            "width": decoder.WIDTH,
-            "depth": decoder.DEPTH,
-            "heads": decoder.HEADS or max(1, decoder.WIDTH // 64),
-            "positions": decoder.POSITIONS,
-        },
-        "mask": mask_arguments(cfg),
-        "normalize_target": cfg.MODEL.NORM_TARGET,
-    }
-    if objective == "mae":
-        return MAE(**shared)
-    return DiffMAE(
-        **{**shared, "decoder": {"kind": decoder.KIND, **shared["decoder"]}},
-        **diffusion,
-        decode_fraction=decoder.FRACTION,
-    )
+    return OBJECTIVES[cfg.MODEL.OBJECTIVE](cfg)
 
 
 def _check_objective(cfg: CfgNode) -> None:
     if cfg.MODEL.OBJECTIVE not in OBJECTIVES:
         raise InputError(
-            f"MODEL.OBJECTIVE: unknown objective {cfg.MODEL.OBJECTIVE!r}; there are {', '.join(OBJECTIVES)}"
+            f"MODEL.OBJECTIVE: unknown objective {cfg.MODEL.OBJECTIVE!r}; choose one of "
+            f"{', '.join(OBJECTIVES)}"
         )
+
+
+def _diffmae(cfg: CfgNode) -> DiffMAE:
+    decoder = {"kind": cfg.MODEL.DECODER.KIND, **_decoder_arguments(cfg)}
+    return DiffMAE(
+        **pixel_arguments(cfg),
+        **diffusion_arguments(cfg),
+        encoder=encoder_arguments(cfg),
+        decoder=decoder,
+        mask=mask_arguments(cfg),
+        normalize_target=cfg.MODEL.NORM_TARGET,
+        decode_fraction=cfg.MODEL.DECODER.FRACTION,
+    )
+
+
+def _mae(cfg: CfgNode) -> MAE:
+    return MAE(
+        **pixel_arguments(cfg),
+        encoder=encoder_arguments(cfg),
+        decoder=_decoder_arguments(cfg),
+        mask=mask_arguments(cfg),
+        normalize_target=cfg.MODEL.NORM_TARGET,
+    )
+
+
+# A new objective is one more line; docs/extending.md.
+OBJECTIVES: dict[str, Callable[[CfgNode], PretrainingModel]] = {
+    "diffmae": _diffmae,
+    "mae": _mae,
+    "ddpm": lambda cfg: DDPM(
+        **pixel_arguments(cfg), **diffusion_arguments(cfg), encoder=encoder_arguments(cfg)
+    ),
+    "adm": lambda cfg: ADM(**pixel_arguments(cfg), **diffusion_arguments(cfg), encoder=_unet_arguments(cfg)),
+    "igpt": lambda cfg: IGPT(**pixel_arguments(cfg), encoder=_gpt_arguments(cfg)),
+}
 
 
 def build_classifier(cfg: CfgNode, classes: Sequence[str]) -> Classifier:
@@ -131,13 +125,7 @@ def build_classifier(cfg: CfgNode, classes: Sequence[str]) -> Classifier:
         mean=list(data.MEAN),
         std=list(data.STD),
     )
-    if isinstance(model.encoder, PixelGPT):
-        model.encoder.head.requires_grad_(finetune.GENERATIVE > 0)
-    elif finetune.GENERATIVE:
-        raise InputError(
-            f"FINETUNE.GENERATIVE {finetune.GENERATIVE}: is for models of igpt, and this one is a "
-            f"{type(model.encoder).__name__}; set it to 0"
-        )
+    model.encoder.set_generative(finetune.GENERATIVE > 0)
     if finetune.FREEZE >= 0:
         model.freeze(finetune.FREEZE)
     return model
@@ -148,9 +136,8 @@ def _fresh_backbone(cfg: CfgNode) -> Backbone:
     if cfg.MODEL.OBJECTIVE == "adm":
         return UNetEncoder(**_clip_arguments(cfg), **_unet_arguments(cfg))
     if cfg.MODEL.OBJECTIVE == "igpt":
-        pixels: dict[str, Any] = {"mean": list(cfg.DATA.MEAN), "std": list(cfg.DATA.STD)}
-        return PixelGPT(**_clip_arguments(cfg), **_gpt_arguments(cfg), **pixels)
-    return Encoder(**_clip_arguments(cfg), **_encoder_arguments(cfg))
+        return PixelGPT(**pixel_arguments(cfg), **_gpt_arguments(cfg))
+    return Encoder(**_clip_arguments(cfg), **encoder_arguments(cfg))
 
 
 def _clip_arguments(cfg: CfgNode) -> dict[str, Any]:
@@ -158,6 +145,28 @@ def _clip_arguments(cfg: CfgNode) -> dict[str, Any]:
         "image_size": list(cfg.DATA.SIZE),
         "num_frames": cfg.DATA.NUM_FRAMES,
         "patch": list(cfg.MODEL.PATCH),
+    }
+
+
+def pixel_arguments(cfg: CfgNode) -> dict[str, Any]:
+    """The size of the clips, the patch, and the normalisation: every model takes these."""
+    return {**_clip_arguments(cfg), "mean": list(cfg.DATA.MEAN), "std": list(cfg.DATA.STD)}
+
+
+def diffusion_arguments(cfg: CfgNode) -> dict[str, Any]:
+    """``schedule`` and ``prediction`` of the models that denoise."""
+    diffusion = cfg.DIFFUSION
+    schedule = {"kind": diffusion.SCHEDULE, "rho": diffusion.RHO, "timesteps": diffusion.TIMESTEPS}
+    return {"schedule": schedule, "prediction": cfg.MODEL.PREDICTION}
+
+
+def _decoder_arguments(cfg: CfgNode) -> dict[str, Any]:
+    decoder = cfg.MODEL.DECODER
+    return {
+        "width": decoder.WIDTH,
+        "depth": decoder.DEPTH,
+        "heads": decoder.HEADS or max(1, decoder.WIDTH // 64),
+        "positions": decoder.POSITIONS,
     }
 
 
@@ -173,15 +182,20 @@ def _unet_arguments(cfg: CfgNode) -> dict[str, Any]:
 
 
 def _gpt_arguments(cfg: CfgNode) -> dict[str, Any]:
-    shape = {name: _encoder_arguments(cfg)[name] for name in ("width", "depth", "heads")}
+    shape = {name: encoder_arguments(cfg)[name] for name in ("width", "depth", "heads")}
     return {**shape, "colours": cfg.MODEL.IGPT.COLOURS, "layer": cfg.MODEL.IGPT.LAYER}
 
 
-def _encoder_arguments(cfg: CfgNode) -> dict[str, Any]:
+def encoder_arguments(cfg: CfgNode) -> dict[str, Any]:
+    """Arguments of :class:`~diffmae_video.models.encoder.Encoder` besides clip size and patch.
+
+    Raises:
+        InputError: an unknown size.
+    """
     encoder = cfg.MODEL.ENCODER
     if encoder.SIZE not in ENCODER_SIZES:
         raise InputError(
-            f"MODEL.ENCODER.SIZE: unknown size {encoder.SIZE!r}; there are {', '.join(ENCODER_SIZES)}"
+            f"MODEL.ENCODER.SIZE: unknown size {encoder.SIZE!r}; choose one of {', '.join(ENCODER_SIZES)}"
         )
     width, depth, heads = ENCODER_SIZES[encoder.SIZE]
     return {
@@ -194,12 +208,12 @@ def _encoder_arguments(cfg: CfgNode) -> dict[str, Any]:
 
 
 def mask_arguments(cfg: CfgNode) -> dict[str, Any]:
-    """Arguments of ``Mask.draw`` but for batch and grid."""
+    """``kind`` and ``ratio`` for ``Mask.draw``."""
     return {"kind": cfg.MASK.KIND, "ratio": cfg.MASK.RATIO}
 
 
-def build_dataset(cfg: CfgNode) -> ClipDataset:
-    """The training clips of a config.
+def build_dataset(cfg: CfgNode, model: PretrainingModel) -> ClipDataset:
+    """The training clips of a config, with the masks and timesteps that the model's objective reads.
 
     Raises:
         InputError: no list is given, it cannot be read, or sizes do not fit the patch.
@@ -207,15 +221,16 @@ def build_dataset(cfg: CfgNode) -> ClipDataset:
     entries = training_entries(cfg)
     patch = (cfg.MODEL.PATCH[0], cfg.MODEL.PATCH[1], cfg.MODEL.PATCH[2])
     grid = grid_of((cfg.DATA.NUM_FRAMES, *cfg.DATA.SIZE), patch)
-    Mask.draw(batch=1, grid=grid, **mask_arguments(cfg))  # what cannot be drawn is told now, not by a worker
+    if model.mask is not None:  # report a mask that cannot be drawn now, not from a worker
+        Mask.draw(batch=1, grid=grid, **model.mask)
     return ClipDataset(
         entries,
         clip_sampler(cfg),
         size=cfg.DATA.SIZE,
         repeats=cfg.DATA.REPEATS,
         patch=patch,
-        mask=mask_arguments(cfg),
-        timesteps=cfg.DIFFUSION.TIMESTEPS,
+        mask=model.mask,
+        timesteps=model.timesteps,
         crop_scale=cfg.DATA.CROP_SCALE,
         flip=cfg.DATA.FLIP,
         seed=cfg.TRAIN.SEED,
@@ -304,6 +319,10 @@ def evaluation_dataset(
     return view_dataset(cfg, entries, temporal, spatial, "fail" if policy == "fail" else "skip")
 
 
-def build_loader(cfg: CfgNode, rank: int = 0, world: int = 1, start: int = 0) -> DataLoader[TrainingClips]:
-    """An endless loader of a config's training clips; ``start`` samples are done already."""
-    return training_loader(build_dataset(cfg), cfg.TRAIN.BATCH_SIZE, cfg.DATA.WORKERS, rank, world, start)
+def build_loader(
+    cfg: CfgNode, model: PretrainingModel, rank: int = 0, world: int = 1, start: int = 0
+) -> DataLoader[TrainingClips]:
+    """An endless loader of a config's training clips for a model; it skips the first ``start`` samples."""
+    return training_loader(
+        build_dataset(cfg, model), cfg.TRAIN.BATCH_SIZE, cfg.DATA.WORKERS, rank, world, start
+    )

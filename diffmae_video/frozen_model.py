@@ -13,7 +13,7 @@ from torch import Tensor
 
 from diffmae_video.config import load_config, recipe_of
 from diffmae_video.data import normalise
-from diffmae_video.models import Backbone, Classifier, PixelGPT, load_feature_model
+from diffmae_video.models import Backbone, Classifier, load_feature_model
 from diffmae_video.models.weights.files import read_config
 from diffmae_video.runtime.device import default_device
 
@@ -40,7 +40,7 @@ class FrozenModel:
     @property
     def width(self) -> int:
         """D, the width of tokens and features."""
-        return self.model.recognition_part().width
+        return self.model.backbone().width
 
     @torch.no_grad()
     def tokens_and_features(self, clips: Tensor) -> tuple[Tensor, Tensor]:
@@ -103,10 +103,10 @@ def _load(path: Path, options: Sequence[Any]) -> tuple[Backbone | Classifier, Cf
         for key, value in (("DATA.SIZE", cfg.DATA.SIZE), ("DATA.NUM_FRAMES", cfg.DATA.NUM_FRAMES))
     )
     model = load_feature_model(path, size, frames, cfg.MODEL.ENCODER.HEADS or None)
-    if isinstance(model, PixelGPT):
-        model.set_layer(cfg.MODEL.IGPT.LAYER)
+    if cfg.MODEL.IGPT.LAYER:
+        model.backbone().set_feature_layer(cfg.MODEL.IGPT.LAYER)
     if not is_run:
-        cfg = load_config(None, [*_own_options(model.recognition_part(), about), *options])
+        cfg = load_config(None, [*_own_options(model.backbone(), about), *options])
     return model, cfg, is_run
 
 

@@ -26,7 +26,7 @@ def test_what_goes_downstream_has_the_published_size(objective):
     cfg = load_config(path)
     assert objective == cfg.MODEL.OBJECTIVE
     with WeightsOnMeta():
-        part = meta_model(cfg).recognition_part()
+        part = meta_model(cfg).backbone()
     count = sum(p.numel() for p in part.parameters()) / 1e6
     assert count == pytest.approx(parameters, rel=0.03 if objective == "adm" else 0.005)
     assert f"# Result: {accuracy} top-1 after fine-tuning, known: published" in path.read_text()
@@ -60,7 +60,7 @@ def test_small_recipes_make_their_models(objective):
     classifier = build_classifier(load_config(COMPARE / "cifar10" / f"{tuning}.yaml"), ["a", "b"])
     # from scratch by the fine-tuning recipe is the pre-trained one's network
     if objective in ("adm", "igpt"):
-        theirs = {name: p.shape for name, p in model.recognition_part().named_parameters()}
+        theirs = {name: p.shape for name, p in model.backbone().named_parameters()}
         assert {name: p.shape for name, p in classifier.encoder.named_parameters()} == theirs
 
 

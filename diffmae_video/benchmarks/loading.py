@@ -129,7 +129,7 @@ def _dataset(cfg: CfgNode, paths: Sequence[Path]) -> ClipDataset:
     cfg = cfg.clone()
     cfg.defrost()
     cfg.DATA.TRAIN, cfg.DATA.SHORT_SIDE = str(listed), 0  # here SHORT_SIDE is that of the copies
-    return build_dataset(cfg)
+    return build_dataset(cfg, build_model(cfg))
 
 
 def _rate(read: Callable[[int], Any], count: int, clips: int) -> float:

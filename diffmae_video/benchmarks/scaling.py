@@ -9,6 +9,7 @@ from fvcore.common.config import CfgNode
 
 from diffmae_video.cost.flops import Cost, training_cost
 from diffmae_video.cost.memory import Footprint
+from diffmae_video.errors import InputError
 
 RECIPE_GPUS = 8  # the number that recipes state their batch for
 STAGES = (0, 1, 2, 3)
@@ -111,6 +112,8 @@ def scaling_tables(recipes: Mapping[str, CfgNode], gpus: Sequence[int], assumed:
     time, memory = [], []
     for name, cfg in recipes.items():
         cost, footprint = training_cost(cfg), Footprint.of(cfg)
+        if footprint is None:
+            raise InputError(f"{name}: there is no formula for the memory of {cfg.MODEL.OBJECTIVE}")
         for count in gpus:
             run = simulate(cfg, cost, count, assumed)
             limit = "arithmetic" if run.compute >= run.exchange else "exchange"

@@ -20,10 +20,10 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from diffmae_video.build import Model, build_model, mask_arguments
+from diffmae_video.build import build_model
 from diffmae_video.errors import InputError
 from diffmae_video.masks import Mask
-from diffmae_video.models import DiffMAE
+from diffmae_video.models import PretrainingModel
 
 
 @dataclass(frozen=True)
@@ -58,11 +58,8 @@ def training_cost(cfg: CfgNode) -> Cost:
     Raises:
         InputError: the config makes no model, or its mask does not fit the clips.
     """
-    model = meta_model(cfg).eval()
-    mask = Mask.draw(batch=1, grid=model.encoder.grid, **mask_arguments(cfg)).to("meta")
-    if isinstance(model, DiffMAE):  # in training it decodes a share of the masked patches
-        decoded = max(1, round(mask.masked.shape[1] * model.decode_fraction))
-        mask = Mask(mask.visible, mask.masked[:, :decoded], mask.grid)
+    model = meta_model(cfg).train()
+    mask = None if model.mask is None else Mask.draw(batch=1, grid=model.grid, **model.mask).to("meta")
     clip = torch.empty(1, 3, cfg.DATA.NUM_FRAMES, *cfg.DATA.SIZE, device="meta")
     macs = macs_by_module(model, clip, mask)
     parameters = sum(p.numel() for p in model.parameters())
@@ -70,7 +67,7 @@ def training_cost(cfg: CfgNode) -> Cost:
     return Cost(parameters, encoder, macs[""] - encoder)
 
 
-def meta_model(cfg: CfgNode) -> Model:
+def meta_model(cfg: CfgNode) -> PretrainingModel:
     """The model of a config on the meta device: every shape, and no memory for weights.
 
     Raises:

@@ -7,22 +7,13 @@ communication, what an allocator leaves unused, and the CUDA context.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from fvcore.common.config import CfgNode
 
 from diffmae_video.build import mask_arguments
 from diffmae_video.cost.flops import meta_model
-from diffmae_video.errors import InputError
 from diffmae_video.masks import Mask
-from diffmae_video.models import DiffMAE, MaskedAutoencoder
-from diffmae_video.models.decoder import Decoder
-
-# Tensors [tokens, width] that a pre-norm block keeps for backward, attention being fused: a norm's input
-# and output, q, k, v and the output of attention; a norm's input and output, and the MLP's 4-wide hidden
-# layer before and after GELU.
-ATTENTION, MLP = 6, 10
-CROSS_ATTENTION = 4  # as above, but for keys and values, which have the context's length
+from diffmae_video.models.activations import Activations
 
 
 @dataclass(frozen=True)
@@ -64,17 +55,19 @@ class Footprint:
     clip_checkpointed: float
 
     @classmethod
-    def of(cls, cfg: CfgNode) -> Footprint:
-        """That of a config's training step.
+    def of(cls, cfg: CfgNode) -> Footprint | None:
+        """That of a config's training step; None if there is no formula for its model.
 
         Raises:
-            InputError: the config makes no masked autoencoder, or its mask does not fit the clips.
+            InputError: the config makes no model, or its mask does not fit the clips.
         """
-        model, mask = meta_model(cfg), mask_arguments(cfg)
-        if not isinstance(model, MaskedAutoencoder):
-            raise InputError(f"MODEL.OBJECTIVE {cfg.MODEL.OBJECTIVE}: there is no formula for its memory")
+        model = meta_model(cfg)
+        mask = Mask.draw(batch=1, grid=model.grid, **mask_arguments(cfg))
+        kept = model.activations(mask)
+        if kept is None:
+            return None
         size = 4 if cfg.TRAIN.PRECISION == "fp32" else 2
-        clip, checkpointed = (sum(activation_bytes(model, mask, size, c)) for c in (False, True))
+        clip, checkpointed = (sum(activation_bytes(kept, size, c)) for c in (False, True))
         return cls(sum(p.numel() for p in model.parameters()), size, cfg.TRAIN.EMA > 0, clip, checkpointed)
 
     def on_gpu(self, world: int, zero_stage: int, checkpointing: bool, clips: int) -> Memory:
@@ -98,49 +91,29 @@ class Footprint:
         )
 
 
-def estimate_memory(cfg: CfgNode, world: int, zero_stage: int) -> Memory:
-    """The memory of a config's own training step on each of ``world`` GPUs."""
-    clips = cfg.TRAIN.BATCH_SIZE * cfg.DATA.REPEATS
-    return Footprint.of(cfg).on_gpu(world, zero_stage, cfg.TRAIN.ACTIVATION_CHECKPOINTING, clips)
+def estimate_memory(cfg: CfgNode, world: int, zero_stage: int) -> Memory | None:
+    """The memory of a config's own training step on each of ``world`` GPUs; None if there is no formula."""
+    footprint, clips = Footprint.of(cfg), cfg.TRAIN.BATCH_SIZE * cfg.DATA.REPEATS
+    if footprint is None:
+        return None
+    return footprint.on_gpu(world, zero_stage, cfg.TRAIN.ACTIVATION_CHECKPOINTING, clips)
 
 
-def activation_bytes(
-    model: MaskedAutoencoder, mask_arguments: dict[str, Any], size: int, checkpointing: bool
-) -> tuple[float, float]:
-    """Of one clip: what a forward leaves for backward, and what backward takes beside it.
+def activation_bytes(kept: Activations, size: int, checkpointing: bool) -> tuple[float, float]:
+    """The bytes that a forward of one clip keeps for backward, and those that backward takes besides.
 
-    The latter is the gradient of the input and of the output of the largest MLP's hidden layer, and
-    with checkpointing what a block computes again.
+    Backward takes the gradients of the input and the output of the largest MLP's hidden layer, and with
+    checkpointing what a block computes again.
 
     Args:
-        mask_arguments: ``kind`` and ``ratio`` of the masks.
         size: of a value in bytes, 4 or 2; targets and predictions are in float32.
     """
-    encoder, decoder = model.encoder, model.decoder
-    mask = Mask.draw(batch=1, grid=encoder.grid, **mask_arguments)
-    visible, masked = mask.visible.shape[1], mask.masked.shape[1]
-    if isinstance(model, DiffMAE):
-        masked = max(1, round(masked * model.decode_fraction))
-    seen = visible + (encoder.cls_token is not None)
-    patch, narrow, depth = decoder.head.out_features, decoder.head.in_features, len(decoder.blocks)
-
-    # [tokens, width] of a block, and values that it keeps beside its input
-    encoder_block = seen * encoder.width
-    cross = isinstance(decoder, Decoder) and decoder.kind != "joint"
-    if cross:
-        decoder_block = masked * narrow
-        kept = CROSS_ATTENTION + (ATTENTION if decoder.kind == "cross_self" else 0) + MLP
-        context = 2 * seen * narrow * depth + seen * encoder.width * len(decoder.taps)
-    else:
-        decoder_block = (seen + masked) * narrow
-        kept = ATTENTION + MLP
-        context = seen * encoder.width
-    blocks = [(encoder_block, ATTENTION + MLP, encoder.depth), (decoder_block, kept, depth)]
-    between = sum(width * count * (1 if checkpointing else each) for width, each, count in blocks)
-    around = visible * patch + encoder_block + context + 2 * masked * narrow  # embedding; norms and head
-    if isinstance(model, DiffMAE):
-        around += masked * patch  # noised patches, as they are embedded
-    kept_bytes = size * (between + around) + 4 * 2 * masked * patch  # prediction and target
-    largest = max(width for width, _, _ in blocks)
-    again = max(width * (each - 1) for width, each, _ in blocks) if checkpointing else 0
-    return kept_bytes, size * (again + 8 * largest)
+    in_blocks = sum(
+        stack.tokens * stack.width * stack.depth * (1 if checkpointing else stack.kept)
+        for stack in kept.stacks
+    )
+    largest = max(stack.tokens * stack.width for stack in kept.stacks)
+    again = 0
+    if checkpointing:
+        again = max(stack.tokens * stack.width * (stack.kept - 1) for stack in kept.stacks)
+    return size * (in_blocks + kept.values) + 4 * kept.outputs, size * (again + 8 * largest)

@@ -48,15 +48,15 @@ class TrainingClips(NamedTuple):
 
     Attributes:
         clips: uint8 [R, T, H, W, 3], or R :class:`RawClip` to crop on the training device.
-        mask: of R clips.
-        t: int64 [R], timesteps in 1..T.
+        mask: of R clips; None if the objective reads no masks.
+        t: int64 [R], timesteps in 1..T; None if the objective reads none.
         samples: the key of each video's sample.
         faults: the unreadable videos that were replaced.
     """
 
     clips: Tensor | list[RawClip]
-    mask: Mask
-    t: Tensor
+    mask: Mask | None
+    t: Tensor | None
     samples: tuple[SampleKey, ...]
     faults: tuple[Fault, ...]
 
@@ -70,7 +70,8 @@ class ClipDataset(RandomClips[TrainingClips]):
         size: (height, width) in pixels.
         patch: (frames, height, width) of a patch.
         mask: arguments of :meth:`~diffmae_video.masks.Mask.draw`: ``kind`` and ``ratio``.
-        timesteps: T of the noise schedule.
+            None draws no masks.
+        timesteps: T of the noise schedule; None draws no timesteps.
         crop_scale: (least, greatest) share of the frame's area that a random crop takes.
         flip: mirror half of the clips.
         crop_on_device: leave cropping, resizing and mirroring to :func:`clips_on`.
@@ -83,8 +84,8 @@ class ClipDataset(RandomClips[TrainingClips]):
         *,
         size: Sequence[int],
         patch: Triple,
-        mask: Mapping[str, Any],
-        timesteps: int,
+        mask: Mapping[str, Any] | None,
+        timesteps: int | None,
         crop_scale: Sequence[float],
         flip: bool,
         crop_on_device: bool,
@@ -113,9 +114,12 @@ class ClipDataset(RandomClips[TrainingClips]):
             crop = draw_crop((frames.shape[1], frames.shape[2]), self.size, generator, self.crop_scale)
             flip = bool(torch.rand((), generator=generator) < 0.5) and self.flip
             clips.append(RawClip(torch.from_numpy(frames), crop, flip))
-            masks.append(Mask.draw(batch=1, grid=self.grid, generator=generator, **self.mask))
-            timesteps.append(torch.randint(1, self.timesteps + 1, (1,), generator=generator))
-        mask, t = Mask.cat(masks), torch.cat(timesteps)
+            if self.mask is not None:
+                masks.append(Mask.draw(batch=1, grid=self.grid, generator=generator, **self.mask))
+            if self.timesteps is not None:
+                timesteps.append(torch.randint(1, self.timesteps + 1, (1,), generator=generator))
+        mask = Mask.cat(masks) if masks else None
+        t = torch.cat(timesteps) if timesteps else None
         if self.crop_on_device:
             return TrainingClips(clips, mask, t, (key,), faults)
         finished = [clip.finished(self.size, torch.device("cpu")) for clip in clips]
@@ -125,11 +129,13 @@ class ClipDataset(RandomClips[TrainingClips]):
     def collate(samples: Sequence[TrainingClips]) -> TrainingClips:
         clips = [s.clips for s in samples]
         finished = [c for c in clips if isinstance(c, Tensor)]
+        masks = [s.mask for s in samples if s.mask is not None]
+        timesteps = [s.t for s in samples if s.t is not None]
         raw = [clip for c in clips if not isinstance(c, Tensor) for clip in c]
         return TrainingClips(
             torch.cat(finished) if finished else raw,
-            Mask.cat([s.mask for s in samples]),
-            torch.cat([s.t for s in samples]),
+            Mask.cat(masks) if masks else None,
+            torch.cat(timesteps) if timesteps else None,
             tuple(key for s in samples for key in s.samples),
             tuple(fault for s in samples for fault in s.faults),
         )

@@ -18,7 +18,7 @@ from diffmae_video.evaluation.attentive_probe import attentive_probe
 from diffmae_video.evaluation.features import Features, extract_features
 from diffmae_video.evaluation.linear_probe import held_out_fifth, linear_probe
 from diffmae_video.frozen_model import FrozenModel, load_frozen
-from diffmae_video.models import PixelGPT
+from diffmae_video.models import Backbone
 
 KINDS = ("linear", "attentive", "knn")
 LAYER_ENTRIES = 10000
@@ -59,14 +59,14 @@ def probe(
         return features, torch.tensor(class_indices(features.entries, names))
 
     model = frozen.model
-    if isinstance(model, PixelGPT) and not cfg.MODEL.IGPT.LAYER:
-        model.set_layer(best_layer(frozen, lists["TRAIN"], names))
+    if model.feature_layer is not None and not cfg.MODEL.IGPT.LAYER:
+        model.backbone().set_feature_layer(best_layer(frozen, lists["TRAIN"], names))
     (train, train_y), (val, val_y) = features_of("TRAIN"), features_of("VAL")
     device, seed = frozen.device, cfg.TRAIN.SEED
     pooled = (train.pooled.to(device), train_y.to(device), val.pooled.to(device), val_y.to(device))
     figures: dict[str, float] = {}
-    if isinstance(model, PixelGPT):
-        figures["layer"] = model.layer
+    if model.feature_layer is not None:
+        figures["layer"] = model.feature_layer
     if "linear" in kinds:
         figures["linear"] = linear_probe(*pooled, seed=seed)
     if "attentive" in kinds:
@@ -86,7 +86,7 @@ def probe(
 
 
 def best_layer(frozen: FrozenModel, entries: Sequence[Entry], names: Sequence[str]) -> int:
-    """The layer of iGPT whose features classify a held-out fifth of the entries best by neighbours.
+    """The layer whose features classify a held-out fifth of the entries best by neighbours.
 
     The lowest of equals. At most :data:`LAYER_ENTRIES` entries, spread evenly, are used (our choice).
 
@@ -95,8 +95,7 @@ def best_layer(frozen: FrozenModel, entries: Sequence[Entry], names: Sequence[st
     """
     places = np.linspace(0, len(entries) - 1, min(LAYER_ENTRIES, len(entries))).round().astype(int)
     chosen = [entries[i] for i in places]
-    assert isinstance(frozen.model, PixelGPT)
-    layers = dataclasses.replace(frozen, model=AllLayers(frozen.model))  # type: ignore[arg-type]
+    layers = dataclasses.replace(frozen, model=AllLayers(frozen.model.backbone()))  # type: ignore[arg-type]
     features = extract_features(layers, chosen, frozen.cfg.EVALUATION.BATCH_SIZE, keep_tokens=True)
     assert features.tokens is not None
     labels = torch.tensor(class_indices(features.entries, names))
@@ -109,12 +108,12 @@ def best_layer(frozen: FrozenModel, entries: Sequence[Entry], names: Sequence[st
 
 
 class AllLayers(nn.Module):
-    """iGPT with the pooled features of each layer in place of tokens: [B, depth, D]."""
+    """A backbone with the mean token of each layer in place of tokens: [B, depth, D]."""
 
-    def __init__(self, gpt: PixelGPT) -> None:
+    def __init__(self, backbone: Backbone) -> None:
         super().__init__()
-        self.gpt = gpt
+        self.backbone = backbone
 
     def tokens_and_features(self, clip: Tensor) -> tuple[Tensor, Tensor]:
-        layers = self.gpt.pooled_layers(clip)
+        layers = self.backbone.layer_features(clip)
         return layers, layers.mean(1)

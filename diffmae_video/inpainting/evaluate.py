@@ -27,12 +27,12 @@ from diffmae_video.inpainting.lpips import load_lpips
 from diffmae_video.inpainting.simple_fills import interpolated_fill, mean_fill, nearest_fill
 from diffmae_video.inpainting.tasks import TASKS, check_tasks
 from diffmae_video.masks import Mask
-from diffmae_video.models import MAE, DiffMAE, MaskedAutoencoder, load_model
+from diffmae_video.models import MAE, DiffMAE, PretrainingModel, load_model
 from diffmae_video.randomness import random_state
 from diffmae_video.runtime.progress import ProgressBar
 from diffmae_video.tokens import Triple, grid_of
 
-Model = TypeVar("Model", bound=MaskedAutoencoder)
+Model = TypeVar("Model", bound=PretrainingModel)
 
 
 class MaskedBatch(NamedTuple):
@@ -202,7 +202,7 @@ def fill_methods(model: DiffMAE, mae: MAE | None, steps: Sequence[int], is_video
     return methods
 
 
-def _fill_by(model: MaskedAutoencoder, steps: int, batch: MaskedBatch) -> Tensor:
+def _fill_by(model: PretrainingModel, steps: int, batch: MaskedBatch) -> Tensor:
     clip = normalise(batch.clips, model.mean, model.std)
     filled = model.inpaint(clip, batch.mask, steps=steps, seed=batch.seed).clip
     return denormalise(filled, model.mean, model.std).clamp(0, 1)

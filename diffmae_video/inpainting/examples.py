@@ -22,7 +22,7 @@ from diffmae_video.inpainting.metrics import gradient_ratio, psnr
 from diffmae_video.inpainting.simple_fills import grey_fill, mean_fill
 from diffmae_video.inpainting.tasks import TASKS
 from diffmae_video.masks import Mask
-from diffmae_video.models import MAE, DiffMAE, Inpainting, MaskedAutoencoder
+from diffmae_video.models import MAE, DiffMAE, Inpainting, PretrainingModel
 from diffmae_video.randomness import random_state
 from diffmae_video.tokens import gather_tokens, patchify
 
@@ -129,7 +129,7 @@ def read_sources(paths: Sequence[str | Path], checkpoint: Path, model: Any) -> l
 
 def clip_size(model: Any) -> tuple[int, int, int]:
     """(frames, height, width) of the clips of a model of any objective."""
-    (t, h, w), (a, p, q) = model.encoder.grid, model.patch
+    (t, h, w), (a, p, q) = model.grid, model.patch
     return t * a, h * p, w * q
 
 
@@ -148,11 +148,11 @@ def check_pair(model: DiffMAE, mae: MAE) -> None:
         )
 
 
-def tasks_of(source: Source, model: MaskedAutoencoder) -> tuple[str, ...]:
+def tasks_of(source: Source, model: PretrainingModel) -> tuple[str, ...]:
     """What is asked of a source: of pictures not what is about time."""
     if source.is_picture:
         return PICTURE_TASKS
-    return VIDEO_TASKS if model.encoder.grid[0] > 1 else VIDEO_TASKS[:-1]  # no future in one time step
+    return VIDEO_TASKS if model.grid[0] > 1 else VIDEO_TASKS[:-1]  # no future in one time step
 
 
 def count_examples(model: DiffMAE, sources: Sequence[Source]) -> int:
@@ -177,7 +177,7 @@ def inpaint_examples(
 
 
 def _draw(task: str, source: Source, model: DiffMAE, seed: int) -> Mask:
-    t, h, w = model.encoder.grid
+    t, h, w = model.grid
     if not source.is_picture:
         return TASKS[task].draw((t, h, w), random_state(seed))
     return Mask.from_bool(TASKS[task].draw((1, h, w), random_state(seed)).to_bool().expand(-1, t, -1, -1))
@@ -189,7 +189,7 @@ def _inpaint(model: DiffMAE, mae: MAE | None, source: Source, task: str, mask: M
     truth = clip.movedim(-1, 1).float()[:, :, :frames] / 255  # [1, 3, T, H, W]
     masked = mask.to_pixels(model.patch)[:, :, :frames]
 
-    def fills(by: MaskedAutoencoder, result: Inpainting, seconds: float) -> list[Fill]:
+    def fills(by: PretrainingModel, result: Inpainting, seconds: float) -> list[Fill]:
         assert result.steps is not None
         found = []
         for steps in result.steps[:, :, :, :frames].unbind(1):  # [S, 3, T, H, W]
@@ -254,7 +254,7 @@ def loss_by_timestep(model: DiffMAE, mae: MAE | None, sources: Sequence[Source],
     for i, source in enumerate(shown):
         state = random_state(seed, i)
         clip = normalise(source.clip[None].to(device), model.mean, model.std)
-        mask = Mask.draw(batch=1, grid=model.encoder.grid, generator=state, **model.mask).to(device)
+        mask = Mask.draw(batch=1, grid=model.grid, generator=state, **model.mask).to(device)
         x0 = gather_tokens(patchify(clip, model.patch), mask.masked)  # [1, M, P]
         noise = torch.randn(x0.shape, generator=state).to(device)
         latents = model.encode_latents(clip, mask)

@@ -9,11 +9,11 @@ from diffmae_video.data import denormalise, normalise
 from diffmae_video.inpainting.metrics import gradient_ratio, motion_ratio, psnr, std_ratio
 from diffmae_video.inpainting.simple_fills import interpolated_fill, mean_fill, nearest_fill
 from diffmae_video.masks import Mask
-from diffmae_video.models import MaskedAutoencoder
+from diffmae_video.models import PretrainingModel
 
 
 @torch.no_grad()
-def score_samples(model: MaskedAutoencoder, clips: Tensor, mask: Mask, steps: int) -> dict[str, float]:
+def score_samples(model: PretrainingModel, clips: Tensor, mask: Mask, steps: int) -> dict[str, float]:
     """Inpaints clips with DDIM and scores the masked pixels.
 
     Args:

@@ -76,7 +76,7 @@ def fill_held_out(
         clips = clips.to(device)
         truth = clips.movedim(-1, 1).float() / 255  # [B, 3, T, H, W]
         for name, rows in shown.items():
-            mask = mask_of(name, len(clips), model.encoder.grid).to(device)
+            mask = mask_of(name, len(clips), model.grid).to(device)
             masked = mask.to_pixels(model.patch)
             filled = model.inpaint(normalise(clips, model.mean, model.std), mask, seed=seed).clip
             pixels = denormalise(filled, model.mean, model.std).clamp(0, 1)

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from diffmae_video.errors import InputError, require
 from diffmae_video.models.backbone import Backbone, check_pictures, pictures_of
 from diffmae_video.models.denoising import DenoisingModel
-from diffmae_video.models.masked import IMAGENET_MEAN, IMAGENET_STD
+from diffmae_video.models.pixels import IMAGENET_MEAN, IMAGENET_STD
 from diffmae_video.tokens import Triple, grid_of
 
 CLEAN = 1  # the timestep that a clean picture is looked at with: the lowest one of training
@@ -87,7 +87,7 @@ class UNetEncoder(Backbone):
         blocks = [[p for module in block for p in module.parameters()] for block in self._blocks()]
         return [embedding, *blocks]
 
-    def fitted(self, image_size: Sequence[int] | None, num_frames: int | None) -> UNetEncoder:
+    def resized(self, image_size: Sequence[int] | None, num_frames: int | None) -> UNetEncoder:
         """This one for pictures of another size: convolutions take any that the levels can halve.
 
         Attention stays on its levels.
@@ -161,6 +161,8 @@ class ADM(DenoisingModel):
         schedule, prediction, mean, std: see :class:`~diffmae_video.models.denoising.DenoisingModel`.
     """
 
+    encoder: UNetEncoder
+
     def __init__(
         self,
         image_size: Sequence[int] = (256, 256),
@@ -179,16 +181,6 @@ class ADM(DenoisingModel):
 
     def network(self, xt: Tensor, t: Tensor) -> Tensor:
         return self.decoder(*self.encoder.down(pictures_of(xt), t)).float()[:, :, None]
-
-    def encode(self, clip: Tensor) -> Tensor:
-        """Tokens [B, h * w, D] of clean pictures: the middle's output."""
-        tokens: Tensor = self.encoder(clip)
-        return tokens
-
-    def recognition_part(self) -> UNetEncoder:
-        """The way down and the middle."""
-        part: UNetEncoder = self.encoder
-        return part
 
 
 def _unet(

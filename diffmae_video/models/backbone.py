@@ -1,9 +1,10 @@
-"""What a classifier stands on: the part of a pre-trained model that goes downstream."""
+"""The contract of backbones: the part of a pre-trained model that recognition is built on."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -12,35 +13,86 @@ from diffmae_video.models.pretrained import Pretrained
 from diffmae_video.tokens import Triple
 
 
-class Backbone(nn.Module, Pretrained):
-    """A clip [B, 3, T, H, W] to tokens [B, N, D], in layers that can be told apart.
+class Backbone(nn.Module, Pretrained, ABC):
+    """Turns a clip [B, 3, T, H, W] into tokens [B, N, D] by a stack of layers.
 
     An image [B, 3, H, W] is taken as a clip of one frame.
 
     Attributes:
         width: D.
-        patch: (frames, height, width) of what masks are counted in.
-        grid: such patches of a clip (t, h, w).
+        patch: (frames, height, width) of the patches that masks are made of.
+        grid: the patches (t, h, w) of a clip.
+        feature_layer: the layer that tokens are read from, for a backbone that can read any (see
+            :meth:`set_feature_layer`); None for one that reads the last.
+        reads_pixels_first: whether :meth:`prepare` has to see training pixels before the first step.
     """
 
     width: int
     patch: Triple
     grid: Triple
+    feature_layer: int | None = None
+    reads_pixels_first: ClassVar[bool] = False
 
+    # --- what every backbone has ----------------------------------------------------------------
+
+    @abstractmethod
     def layers(self) -> list[list[nn.Parameter]]:
-        """The parameters by depth: the embedding first, then the blocks. What comes after them is in none."""
-        raise NotImplementedError
+        """The parameters by depth: the embedding first, then the blocks. A final norm is in none."""
 
     @property
     def depth(self) -> int:
         """The number of blocks."""
         return len(self.layers()) - 1
 
-    def classifier_arguments(self, drop_path: float) -> dict[str, Any]:
-        """The arguments of a backbone like this one, as a classifier wants it.
+    def backbone(self) -> Backbone:
+        """Itself, so that a backbone can be asked like a classifier or a pre-training model."""
+        return self
+
+    def encode(self, clip: Tensor) -> Tensor:
+        """Tokens [B, N, D] of a clean clip."""
+        tokens: Tensor = self(clip)
+        return tokens
+
+    def tokens_and_features(self, clip: Tensor) -> tuple[Tensor, Tensor]:
+        """Tokens [B, N, D], and their mean [B, D] as the features of the clip."""
+        tokens = self.encode(clip)
+        return tokens, tokens.mean(1)
+
+    def resized(self, image_size: Sequence[int] | None, num_frames: int | None) -> Backbone:
+        """This backbone for clips of another size; None keeps a side.
 
         Raises:
-            InputError: it has no stochastic depth.
+            InputError: the backbone works at its own size only.
+        """
+        t, h, w = (count * side for count, side in zip(self.grid, self.patch, strict=True))
+        if (num_frames or t, *(image_size or (h, w))) != (t, h, w):
+            raise InputError(
+                f"{type(self).__name__} takes only pictures of the {h} x {w} pixels that it was trained on; "
+                f"set DATA.SIZE [{h}, {w}] and DATA.NUM_FRAMES {t}"
+            )
+        return self
+
+    # --- as part of a classifier ----------------------------------------------------------------
+
+    @classmethod
+    def for_pool(cls, pool: str, **arguments: Any) -> Backbone:
+        """A fresh backbone whose tokens a classifier pools by ``mean`` or by class ``token``.
+
+        Raises:
+            InputError: the backbone has no class token.
+        """
+        if pool == "token":
+            raise InputError(f"{cls.__name__} has no class token to pool by; use pool 'mean'")
+        return cls(**arguments)
+
+    def classifier_arguments(self, drop_path: float) -> dict[str, Any]:
+        """The constructor's arguments for a classifier on this backbone.
+
+        Args:
+            drop_path: rate of stochastic depth.
+
+        Raises:
+            InputError: the backbone has no stochastic depth.
         """
         if drop_path:
             raise InputError(
@@ -48,28 +100,52 @@ class Backbone(nn.Module, Pretrained):
             )
         return dict(self._hub_mixin_config)
 
-    def tokens_and_features(self, clip: Tensor) -> tuple[Tensor, Tensor]:
-        """Patch tokens [B, N, D] of a clip, and their mean [B, D], as a classifier's method of this name."""
-        tokens = self(clip)
-        return tokens, tokens.mean(1)
+    def tokens_and_class_token(self, clip: Tensor) -> tuple[Tensor, Tensor]:
+        """Patch tokens [B, N, D] and the class token [B, D]; only after :meth:`for_pool` with ``token``."""
+        raise InputError(f"{type(self).__name__} has no class token")
 
-    def recognition_part(self) -> Backbone:
-        """The backbone itself; other models have it inside."""
-        return self
-
-    def fitted(self, image_size: Sequence[int] | None, num_frames: int | None) -> Backbone:
-        """This one for clips of another size; None leaves it.
+    def set_generative(self, is_on: bool) -> None:
+        """Allows the generative loss of :meth:`tokens_and_loss` in fine-tuning, or freezes its head.
 
         Raises:
-            InputError: it is for its own size alone.
+            InputError: it is switched on, and the backbone has none.
         """
-        t, h, w = (count * side for count, side in zip(self.grid, self.patch, strict=True))
-        if (num_frames or t, *(image_size or (h, w))) != (t, h, w):
+        if is_on:
             raise InputError(
-                f"{type(self).__name__} takes pictures of the {h} x {w} pixels that it was trained on alone; "
-                f"set DATA.SIZE [{h}, {w}] and DATA.NUM_FRAMES {t}"
+                f"FINETUNE.GENERATIVE: is for models of igpt, and this one is a {type(self).__name__}; set "
+                "it to 0"
             )
-        return self
+
+    def tokens_and_loss(self, clip: Tensor) -> tuple[Tensor, Tensor]:
+        """Tokens [B, N, D] and the backbone's own generative loss, in one pass."""
+        raise InputError(f"{type(self).__name__} has no generative loss")
+
+    # --- choosing a layer -----------------------------------------------------------------------
+
+    def set_feature_layer(self, layer: int) -> None:
+        """Reads tokens from another layer: 1 to depth, or 0 for the backbone's default.
+
+        Raises:
+            InputError: there is no such layer, or the backbone reads its last layer only.
+        """
+        if layer:
+            raise InputError(f"MODEL.IGPT.LAYER: {type(self).__name__} reads its last layer; set it to 0")
+
+    def layer_features(self, clip: Tensor) -> Tensor:
+        """The mean token of every layer that tokens can be read from: [B, depth, D]."""
+        raise InputError(f"{type(self).__name__} reads its last layer only")
+
+    # --- before training ------------------------------------------------------------------------
+
+    def prepare(self, pixels: Tensor, seed: int) -> None:
+        """Sets the buffers that depend on the training data; see ``reads_pixels_first``.
+
+        Args:
+            pixels: uint8 [n, 3], from pictures spread over the training list.
+
+        Raises:
+            InputError: the pixels do not suffice.
+        """
 
 
 def pictures_of(clip: Tensor) -> Tensor:

@@ -10,12 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from diffmae_video.errors import InputError
-from diffmae_video.masks import Mask
 from diffmae_video.models.adm import UNetEncoder
 from diffmae_video.models.backbone import Backbone
 from diffmae_video.models.encoder import Encoder
 from diffmae_video.models.igpt import PixelGPT
-from diffmae_video.models.masked import IMAGENET_MEAN, IMAGENET_STD
+from diffmae_video.models.pixels import IMAGENET_MEAN, IMAGENET_STD
 from diffmae_video.models.pretrained import AVERAGED_WEIGHTS, Pretrained, load_model, load_weights
 
 POOLS = ("mean", "token")
@@ -39,6 +38,8 @@ class Classifier(nn.Module, Pretrained):
     Raises:
         InputError: no class, a class twice, an unknown pool or backbone, or no class token to pool by.
     """
+
+    feature_layer: int | None = None  # the layer is part of the classifier; see Backbone.feature_layer
 
     def __init__(
         self,
@@ -64,13 +65,9 @@ class Classifier(nn.Module, Pretrained):
         if backbone not in BACKBONES:
             raise InputError(f"unknown backbone {backbone!r}; there are {', '.join(BACKBONES)}")
         arguments = dict(encoder or {})
-        if backbone == Encoder.__name__:
-            arguments["final_norm"] = pool == "token"
-        self.encoder = BACKBONES[backbone](
-            image_size=image_size, num_frames=num_frames, patch=patch, **arguments
+        self.encoder = BACKBONES[backbone].for_pool(
+            pool, image_size=image_size, num_frames=num_frames, patch=patch, **arguments
         )
-        if pool == "token" and getattr(self.encoder, "cls_token", None) is None:
-            raise InputError("this encoder has no class token to pool by; use pool 'mean'")
         eps = arguments.get("eps", 1e-6)
         self.fc_norm = nn.LayerNorm(self.encoder.width, eps=eps) if pool == "mean" else nn.Identity()
         self.dropout = nn.Dropout(dropout)
@@ -118,27 +115,23 @@ class Classifier(nn.Module, Pretrained):
             for parameter in layer:
                 parameter.requires_grad_(False)
 
-    def recognition_part(self) -> Backbone:
+    def backbone(self) -> Backbone:
         """What the head stands on."""
         return self.encoder
 
-    def encode(self, clip: Tensor, mask: Mask | None = None) -> Tensor:
-        """Patch tokens of the encoder: [B, N, D], with a mask [B, V, D]; no class token."""
-        tokens: Tensor = self.encoder(clip) if mask is None else self.encoder(clip, mask)
-        return tokens
+    def encode(self, clip: Tensor) -> Tensor:
+        """Patch tokens [B, N, D] of the backbone; no class token."""
+        return self.encoder.encode(clip)
 
     def tokens_and_features(self, clip: Tensor) -> tuple[Tensor, Tensor]:
         """Patch tokens [B, N, D], and the features [B, D] that the head sees.
 
         ``clip`` is a float clip [B, 3, T, H, W]; an image [B, 3, H, W] is taken as one frame.
         """
-        if self.pool == "mean":
-            tokens = self.encoder(clip)
-            return tokens, self._pooled(tokens)
-        assert isinstance(self.encoder, Encoder)
-        clip = clip[:, :, None] if clip.ndim == 4 else clip
-        tokens = self.encoder.tap(clip, None, [self.encoder.depth - 1])[0]  # [B, 1 + N, D]
-        return tokens[:, 1:], tokens[:, 0]
+        if self.pool == "token":
+            return self.encoder.tokens_and_class_token(clip)
+        tokens = self.encode(clip)
+        return tokens, self._pooled(tokens)
 
     def features(self, clip: Tensor) -> Tensor:
         """The features [B, D] that the head sees."""
@@ -147,12 +140,13 @@ class Classifier(nn.Module, Pretrained):
     def forward(self, clip: Tensor, generative: bool = False) -> Any:
         """Logits [B, classes] of clips as :meth:`features` takes them.
 
-        With ``generative``, on a PixelGPT alone, the loss of the next pixel's colour beside them: (logits,
-        loss), for iGPT's joint objective.
+        With ``generative`` the pair (logits, generative loss of the backbone), for iGPT's joint objective.
+
+        Raises:
+            InputError: ``generative``, and the backbone has no such loss.
         """
         if not generative:
             return self.head(self.dropout(self.features(clip)))
-        assert isinstance(self.encoder, PixelGPT)
         tokens, loss = self.encoder.tokens_and_loss(clip)
         return self.head(self.dropout(self._pooled(tokens))), loss
 

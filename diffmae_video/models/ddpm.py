@@ -15,10 +15,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from diffmae_video.masks import Mask
 from diffmae_video.models.denoising import DenoisingModel
 from diffmae_video.models.encoder import Encoder
 from diffmae_video.models.layers import TimestepEmbedding, initialize_linear
-from diffmae_video.models.masked import IMAGENET_MEAN, IMAGENET_STD
+from diffmae_video.models.pixels import IMAGENET_MEAN, IMAGENET_STD
 from diffmae_video.tokens import grid_of, unpatchify
 
 
@@ -30,6 +31,8 @@ class DDPM(DenoisingModel):
             encoder has no class token of its own.
         schedule, prediction, mean, std: see :class:`~diffmae_video.models.denoising.DenoisingModel`.
     """
+
+    encoder: Encoder
 
     def __init__(
         self,
@@ -54,23 +57,26 @@ class DDPM(DenoisingModel):
         sides = (xt.shape[2], xt.shape[3], xt.shape[4])
         return unpatchify(patches, grid_of(sides, self.patch), self.patch)
 
-    def encode(self, clip: Tensor) -> Tensor:
-        """Patch tokens [B, N, D] of clean clips, at t = 0; images [B, 3, H, W] are clips of one frame."""
-        clip = clip[:, :, None] if clip.ndim == 4 else clip
-        return self._tokens(clip, torch.zeros(len(clip), dtype=torch.int64, device=clip.device))
+    def encode(self, clip: Tensor, mask: Mask | None = None) -> Tensor:
+        """Patch tokens of clean clips at t = 0: [B, N, D], with a mask [B, V, D].
 
-    def recognition_part(self) -> Encoder:
-        """A copy of the encoder, with the token of t = 0 as its class token."""
+        Images [B, 3, H, W] are taken as clips of one frame.
+        """
+        clip = clip[:, :, None] if clip.ndim == 4 else clip
+        return self._tokens(clip, torch.zeros(len(clip), dtype=torch.int64, device=clip.device), mask)
+
+    def backbone(self) -> Encoder:
+        """A copy of the encoder whose class token is the token of t = 0."""
         part: Encoder = copy.deepcopy(self.encoder)
         t = torch.zeros(1, dtype=torch.int64, device=self.head.weight.device)
         part.cls_token = nn.Parameter(self.timestep(t)[:, None].detach().clone())  # [1, 1, D]
         part._hub_mixin_config = {**part._hub_mixin_config, "class_token": True}
         return part
 
-    def _tokens(self, x: Tensor, t: Tensor) -> Tensor:
-        x = self.encoder.embed(x)  # [B, N, D]
+    def _tokens(self, x: Tensor, t: Tensor, mask: Mask | None = None) -> Tensor:
+        x = self.encoder.embed(x, mask)  # [B, N, D]
         x = torch.cat([self.timestep(t)[:, None].to(x.dtype), x], dim=1)  # [B, 1 + N, D]
         for block in self.encoder.blocks:
-            x = block(x)
-        tokens: Tensor = self.encoder.norm(x[:, 1:])
+            x = block(x)  # [B, 1 + N, D]
+        tokens: Tensor = self.encoder.norm(x[:, 1:])  # [B, N, D]
         return tokens

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from diffmae_video.errors import InputError
 from diffmae_video.masks import Mask
+from diffmae_video.models.activations import ATTENTION, CROSS_ATTENTION, MLP, Activations, BlockStack
 from diffmae_video.models.layers import (
     CrossAttention,
     Positions,
@@ -93,7 +94,7 @@ class Decoder(nn.Module):
             raise InputError(f"unknown decoder {kind!r}; there are {', '.join(DECODERS)}")
         if width % heads:
             raise InputError(f"decoder width {width} does not divide by {heads} heads")
-        self.kind = kind
+        self.kind, self.encoder_width = kind, encoder_width
         values = 3 * patch[0] * patch[1] * patch[2]
         self.noised_embed = nn.Linear(values, width)
         self.positions = Positions(positions, grid, width)
@@ -138,6 +139,15 @@ class Decoder(nn.Module):
             return [self.latent_embed(normed[0])]
         return [self.blocks[j].cross.keys_values(normed[i]) for j, i in enumerate(self.block_taps)]
 
+    def repeat(self, context: list[Any], count: int) -> list[Any]:
+        """The context of each clip ``count`` times, side by side."""
+        return [
+            tuple(x.repeat_interleave(count, 0) for x in entry)
+            if isinstance(entry, tuple)
+            else entry.repeat_interleave(count, 0)
+            for entry in context
+        ]
+
     def forward(self, xt: Tensor, t: Tensor, context: list[Tensor] | list[KeysValues], mask: Mask) -> Tensor:
         """Noised patches xt [B, M, P] at t int64 [B] -> predictions [B, M, P] in float32.
 
@@ -160,3 +170,16 @@ class Decoder(nn.Module):
             for block, keys_values in zip(self.blocks, context, strict=True):
                 x = block(x, keys_values)
         return self.head(self.norm(x)).float()  # [B, M, P]
+
+    def activations(self, seen: int, masked: int) -> Activations:
+        """What decoding ``masked`` patches by ``seen`` latents keeps for backward, for one clip."""
+        width, depth, patch = self.head.in_features, len(self.blocks), self.head.out_features
+        if self.kind == "joint":
+            stack = BlockStack(seen + masked, width, depth, ATTENTION + MLP)
+            context = seen * self.encoder_width
+        else:
+            kept = CROSS_ATTENTION + (ATTENTION if self.kind == "cross_self" else 0) + MLP
+            stack = BlockStack(masked, width, depth, kept)
+            context = 2 * seen * width * depth + seen * self.encoder_width * len(self.taps)
+        around = 2 * masked * width + masked * patch  # final norm and head; the noised patches
+        return Activations([stack], context + around, 2 * masked * patch)

@@ -21,25 +21,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from diffmae_video.diffusion import NoiseSchedule, sample_steps
+from diffmae_video.diffusion import NoiseSchedule, PredictX0
 from diffmae_video.errors import InputError
 from diffmae_video.masks import Mask
+from diffmae_video.models.activations import Activations
+from diffmae_video.models.base import Output
 from diffmae_video.models.decoder import Decoder, KeysValues
 from diffmae_video.models.encoder import Encoder
-from diffmae_video.models.masked import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    Inpainting,
-    MaskedAutoencoder,
-    Output,
-    pixel_bounds,
-)
+from diffmae_video.models.masked import MaskedAutoencoder
+from diffmae_video.models.pixels import IMAGENET_MEAN, IMAGENET_STD, pixel_bounds
 
 PREDICTIONS = ("x0", "eps")
 
 
 class DiffMAE(MaskedAutoencoder):
-    """The masked autoencoder that denoises.
+    """A masked autoencoder whose decoder is a conditional diffusion model.
 
     Args:
         image_size: (height, width) of the clips in pixels.
@@ -54,12 +50,14 @@ class DiffMAE(MaskedAutoencoder):
             noise is on the normalised patches too.
         prediction: ``x0``, or ``eps`` for ablations: the decoder then predicts the noise.
         decode_fraction: share of the masked patches, drawn uniformly for each clip, that a training
-            forward decodes; for the ``cross`` decoder, whose tokens need no other one (our choice).
+            forward decodes; only for the ``cross`` decoder, whose tokens do not see each other (our choice).
 
     Raises:
         InputError: an unknown name, sizes that do not fit together, or a fraction outside (0, 1]
             or below 1 with a decoder that is not ``cross``.
     """
+
+    schedule: NoiseSchedule
 
     def __init__(
         self,
@@ -98,46 +96,29 @@ class DiffMAE(MaskedAutoencoder):
         self.schedule = NoiseSchedule(**(schedule or {}))
         self.prediction, self.decode_fraction = prediction, decode_fraction
 
-    def forward(
-        self,
-        clip: Tensor,
-        mask: Mask | None = None,
-        t: Tensor | None = None,
-        noise: Tensor | None = None,
-        generator: torch.Generator | None = None,
-    ) -> Output:
-        """The training loss of a batch.
+    # --- the method -------------------------------------------------------------------------
+
+    def objective(self, clip: Tensor, mask: Mask, t: Tensor, noise: Tensor) -> Output:
+        """The denoising loss on masked patches, of x0 or of the noise.
 
         Args:
-            clip: float [B, 3, T, H, W], normalised by ``mean`` and ``std``.
-            mask: drawn when None.
-            t: int64 [B] in 1..T; drawn uniformly when None.
-            noise: [B, M, P]; drawn when None.
-            generator: for what is drawn; on the clip's device.
-
-        Returns:
-            The loss and the prediction of x0, or of the noise where the model predicts that.
-
-        Raises:
-            InputError: the clip does not divide into patches, or the mask does not fit it.
+            clip: float [B, 3, T, H, W], normalised.
+            mask: visible [B, V] and masked [B, M].
+            t: int64 [B] in 1..T.
+            noise: standard normal, [B, M, P].
         """
-        if mask is None:
-            mask = self.draw_mask(clip, generator)
-        wanted, decoded = mask, None
-        if self.training and self.decode_fraction < 1:
-            wanted, decoded, noise = self._subset(mask, noise, generator)
-        x0 = self.target(clip, wanted.masked)  # [B, M, P]
-        if t is None:
-            t = torch.randint(
-                1, self.schedule.timesteps + 1, (len(clip),), generator=generator, device=clip.device
-            )
-        if noise is None:
-            noise = torch.randn(x0.shape, generator=generator, device=clip.device)
+        x0 = self.target(clip, mask.masked)  # [B, M, P]
         xt = self.schedule.add_noise(x0, t, noise)  # [B, M, P]
-        context = self.decoder.context(self.encode_latents(clip, mask))
-        prediction = self.decoder(xt, t, context, wanted)  # [B, M, P]
+        latents = self.encode_latents(clip, mask)  # a tap of the encoder each: [B, (1 +) V, D]
+        context = self.decoder.context(latents)  # keys and values of each decoder block
+        prediction = self.decoder(xt, t, context, mask)  # [B, M, P]
         loss = F.mse_loss(prediction, x0 if self.prediction == "x0" else noise.float())
-        return Output(loss, prediction, mask, decoded)
+        return Output(loss, prediction, mask)
+
+    def noise_shape(self, clip: Tensor, mask: Mask | None) -> tuple[int, int]:
+        """(M, P): masked patches, values of a patch."""
+        assert mask is not None
+        return (mask.masked.shape[1], self.decoder.head.out_features)
 
     def encode_latents(self, clip: Tensor, mask: Mask) -> list[Tensor]:
         """What the decoder reads of the visible patches: tapped encoder blocks, deepest first."""
@@ -147,96 +128,10 @@ class DiffMAE(MaskedAutoencoder):
         """The decoder alone: noised patches [B, M, P] at t int64 [B] -> x0 [B, M, P], float32."""
         return self.predict_x0(xt, t, self.decoder.context(latents), mask)
 
-    @torch.no_grad()
-    def inpaint(
-        self,
-        clip: Tensor,
-        mask: Mask,
-        sampler: str = "ddim",
-        steps: int = 50,
-        seed: int = 0,
-        return_steps: bool = False,
-        spacing: str = "angle",
-        eta: float = 0.0,
-        num_samples: int = 1,
-    ) -> Inpainting:
-        """Fills the masked patches of a clip by running the reverse process.
-
-        The encoder runs once, and so do the decoder's keys and values of the visible latents.
-
-        Args:
-            clip: float [B, 3, T, H, W], normalised; what stands in masked patches is never read.
-            mask: what to fill.
-            sampler, steps, spacing, eta: see :func:`diffmae_video.diffusion.sample`.
-            seed: of all noise.
-            return_steps: keep every step's x0 prediction.
-            num_samples: samples of each clip; more than 1 make the result's batch B * num_samples,
-                the samples of a clip side by side.
-
-        Raises:
-            InputError: an unknown sampler, steps outside 1..T, a mask that does not fit, or a model
-                that predicts normalised patches.
-        """
-        fills = self.inpaint_steps(clip, mask, sampler, steps, seed, spacing, eta, num_samples)
-        if num_samples > 1:
-            clip = clip.repeat_interleave(num_samples, dim=0)
-            mask = mask.repeat_interleave(num_samples)
-        timesteps, pictures = [], []
-        for t, fill in fills:
-            timesteps.append(t)
-            if return_steps:
-                pictures.append(self.paste(clip, mask, fill))
-        filled = self.paste(clip, mask, fill)
-        return Inpainting(filled, torch.stack(pictures) if return_steps else None, timesteps)
-
-    @torch.no_grad()
-    def inpaint_steps(
-        self,
-        clip: Tensor,
-        mask: Mask,
-        sampler: str = "ddim",
-        steps: int = 50,
-        seed: int = 0,
-        spacing: str = "angle",
-        eta: float = 0.0,
-        num_samples: int = 1,
-    ) -> Iterator[tuple[int, Tensor]]:
-        """``inpaint`` step by step, to be watched or left early.
-
-        Args, raises: those of :meth:`inpaint`.
-
-        Returns:
-            Each t and its prediction of the masked patches [B * num_samples, M, P], which ``paste`` puts
-            into the clip. The last ones are those of ``inpaint``'s clip.
-        """
-        if self.normalize_target:
-            raise InputError("this model predicts patches normalised one by one, which cannot be rendered")
-        training = self.training
-        self.eval()
-        try:
-            context = self.decoder.context(self.encode_latents(clip, mask))
-            if num_samples > 1:
-                context = _repeat(context, num_samples)
-                mask = mask.repeat_interleave(num_samples)
-            generator = torch.Generator(clip.device).manual_seed(seed)
-            shape = (*mask.masked.shape, self.decoder.head.out_features)
-            yield from sample_steps(
-                lambda xt, t: self.predict_x0(xt, t, context, mask),
-                torch.randn(shape, generator=generator, device=clip.device),
-                self.schedule,
-                sampler,
-                steps,
-                spacing,
-                eta,
-                generator,
-            )
-        finally:
-            self.train(training)
-
     def predict_x0(
         self, xt: Tensor, t: Tensor, context: list[Tensor] | list[KeysValues], mask: Mask
     ) -> Tensor:
-        """:meth:`denoise` with what the decoder's ``context`` made of the latents, once for all steps."""
+        """:meth:`denoise` with the decoder's ``context`` of the latents, computed once for all steps."""
         prediction = self.decoder(xt, t, context, mask)
         if self.prediction == "x0":
             return prediction
@@ -244,26 +139,79 @@ class DiffMAE(MaskedAutoencoder):
         channels, noise = xt.unflatten(-1, (-1, 3)), prediction.unflatten(-1, (-1, 3))  # [B, M, P / 3, 3]
         return self.schedule.x0_of(channels, t, noise, bounds).flatten(-2)
 
-    def _subset(
-        self, mask: Mask, noise: Tensor | None, generator: torch.Generator | None
-    ) -> tuple[Mask, Tensor, Tensor | None]:
-        """A uniform draw of the masked tokens for each clip, with its share of the noise."""
-        batch, count = mask.masked.shape
-        kept = max(1, round(count * self.decode_fraction))
-        device = mask.masked.device
-        order = torch.rand(batch, count, generator=generator, device=device).argsort(dim=1)[:, :kept]
-        order = order.sort(dim=1).values
-        decoded = mask.masked.gather(1, order)
-        if noise is not None:
-            noise = noise.gather(1, order[..., None].expand(-1, -1, noise.shape[-1]))
-        return Mask(mask.visible, decoded, mask.grid), decoded, noise
+    # --- inpainting -------------------------------------------------------------------------
+
+    def predictor(self, clip: Tensor, mask: Mask, num_samples: int = 1) -> PredictX0:
+        self.check_inpainter()
+        context = self.decoder.context(self.encode_latents(clip, mask))
+        if num_samples > 1:
+            context = self.decoder.repeat(context, num_samples)
+            mask = mask.repeat_interleave(num_samples)
+        return lambda xt, t: self.predict_x0(xt, t, context, mask)
+
+    def fill_steps(
+        self,
+        clip: Tensor,
+        mask: Mask,
+        generator: torch.Generator,
+        sampler: str,
+        steps: int,
+        num_samples: int,
+        spacing: str = "angle",
+        eta: float = 0.0,
+    ) -> Iterator[tuple[int, Tensor]]:
+        """The reverse process on the masked patches.
+
+        Args:
+            spacing, eta: see :func:`diffmae_video.diffusion.sample`.
+        """
+        predict_x0 = self.predictor(clip, mask, num_samples)
+        shape = (len(clip) * num_samples, *self.noise_shape(clip, mask))
+        noise = torch.randn(shape, generator=generator, device=clip.device)  # x_T [B * num_samples, M, P]
+        return self.reverse_steps(predict_x0, noise, sampler, steps, spacing, eta, generator)
+
+    def previews(self, clip: Tensor, mask: Mask, steps: int) -> dict[str, Tensor]:
+        """The first prediction, which is MAE's task, and a sample."""
+        if self.normalize_target:
+            return {}
+        return {
+            "x0 at t = T": self.inpaint(clip, mask, steps=1).clip,
+            f"sample, {steps} steps": self.inpaint(clip, mask, steps=steps).clip,
+        }
+
+    # --- decoding a share of the masked patches -----------------------------------------------
+
+    def forward(
+        self,
+        clip: Tensor,
+        mask: Mask | None = None,
+        t: Tensor | None = None,
+        noise: Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Output:
+        """See :meth:`PretrainingModel.forward`; in training only a ``decode_fraction`` is decoded."""
+        if not self.training or self.decode_fraction == 1:
+            return super().forward(clip, mask, t, noise, generator)
+        mask = self.draw_mask(clip, generator) if mask is None else mask
+        decoded, noise = draw_subset(mask, noise, self.decode_fraction, generator)
+        output = super().forward(clip, decoded, t, noise, generator)
+        return output._replace(mask=mask, decoded=decoded.masked)
+
+    def decoder_activations(self, mask: Mask) -> Activations:
+        masked = max(1, round(mask.masked.shape[1] * self.decode_fraction))
+        seen = mask.visible.shape[1] + self.encoder.has_class_token
+        return self.decoder.activations(seen, masked)
 
 
-def _repeat(context: list[Any], count: int) -> list[Any]:
-    """Each clip's part of the decoder's context, ``count`` times."""
-    return [
-        tuple(x.repeat_interleave(count, 0) for x in entry)
-        if isinstance(entry, tuple)
-        else entry.repeat_interleave(count, 0)
-        for entry in context
-    ]
+def draw_subset(
+    mask: Mask, noise: Tensor | None, fraction: float, generator: torch.Generator | None
+) -> tuple[Mask, Tensor | None]:
+    """The mask with a share of each clip's masked tokens, drawn uniformly, and their noise [B, K, P]."""
+    batch, count = mask.masked.shape
+    kept = max(1, round(int(count) * fraction))  # int: a shape is a tensor while FLOPs are traced
+    device = mask.masked.device
+    order = torch.rand(batch, count, generator=generator, device=device).argsort(dim=1)[:, :kept]
+    order = order.sort(dim=1).values
+    if noise is not None:
+        noise = noise.gather(1, order[..., None].expand(-1, -1, noise.shape[-1]))
+    return Mask(mask.visible, mask.masked.gather(1, order), mask.grid), noise

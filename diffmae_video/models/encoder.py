@@ -1,4 +1,4 @@
-"""The spacetime ViT encoder: visible patches in, latents out; no timestep and no noise."""
+"""The spacetime ViT encoder: visible patches in, latents out. It sees neither timesteps nor noise."""
 
 from __future__ import annotations
 
@@ -26,11 +26,14 @@ class Encoder(Backbone):
         num_frames: frames of a clip.
         patch: (frames, height, width) of a patch.
         width, depth, heads, mlp_ratio: of the transformer.
-        class_token: prepend a learned token; it is no part of what ``forward`` returns.
+        class_token: prepend a learned token; ``forward`` does not return it.
         positions: see :class:`~diffmae_video.models.layers.Positions`.
         drop_path: the last block's rate of stochastic depth; it rises linearly from 0.
         eps: of the layer norms (1e-6 in the MAE family).
-        final_norm: False for weights that come without one (tokens are then the last block's).
+        final_norm: False for weights without one; tokens are then the last block's output.
+
+    Raises:
+        InputError: sizes that do not fit together, or unknown positions.
     """
 
     def __init__(
@@ -71,6 +74,13 @@ class Encoder(Backbone):
     def depth(self) -> int:
         return len(self.blocks)
 
+    @property
+    def has_class_token(self) -> bool:
+        return self.cls_token is not None
+
+    def no_weight_decay(self) -> set[str]:
+        return {"cls_token"}
+
     def layers(self) -> list[list[nn.Parameter]]:
         """The embedding, its positions and the class token; then each block."""
         embedding = [*self.patch_embed.parameters(), *self.positions.parameters()]
@@ -78,8 +88,21 @@ class Encoder(Backbone):
             embedding.append(self.cls_token)
         return [embedding, *([*block.parameters()] for block in self.blocks)]
 
+    @classmethod
+    def for_pool(cls, pool: str, **arguments: Any) -> Encoder:
+        """The mean is taken before any norm, as the classifier has its own; a class token keeps the norm."""
+        encoder = cls(**{**arguments, "final_norm": pool == "token"})
+        if pool == "token" and not encoder.has_class_token:
+            raise InputError("this encoder has no class token to pool by; use pool 'mean'")
+        return encoder
+
     def classifier_arguments(self, drop_path: float) -> dict[str, Any]:
         return {**self._hub_mixin_config, "drop_path": drop_path}
+
+    def tokens_and_class_token(self, clip: Tensor) -> tuple[Tensor, Tensor]:
+        clip = clip[:, :, None] if clip.ndim == 4 else clip
+        tokens = self.tap(clip, None, [self.depth - 1])[0]  # [B, 1 + N, D]
+        return tokens[:, 1:], tokens[:, 0]
 
     def embed(self, clip: Tensor, mask: Mask | None = None) -> Tensor:
         """A clip [B, 3, T, H, W] to tokens [B, V, D]: masked patches are never embedded.
@@ -104,9 +127,9 @@ class Encoder(Backbone):
         return tokens
 
     def tap(self, clip: Tensor, mask: Mask | None, blocks: Sequence[int]) -> list[Tensor]:
-        """The outputs [B, (1 +) V, D] of some blocks, in the order asked for; class token included.
+        """The outputs [B, (1 +) V, D] of the given blocks, class token included.
 
-        The last block's comes through the final norm.
+        The last block's output goes through the final norm.
         """
         x = self.embed(clip, mask)
         tapped: dict[int, Tensor] = {}

@@ -7,8 +7,8 @@ nearest of some clusters), the head, what goes downstream, sampling and completi
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -17,8 +17,10 @@ from torch import Tensor, nn
 from diffmae_video.errors import InputError, require
 from diffmae_video.masks import Mask
 from diffmae_video.models.backbone import Backbone, check_pictures, pictures_of
-from diffmae_video.models.masked import IMAGENET_MEAN, IMAGENET_STD, Inpainting, Output
-from diffmae_video.models.pretrained import Pretrained
+from diffmae_video.models.base import Inpainting, Output, PretrainingModel, repeat_clips
+from diffmae_video.models.colours import colour_clusters
+from diffmae_video.models.pixels import IMAGENET_MEAN, IMAGENET_STD
+from diffmae_video.runtime.evaluating import evaluating
 from diffmae_video.tokens import Triple, grid_of
 
 PIXELS = 2**16  # whose nearest colours are looked for at once, for memory's sake
@@ -49,6 +51,8 @@ class PixelGPT(Backbone):
     """
 
     palette: Tensor
+    feature_layer: int
+    reads_pixels_first: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -86,7 +90,7 @@ class PixelGPT(Backbone):
         self.head = nn.Linear(width, colours, bias=False)
         nn.init.zeros_(self.head.weight)  # all colours are as likely at first
         self.register_buffer("palette", torch.zeros(colours, 3))
-        self.set_layer(layer)
+        self.set_feature_layer(layer)
 
     @property
     def depth(self) -> int:
@@ -105,7 +109,7 @@ class PixelGPT(Backbone):
         """As any trunk's; fine-tuning reads the last layer (iGPT)."""
         return {**super().classifier_arguments(drop_path), "layer": self.depth}
 
-    def set_layer(self, layer: int) -> None:
+    def set_feature_layer(self, layer: int) -> None:
         """Takes the features of another layer.
 
         Raises:
@@ -113,9 +117,9 @@ class PixelGPT(Backbone):
         """
         if not 0 <= layer <= self.depth:
             raise InputError(f"MODEL.IGPT.LAYER: 1 to {self.depth}, or 0 for the middle one; got {layer}")
-        self.layer = layer or max(1, self.depth // 2)
+        self.feature_layer = layer or max(1, self.depth // 2)
 
-    def pooled_layers(self, clip: Tensor) -> Tensor:
+    def layer_features(self, clip: Tensor) -> Tensor:
         """Every layer's features, the first one's first, each their mean over the pixels: [B, depth, D]."""
         read = torch.cat([self.start(len(clip)), self.tokens_of(clip)[:, :-1]], dim=1)
         out = self.gpt(read, output_hidden_states=True, use_cache=False)
@@ -127,6 +131,18 @@ class PixelGPT(Backbone):
     def set_palette(self, palette: Tensor) -> None:
         """Takes over colours, [colours, 3] in 0..255."""
         self.palette.copy_(palette.round())
+
+    def prepare(self, pixels: Tensor, seed: int) -> None:
+        """Clusters the pixels into the palette."""
+        self.set_palette(colour_clusters(pixels.cpu().numpy(), len(self.palette), seed))
+
+    def set_generative(self, is_on: bool) -> None:
+        """The head of the next pixel's colour is trained, or frozen: a classifier does not use it."""
+        self.head.requires_grad_(is_on)
+
+    def no_weight_decay(self) -> set[str]:
+        """The tables of colours and positions, as in GPT's training."""
+        return {"gpt.wte.weight", "gpt.wpe.weight"}
 
     def tokens_of(self, clip: Tensor) -> Tensor:
         """Each pixel's nearest colour: pictures [B, 3, (1,) H, W], normalised -> int64 [B, H * W].
@@ -176,12 +192,12 @@ class PixelGPT(Backbone):
     def tokens_and_loss(self, clip: Tensor) -> tuple[Tensor, Tensor]:
         """What ``forward`` returns, and the loss of the next colour, in one pass."""
         tokens = self.tokens_of(clip)
-        features, last = self.states(tokens, self.layer)
+        features, last = self.states(tokens, self.feature_layer)
         return features, self.loss_of(last, tokens)
 
     def forward(self, clip: Tensor) -> Tensor:
         """Features [B, H * W, D] of ``layer``, of pictures [B, 3, (1,) H, W]."""
-        return self.states(self.tokens_of(clip), self.layer)[0]
+        return self.states(self.tokens_of(clip), self.feature_layer)[0]
 
     @torch.no_grad()
     def complete(
@@ -193,7 +209,12 @@ class PixelGPT(Backbone):
             tokens: int64 [B, N]; hidden ones are never read.
             hidden: bool [B, N].
             temperature: logits are divided by it.
+
+        Raises:
+            InputError: the temperature is not above 0.
         """
+        if temperature <= 0:
+            raise InputError(f"the temperature must be above 0, got {temperature}")
         require("transformers", "compare")
         from transformers import DynamicCache
 
@@ -213,13 +234,16 @@ class PixelGPT(Backbone):
         return tokens
 
 
-class IGPT(nn.Module, Pretrained):
+class IGPT(PretrainingModel):
     """iGPT's pre-training: the loss of the next pixel's colour.
 
     Args:
-        image_size, num_frames, patch, mean, std: see :class:`PixelGPT`, which also says what is raised.
-        encoder: further arguments of it.
+        image_size, num_frames, patch, mean, std: see :class:`PixelGPT`, and there for errors.
+        encoder: its further arguments.
     """
+
+    encoder: PixelGPT
+    generates: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -230,94 +254,65 @@ class IGPT(nn.Module, Pretrained):
         mean: Sequence[float] = IMAGENET_MEAN,
         std: Sequence[float] = IMAGENET_STD,
     ) -> None:
-        super().__init__()
         arguments = {**(encoder or {}), "mean": mean, "std": std}
-        self.encoder = PixelGPT(image_size, num_frames, patch, **arguments)
-        self.mean, self.std = tuple(mean), tuple(std)
+        super().__init__(PixelGPT(image_size, num_frames, patch, **arguments), mean, std)
 
-    @property
-    def patch(self) -> Triple:
-        """What masks are counted in."""
-        return self.encoder.patch
-
-    def noise_shape(self, clip: Tensor, mask: Mask) -> tuple[int, ...]:
-        """None is needed."""
-        return (0,)
-
-    def recognition_part(self) -> PixelGPT:
-        """All of it."""
-        return self.encoder
-
-    def encode(self, clip: Tensor) -> Tensor:
-        """Features [B, H * W, D] of the encoder's ``layer``."""
-        features: Tensor = self.encoder(clip)
-        return features
-
-    def forward(
-        self,
-        clip: Tensor,
-        mask: Mask | None = None,
-        t: Tensor | None = None,
-        noise: Tensor | None = None,
-        generator: torch.Generator | None = None,
-    ) -> Output:
-        """The loss of a batch, nats a pixel; the prediction is of logits [B, H * W, colours].
+    def objective(self, clip: Tensor) -> Output:
+        """The mean cross-entropy in nats a pixel; the prediction is the logits [B, N, colours].
 
         Args:
-            clip: float [B, 3, 1, H, W], normalised.
-            mask, t, noise, generator: not used; so that one training loop serves all models.
+            clip: float [B, 3, 1, H, W], normalised; N = H * W.
         """
-        tokens = self.encoder.tokens_of(clip)
-        logits = self.encoder.head(self.encoder.states(tokens, self.encoder.depth)[1]).float()
-        return Output(F.cross_entropy(logits.flatten(0, 1), tokens.flatten()), logits, None)
+        tokens = self.encoder.tokens_of(clip)  # [B, N]
+        last = self.encoder.states(tokens, self.encoder.depth)[1]  # [B, N, D]
+        logits = self.encoder.head(last).float()  # [B, N, colours]
+        return Output(F.cross_entropy(logits.flatten(0, 1), tokens.flatten()), logits)
 
     @torch.no_grad()
     def sample(self, count: int, seed: int = 0, temperature: float = 1.0) -> Inpainting:
-        """Makes pictures up: [count, 3, 1, H, W], normalised, on the model's device."""
+        """Generates pictures [count, 3, 1, H, W], normalised, on the model's device.
+
+        Args:
+            temperature: logits are divided by it.
+
+        Raises:
+            InputError: the temperature is not above 0.
+        """
         length = math.prod(self.encoder.size)
         tokens = torch.zeros(count, length, dtype=torch.int64, device=self.encoder.palette.device)
-        drawn = self._complete(tokens, torch.ones_like(tokens, dtype=torch.bool), seed, temperature)
-        return Inpainting(self.encoder.pictures_of_tokens(drawn), None, [])
+        generator = torch.Generator(tokens.device).manual_seed(seed)
+        with evaluating(self):
+            drawn = self.encoder.complete(
+                tokens, torch.ones_like(tokens, dtype=torch.bool), temperature, generator
+            )
+        return Inpainting(self.encoder.pictures_of_tokens(drawn), None, [0])
 
-    @torch.no_grad()
-    def inpaint(
+    def fill_steps(
         self,
         clip: Tensor,
         mask: Mask,
-        sampler: str = "",
-        steps: int = 0,
-        seed: int = 0,
-        return_steps: bool = False,
+        generator: torch.Generator,
+        sampler: str,
+        steps: int,
+        num_samples: int,
         temperature: float = 1.0,
-        num_samples: int = 1,
-    ) -> Inpainting:
-        """Fills the masked patches of a picture, pixel by pixel in raster order.
+    ) -> Iterator[tuple[int, Tensor]]:
+        """One step at t = 0: masked pixels are drawn one by one in raster order.
 
-        A pixel is drawn given those before it alone: with the lower half masked that is iGPT's completion;
-        what is visible below a hole has no say in it.
+        Each pixel is drawn given those before it. With the lower half masked that is iGPT's completion;
+        visible pixels below a hole do not influence it.
 
         Args:
-            clip: float [B, 3, 1, H, W], normalised; what stands in masked patches is never read.
-            mask: what to fill.
-            sampler, steps, return_steps: not used; so that the same call serves all models.
-            seed: of the draws.
             temperature: logits are divided by it.
-            num_samples: samples of each clip, side by side in the result's batch.
-        """
-        hidden = mask.to_pixels(self.patch).expand_as(clip)
-        if num_samples > 1:
-            clip, hidden = (x.repeat_interleave(num_samples, dim=0) for x in (clip, hidden))
-        drawn = self._complete(self.encoder.tokens_of(clip), hidden[:, 0, 0].flatten(1), seed, temperature)
-        filled = self.encoder.pictures_of_tokens(drawn).to(clip.dtype)
-        return Inpainting(torch.where(hidden, filled, clip), None, [])
 
-    def _complete(self, tokens: Tensor, hidden: Tensor, seed: int, temperature: float) -> Tensor:
-        if temperature <= 0:
-            raise InputError(f"the temperature is above 0, got {temperature}")
-        generator = torch.Generator(tokens.device).manual_seed(seed)
-        training = self.training
-        self.eval()
-        try:
-            return self.encoder.complete(tokens, hidden, temperature, generator)
-        finally:
-            self.train(training)
+        Raises:
+            InputError: the temperature is not above 0.
+        """
+        clip, mask = repeat_clips(clip, mask, num_samples)
+        hidden = mask.to_pixels(self.patch)[:, 0, 0].flatten(1)  # [B, N]
+        drawn = self.encoder.complete(self.encoder.tokens_of(clip), hidden, temperature, generator)
+        yield 0, self.masked_patches(self.encoder.pictures_of_tokens(drawn), mask)
+
+    def previews(self, clip: Tensor, mask: Mask, steps: int) -> dict[str, Tensor]:
+        """The picture completed, and pictures generated from nothing."""
+        return {"completed": self.inpaint(clip, mask).clip, "generated": self.sample(len(clip)).clip}

@@ -93,6 +93,9 @@ class Positions(nn.Module):
             self.spatial = nn.Parameter(torch.empty(h * w, width).normal_(std=0.02))
             self.temporal = nn.Parameter(torch.empty(t, width).normal_(std=0.02)) if t > 1 else None
 
+    def no_weight_decay(self) -> set[str]:
+        return {name for name, _ in self.named_parameters()}
+
     def forward(self, grid: Triple, index: Tensor | None = None) -> Tensor:
         """Positions [1, N, D] of a grid, or with an index [B, K] those of its tokens [B, K, D]."""
         if self.kind == "learned":

@@ -1,7 +1,7 @@
 """Masked Autoencoders (He et al. 2022; in spacetime: Feichtenhofer et al. 2022), to compare with.
 
-The encoder is DiffMAE's own. The decoder sees mask tokens in place of noised patches, knows no
-timestep, and predicts in one pass.
+The encoder is DiffMAE's. The decoder sees mask tokens in place of noised patches and no timestep, and
+predicts in one pass.
 """
 
 from __future__ import annotations
@@ -13,17 +13,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from diffmae_video.diffusion import PredictX0
 from diffmae_video.errors import InputError
 from diffmae_video.masks import Mask
+from diffmae_video.models.activations import ATTENTION, MLP, Activations, BlockStack
+from diffmae_video.models.base import Output
 from diffmae_video.models.encoder import Encoder
 from diffmae_video.models.layers import Positions, initialize_linear, vit_block
-from diffmae_video.models.masked import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    Inpainting,
-    MaskedAutoencoder,
-    Output,
-)
+from diffmae_video.models.masked import MaskedAutoencoder
+from diffmae_video.models.pixels import IMAGENET_MEAN, IMAGENET_STD
 
 
 class MAE(MaskedAutoencoder):
@@ -53,70 +51,46 @@ class MAE(MaskedAutoencoder):
         )
         self.decoder = MAEDecoder(self.encoder, **(decoder or {}))
 
-    def forward(
-        self,
-        clip: Tensor,
-        mask: Mask | None = None,
-        t: Tensor | None = None,
-        noise: Tensor | None = None,
-        generator: torch.Generator | None = None,
-    ) -> Output:
-        """The loss of a batch: mean squared error of masked patches.
+    def objective(self, clip: Tensor, mask: Mask) -> Output:
+        """The mean squared error of the masked patches.
 
         Args:
             clip: float [B, 3, T, H, W], normalised.
-            mask: drawn when None.
-            t, noise: not used; so that one training loop serves both models.
-            generator: for the mask.
+            mask: visible [B, V] and masked [B, M].
         """
-        if mask is None:
-            mask = self.draw_mask(clip, generator)
-        prediction = self.decoder(self.encode_latents(clip, mask), mask)  # [B, M, P]
+        prediction = self.predict(clip, mask)  # [B, M, P]
         return Output(F.mse_loss(prediction, self.target(clip, mask.masked)), prediction, mask)
 
-    def encode_latents(self, clip: Tensor, mask: Mask) -> Tensor:
-        """The encoder's tokens of the visible patches, class token included: [B, (1 +) V, D]."""
-        return self.encoder.tap(clip, mask, [self.encoder.depth - 1])[0]
+    def predict(self, clip: Tensor, mask: Mask) -> Tensor:
+        """The masked patches [B, M, P], float32, from the visible ones."""
+        latents = self.encoder.tap(clip, mask, [self.encoder.depth - 1])[0]  # [B, (1 +) V, D]
+        prediction: Tensor = self.decoder(latents, mask)  # [B, M, P]
+        return prediction
 
-    @torch.no_grad()
-    def inpaint(
+    def predictor(self, clip: Tensor, mask: Mask, num_samples: int = 1) -> PredictX0:
+        self.check_inpainter()
+        prediction = self.predict(clip, mask).repeat_interleave(num_samples, dim=0)
+        return lambda xt, t: prediction
+
+    def fill_steps(
         self,
         clip: Tensor,
         mask: Mask,
-        sampler: str = "ddim",
-        steps: int = 1,
-        seed: int = 0,
-        return_steps: bool = False,
-    ) -> Inpainting:
-        """Fills the masked patches of a clip with the prediction, in one pass.
-
-        Args:
-            clip: float [B, 3, T, H, W], normalised.
-            mask: what to fill.
-            sampler, steps, seed: not used; so that the same call serves both models.
-            return_steps: keep the prediction as the one step; its timestep is given as 0.
-
-        Raises:
-            InputError: the model predicts normalised patches.
-        """
-        ((t, fill),) = self.inpaint_steps(clip, mask)
-        filled = self.paste(clip, mask, fill)
-        return Inpainting(filled, filled[None] if return_steps else None, [t])
-
-    @torch.no_grad()
-    def inpaint_steps(
-        self, clip: Tensor, mask: Mask, sampler: str = "ddim", steps: int = 1, seed: int = 0
+        generator: torch.Generator,
+        sampler: str,
+        steps: int,
+        num_samples: int,
     ) -> Iterator[tuple[int, Tensor]]:
-        """The one step of ``inpaint``: 0 as its timestep, and the masked patches [B, M, P]."""
-        if self.normalize_target:
-            raise InputError("this model predicts patches normalised one by one, which cannot be rendered")
-        training = self.training
-        self.eval()
-        try:
-            fill = self.decoder(self.encode_latents(clip, mask), mask)
-        finally:
-            self.train(training)
-        yield 0, fill
+        """The prediction, as the one step at t = 0."""
+        return self.reverse_steps(self.predictor(clip, mask, num_samples), clip, sampler, steps)
+
+    def previews(self, clip: Tensor, mask: Mask, steps: int) -> dict[str, Tensor]:
+        return {} if self.normalize_target else {"prediction": self.inpaint(clip, mask).clip}
+
+    def decoder_activations(self, mask: Mask) -> Activations:
+        return self.decoder.activations(
+            mask.visible.shape[1] + self.encoder.has_class_token, mask.masked.shape[1]
+        )
 
 
 class MAEDecoder(nn.Module):
@@ -146,6 +120,9 @@ class MAEDecoder(nn.Module):
         self.apply(initialize_linear)
         nn.init.normal_(self.mask_token, std=0.02)
 
+    def no_weight_decay(self) -> set[str]:
+        return {"mask_token"}
+
     def forward(self, latents: Tensor, mask: Mask) -> Tensor:
         """Latents [B, (1 +) V, D] -> predictions of the masked patches [B, M, P] in float32."""
         x = self.embed(latents)  # [B, (1 +) V, W]
@@ -156,3 +133,10 @@ class MAEDecoder(nn.Module):
         for block in self.blocks:
             x = block(x)
         return self.head(self.norm(x[:, -mask.masked.shape[1] :])).float()  # [B, M, P]
+
+    def activations(self, seen: int, masked: int) -> Activations:
+        """What decoding ``masked`` patches by ``seen`` latents keeps for backward, for one clip."""
+        width, patch = self.head.in_features, self.head.out_features
+        stack = BlockStack(seen + masked, width, len(self.blocks), ATTENTION + MLP)
+        around = seen * self.embed.in_features + 2 * masked * width  # latents; final norm and head
+        return Activations([stack], around, 2 * masked * patch)

@@ -19,7 +19,7 @@ from diffmae_video.decoding import DecodingProcess
 from diffmae_video.errors import InputError
 from diffmae_video.inpainting.metrics import psnr
 from diffmae_video.masks import MASKS, Mask
-from diffmae_video.models import DiffMAE, MaskedAutoencoder, load_model
+from diffmae_video.models import load_inpainter
 from diffmae_video.runtime.device import default_device
 from diffmae_video.tokens import Triple
 
@@ -74,19 +74,12 @@ class LiveInpainting:
     """
 
     def __init__(self, folder: Path) -> None:
-        model = load_model(folder)
-        if not isinstance(model, MaskedAutoencoder):
-            raise InputError(
-                f"{folder}: holds a {type(model).__name__}, which does not inpaint; give the folder of a "
-                "pre-training run"
-            )
-        if model.normalize_target:
-            raise InputError(f"{folder}: predicts patches normalised one by one, which cannot be rendered")
+        model = load_inpainter(folder)
         cfg = load_recipe(folder, [])
         self.device = default_device()
         self.model = model.to(self.device)
-        self.timesteps = model.schedule.timesteps if isinstance(model, DiffMAE) else 1
-        self.grid: Triple = model.encoder.grid
+        self.timesteps = model.timesteps or 1
+        self.grid: Triple = model.grid
         frames, height, width = (n * side for n, side in zip(self.grid, model.patch, strict=True))
         self.sampler = ClipSampler(frames, cfg.DATA.STRIDE, cfg.DATA.FPS)
         self.size = (height, width)

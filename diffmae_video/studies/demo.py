@@ -198,7 +198,7 @@ def evaluate_demo(model: DiffMAE, mae: MAE, parts: dict[str, list[Entry]], cfg: 
         count = max(1, CLIPS_PER_PART // len(chosen))
         clips = torch.cat([_clips(entry, count, cfg) for entry in chosen])  # [B, T, H, W, 3]
         generator = torch.Generator().manual_seed(seed)
-        mask = Mask.random(len(clips), model.encoder.grid, MASK_RATIO, generator)
+        mask = Mask.random(len(clips), model.grid, MASK_RATIO, generator)
         metrics = score_samples(model, clips, mask, STEPS)
         filled = mae.inpaint(normalise(clips, mae.mean, mae.std), mask).clip
         fill = denormalise(filled, mae.mean, mae.std).clamp(0, 1)

@@ -34,18 +34,18 @@ from diffmae_video.data.hold_out import hold_out
 from diffmae_video.data.lists import spread
 from diffmae_video.errors import InputError
 from diffmae_video.files import atomic_path, write_text
-from diffmae_video.models import Classifier, PixelGPT
+from diffmae_video.models import Classifier
 from diffmae_video.models.card import BEST, write_card
 from diffmae_video.models.pretrained import CONFIG, WEIGHTS
 from diffmae_video.randomness import random_state
 from diffmae_video.runtime.processes import Process, start_process
 from diffmae_video.runtime.stops import lost_peers
 from diffmae_video.training.checkpoints import file_of
-from diffmae_video.training.colours import give_colours
 from diffmae_video.training.engine import resolve_precision
 from diffmae_video.training.from_config import engine_options, loop_options, plan_of
 from diffmae_video.training.loop import NOT_DATA, TrainingLoop
 from diffmae_video.training.optimizer import build_optimizer
+from diffmae_video.training.preparation import prepare_backbone
 from diffmae_video.training.run import RECIPE, Run
 from diffmae_video.training.state import EMA
 
@@ -73,9 +73,8 @@ def finetune(cfg: CfgNode, output: str | Path, resume: bool = False) -> None:
         torch.manual_seed(cfg.TRAIN.SEED)
         torch.set_float32_matmul_precision("high")
         model = build_classifier(cfg, classes)
-        backbone = model.encoder
-        if isinstance(backbone, PixelGPT) and not cfg.FINETUNE.INIT and run.resumed_from is None:
-            give_colours(backbone, cfg, entries, process)
+        if not cfg.FINETUNE.INIT and run.resumed_from is None:
+            prepare_backbone(model.encoder, cfg, entries, process)
         dataset = labelled_dataset(cfg, entries, classes)
         plan = plan_of(cfg, len(dataset), process.world)
         precision = resolve_precision(cfg.TRAIN.PRECISION, process.device)

@@ -8,44 +8,55 @@ import torch
 from fvcore.common.param_scheduler import CompositeParamScheduler, CosineParamScheduler, LinearParamScheduler
 from torch import nn
 
-from diffmae_video.models.backbone import Backbone
-
-NOT_DECAYED = ("positions", "wpe", "wte")  # tables by position or by token, as in GPT's training
-
 
 def parameter_groups(model: nn.Module, weight_decay: float, layer_decay: float = 1.0) -> list[dict[str, Any]]:
-    """AdamW's groups: weight decay on matrices only, not on biases, norms, positions and tokens.
+    """AdamW's groups. Weight decay applies to matrices only, and not to those a module exempts.
+
+    Biases and norms are vectors. A module exempts position tables, tokens and the like by a method
+    ``no_weight_decay()``, which returns names of its parameters (timm's convention).
 
     Args:
-        layer_decay: below 1, for fine-tuning a backbone or a classifier: the rate of each layer is that
-            of the next times this. The backbone says what its layers are; what is in none of them, final norm
-            and head, is the last one, which has the whole rate (as MAE; timm's norm goes with the last
-            block). Groups then carry ``lr_scale``.
+        layer_decay: below 1, for fine-tuning a backbone or a classifier: each layer's rate is that of the
+            next layer times this. The backbone lists its layers; the final norm and the head are in none
+            and have the full rate (as in MAE; timm puts the norm with the last block).
+
+    Returns:
+        Groups with ``params``, ``weight_decay`` and ``lr_scale``.
     """
     layer_of: dict[int, int] = {}
     depth = 0
     if layer_decay != 1:
-        layers = (model if isinstance(model, Backbone) else model.recognition_part()).layers()  # type: ignore[operator]
+        layers = model.backbone().layers()  # type: ignore[operator]
         depth = len(layers) - 1
         layer_of = {id(p): i for i, layer in enumerate(layers) for p in layer}
+    exempt = _exempt(model)
     groups: dict[tuple[int, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
-        is_embedding = name.endswith("token") or any(part in NOT_DECAYED for part in name.split("."))
-        is_matrix = parameter.ndim > 1 and not is_embedding
+        is_decayed = parameter.ndim > 1 and name not in exempt
         layer = layer_of.get(id(parameter), depth + 1)
-        groups.setdefault((layer, is_matrix), []).append(parameter)
+        groups.setdefault((layer, is_decayed), []).append(parameter)
     return [
         {
             "params": parameters,
-            "weight_decay": weight_decay if is_matrix else 0.0,
+            "weight_decay": weight_decay if is_decayed else 0.0,
             "lr_scale": layer_decay ** (depth + 1 - layer),
         }
-        for (layer, is_matrix), parameters in sorted(
+        for (layer, is_decayed), parameters in sorted(
             groups.items(), key=lambda item: (item[0][0], not item[0][1])
         )
     ]
+
+
+def _exempt(model: nn.Module) -> set[str]:
+    """The names of all parameters that a module of the model exempts from weight decay."""
+    return {
+        f"{prefix}.{name}" if prefix else name
+        for prefix, module in model.named_modules()
+        if hasattr(module, "no_weight_decay")
+        for name in module.no_weight_decay()
+    }
 
 
 def build_optimizer(

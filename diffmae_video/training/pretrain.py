@@ -11,19 +11,18 @@ import torch
 from fvcore.common.config import CfgNode
 from torch import Tensor
 
-from diffmae_video.build import build_dataset, build_model
+from diffmae_video.build import build_dataset, build_model, training_entries
 from diffmae_video.cost.flops import training_cost
 from diffmae_video.cost.memory import estimate_memory
 from diffmae_video.data import TrainingClips, clips_on, normalise, training_loader
-from diffmae_video.models import IGPT
 from diffmae_video.randomness import random_state
 from diffmae_video.runtime.processes import start_process
 from diffmae_video.runtime.stops import lost_peers
-from diffmae_video.training.colours import give_colours
 from diffmae_video.training.engine import resolve_precision
 from diffmae_video.training.from_config import engine_options, loop_options, plan_of
 from diffmae_video.training.loop import NOT_DATA, TrainingLoop
 from diffmae_video.training.optimizer import build_optimizer
+from diffmae_video.training.preparation import prepare_backbone
 from diffmae_video.training.run import Run
 from diffmae_video.training.validation import Validation
 
@@ -47,15 +46,16 @@ def pretrain(cfg: CfgNode, output: str | Path, resume: bool = False) -> None:
         run = Run.open(Path(output), resume, cfg.CHECKPOINT.KEEP, process)
         torch.manual_seed(cfg.TRAIN.SEED)
         torch.set_float32_matmul_precision("high")
-        model, dataset = build_model(cfg), build_dataset(cfg)
+        model = build_model(cfg)
+        dataset = build_dataset(cfg, model)
         plan = plan_of(cfg, len(dataset), process.world)
         precision = resolve_precision(cfg.TRAIN.PRECISION, process.device)
         if process.is_main:
             count = sum(p.numel() for p in model.parameters())
             machine = f"{precision} on {process.world} x {process.device.type}"
             print(f"{count / 1e6:.1f} M parameters, {machine}; {plan}", flush=True)
-        if isinstance(model, IGPT) and run.resumed_from is None:
-            give_colours(model.encoder, cfg, dataset.entries, process)
+        if run.resumed_from is None:
+            prepare_backbone(model.encoder, cfg, dataset.entries, process)
         optimizer = build_optimizer(model, cfg.TRAIN.WEIGHT_DECAY, tuple(cfg.TRAIN.BETAS))
         engine = run.build_engine(model, optimizer, engine_options(cfg, precision))
         loader = training_loader(
@@ -90,10 +90,10 @@ def describe_run(cfg: CfgNode) -> str:
         InputError: the config or the list does not allow the run.
     """
     world = int(os.environ.get("WORLD_SIZE", "1"))
-    plan = plan_of(cfg, len(build_dataset(cfg)), world)
+    plan = plan_of(cfg, len(training_entries(cfg)), world)
     lines = [str(training_cost(cfg)), f"{plan}; on {world} process{'es' if world > 1 else ''}"]
-    if cfg.MODEL.OBJECTIVE in ("diffmae", "mae"):  # the formula knows no other one
-        memory = estimate_memory(cfg, world, cfg.DEEPSPEED.ZERO_STAGE)
+    memory = estimate_memory(cfg, world, cfg.DEEPSPEED.ZERO_STAGE)
+    if memory is not None:
         parts = (
             f"{name} {value / 2**30:.2f}" for name, value in (*vars(memory).items(), ("in all", memory.total))
         )
@@ -132,10 +132,12 @@ class PretrainingLoss:
 
     def __call__(self, batch: TrainingClips) -> Tensor:
         clips = normalise(clips_on(batch.clips, self.size, self.device), self.mean, self.std)
-        mask = batch.mask.to(self.device, non_blocking=True)
-        shape = (self.repeats, *self.engine.module.noise_shape(clips, mask))
-        noise = torch.cat([self._noise(key.position, shape) for key in batch.samples])  # [B, M, P]
-        t = batch.t.to(self.device, non_blocking=True)
+        mask = None if batch.mask is None else batch.mask.to(self.device, non_blocking=True)
+        t = None if batch.t is None else batch.t.to(self.device, non_blocking=True)
+        shape = self.engine.module.noise_shape(clips, mask)
+        noise = None
+        if shape is not None:
+            noise = torch.cat([self._noise(key.position, (self.repeats, *shape)) for key in batch.samples])
         loss: Tensor = self.engine(clips, mask=mask, t=t, noise=noise, generator=self.generator).loss
         return loss
 

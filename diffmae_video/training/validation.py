@@ -13,24 +13,23 @@ import torch.distributed as dist
 from fvcore.common.config import CfgNode
 from torch import Tensor
 
-from diffmae_video.build import Model, mask_arguments, view_dataset
+from diffmae_video.build import mask_arguments, view_dataset
 from diffmae_video.classification.neighbours import NEIGHBOURS, knn_accuracy
 from diffmae_video.data import Entry, VideoError, denormalise, normalise, read_list, spread
 from diffmae_video.encoding.clips import panels
 from diffmae_video.errors import InputError
 from diffmae_video.inpainting.simple_fills import grey_fill
 from diffmae_video.masks import Mask
-from diffmae_video.models import IGPT, DenoisingModel, DiffMAE, MaskedAutoencoder
+from diffmae_video.models import PretrainingModel
 from diffmae_video.randomness import random_state
 from diffmae_video.runtime.evaluating import evaluating
 from diffmae_video.runtime.processes import Process
 from diffmae_video.tokens import grid_of
 
-BUCKETS = 10  # of timesteps
+RANGES = 10  # of timesteps, with a loss each
 PER_VIDEO = 8  # clips, where there are few videos
 PANEL_HEIGHT = 224
 SAMPLING_STEPS = 50
-RESAMPLINGS = 4  # of RePaint, which takes so many times these steps
 
 
 class Validation:
@@ -86,35 +85,35 @@ class Validation:
         dataset.decoder.stop()
 
     @torch.no_grad()
-    def measure(self, model: Model) -> dict[str, float]:
+    def measure(self, model: PretrainingModel) -> dict[str, float]:
         """The figures of a model, the same on every process.
 
         Returns:
-            ``loss``: the mean over clips and, of models that denoise, timesteps. ``loss_t0`` to
-            ``loss_t9``, of those: by tenths of the timesteps, t = 1 in the first one. ``knn``, where there
-            are labels: the share of clips that
-            :func:`~diffmae_video.classification.neighbours.knn_accuracy` gets right by those of the other
-            videos.
+            ``loss``: the mean over clips and, for objectives with timesteps, over these. ``loss_t0`` to
+            ``loss_t9``, for those: by tenths of the timesteps, with t = 1 in the first. ``knn``, if there
+            are labels: the share of clips that the clips of other videos label correctly, see
+            :func:`~diffmae_video.classification.neighbours.knn_accuracy`.
         """
-        device, denoises = self.process.device, isinstance(model, DiffMAE | DenoisingModel)
-        buckets = timestep_buckets(self.cfg.DIFFUSION.TIMESTEPS) if denoises else [range(1, 2)]
-        losses = torch.zeros(self.count, len(buckets), device=device)
+        device = self.process.device
+        ranges = [None] if model.timesteps is None else timestep_ranges(model.timesteps)
+        losses = torch.zeros(self.count, len(ranges), device=device)
         features = torch.zeros(self.count, model.encoder.width, device=device)
         with evaluating(model):
             for start in range(0, len(self.rows), self.batch):
                 rows = self.rows[start : start + self.batch]
                 clip, mask, states = self._task(self.clips[start : start + self.batch], rows)
-                shape = model.noise_shape(clip, mask)
-                noise = torch.stack([torch.randn(shape, generator=s) for s in states]).to(device)
-                for i, bucket in enumerate(buckets):
-                    t = spread_timesteps(rows, bucket).to(device)
+                noise, shape = None, model.noise_shape(clip, mask)
+                if shape is not None:
+                    noise = torch.stack([torch.randn(shape, generator=s) for s in states]).to(device)
+                for i, part in enumerate(ranges):
+                    t = None if part is None else spread_timesteps(rows, part).to(device)
                     # The batch's mean stands for each of its clips: the sums are right.
                     losses[rows, i] = model(clip, mask=mask, t=t, noise=noise).loss.float()
                 if self.labels is not None:
                     features[rows] = model.encode(clip).mean(1).float()
         losses = self._sum(losses)[self.was_read]
         figures = {"loss": float(losses.mean())}
-        if denoises:
+        if model.timesteps is not None:
             figures |= {f"loss_t{i}": float(x) for i, x in enumerate(losses.mean(0))}
         if self.labels is not None:
             features = self._sum(features)[self.was_read].cpu()
@@ -127,20 +126,21 @@ class Validation:
         return figures["loss"]
 
     @torch.no_grad()
-    def picture(self, model: Model) -> np.ndarray | None:
+    def picture(self, model: PretrainingModel) -> np.ndarray | None:
         """Truth | masked input | what the model makes of it, of a few clips: uint8 [h, w, 3].
 
-        A clip is a row, and its middle frame is shown; see :func:`fills` for the columns.
+        A clip is a row, and its middle frame is shown; the columns are the model's ``previews``.
 
         Returns:
-            None where there is nothing to show: on other processes than the main one, or of a model
-            that predicts normalised patches.
+            None on every process but the main one, and for a model without previews.
         """
-        if not self.shown or getattr(model, "normalize_target", False):
+        if not self.shown:
             return None
         clip, mask, _ = self._task(torch.stack(self.shown), self.shown_rows)
         with evaluating(model):
-            columns = fills(model, clip, mask, min(SAMPLING_STEPS, self.cfg.DIFFUSION.TIMESTEPS))
+            columns = model.previews(clip, mask, min(SAMPLING_STEPS, model.timesteps or 1))
+        if not columns:
+            return None
         truth = denormalise(clip, model.mean, model.std)
         hidden = grey_fill(truth, mask.to_pixels(model.patch))
         pictures = [truth, hidden, *(denormalise(x, model.mean, model.std) for x in columns.values())]
@@ -170,31 +170,6 @@ class Validation:
         return table
 
 
-def fills(model: Model, clip: Tensor, mask: Mask, steps: int) -> dict[str, Tensor]:
-    """What a model makes of a masked clip, by the title of a column.
-
-    DiffMAE: its first prediction, which is MAE's task, and a sample; MAE: its prediction. What models
-    without masks make up out of nothing comes last; the truth has no part in it.
-
-    Args:
-        steps: of diffusion.
-    """
-    if isinstance(model, MaskedAutoencoder):
-        prediction = model.inpaint(clip, mask, steps=1).clip
-        if not isinstance(model, DiffMAE):
-            return {"prediction": prediction}
-        return {
-            "x0 at t = T": prediction,
-            f"sample, {steps} steps": model.inpaint(clip, mask, steps=steps).clip,
-        }
-    if isinstance(model, IGPT):
-        return {"completed": model.inpaint(clip, mask).clip, "made up": model.sample(len(clip)).clip}
-    return {
-        f"RePaint, {steps} steps": model.inpaint(clip, mask, steps=steps, resamplings=RESAMPLINGS).clip,
-        "made up": model.sample(len(clip), steps=steps).clip,
-    }
-
-
 def choose_entries(entries: Sequence[Entry], count: int) -> list[Entry]:
     """At most ``count`` entries, spread evenly over the list.
 
@@ -215,14 +190,14 @@ def choose_entries(entries: Sequence[Entry], count: int) -> list[Entry]:
     return chosen
 
 
-def timestep_buckets(timesteps: int) -> list[range]:
-    """The timesteps 1..T cut into ten even ranges, or into T where there are fewer than ten."""
-    count = min(BUCKETS, timesteps)
+def timestep_ranges(timesteps: int) -> list[range]:
+    """The timesteps 1..T cut into ten even ranges, or into T ranges if T is below ten."""
+    count = min(RANGES, timesteps)
     edges = [1 + round(i * timesteps / count) for i in range(count + 1)]
     return [range(low, high) for low, high in itertools.pairwise(edges)]
 
 
-def spread_timesteps(rows: Tensor, bucket: range) -> Tensor:
-    """A timestep of a bucket for each row, int64: multiples of the golden ratio cover it evenly."""
+def spread_timesteps(rows: Tensor, within: range) -> Tensor:
+    """A timestep for each row, int64: multiples of the golden ratio cover the range evenly."""
     share = (rows.double() + 0.5) * ((5**0.5 - 1) / 2) % 1
-    return bucket.start + (share * len(bucket)).long()
+    return within.start + (share * len(within)).long()

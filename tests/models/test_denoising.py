@@ -54,7 +54,7 @@ def test_ddpm_is_timms_vit_with_the_timestep_as_its_first_token():
     xt, t = torch.randn(2, 3, 1, 16, 16), torch.tensor([1, 700])
     peer = VisionTransformer(16, 4, embed_dim=32, depth=2, num_heads=2, num_classes=0, global_pool="").eval()
     for row in range(2):
-        weights = timm_weights(model.recognition_part())
+        weights = timm_weights(model.backbone())
         weights["cls_token"] = model.timestep(t[row : row + 1])[:, None]
         peer.load_state_dict(weights)
         tokens = peer(xt[row : row + 1, :, 0])[:, 1:]
@@ -118,7 +118,7 @@ def test_inpainting_keeps_what_is_seen_and_never_reads_the_rest(build):
     assert not torch.equal(several[0], several[1])
 
 
-def test_ddpm_takes_clips_and_its_recognition_part_is_an_encoder_at_t_0(tmp_path):
+def test_ddpm_takes_clips_and_its_backbone_is_an_encoder_at_t_0(tmp_path):
     model = ddpm(frames=4)
     model.save_pretrained(tmp_path)
     clip = torch.randn(2, 3, 4, 16, 16)
@@ -137,7 +137,7 @@ def test_adm_reads_its_features_off_the_middle_at_the_lowest_timestep():
     assert tokens.shape == (2, 16, 64)
     assert torch.equal(tokens, model.encoder(clip, torch.tensor([1, 1])))
     assert not torch.allclose(tokens, model.encoder(clip, torch.tensor([500, 500])))
-    other = model.encoder.fitted((32, 16), 1)
+    other = model.encoder.resized((32, 16), 1)
     assert other(torch.randn(1, 3, 32, 16)).shape == (1, 32, 64)
     assert torch.equal(other(clip), tokens)
 

@@ -39,9 +39,9 @@ def test_it_is_transformers_image_gpt():
     torch.testing.assert_close(later, full)
     middle = peer.transformer.h[2].ln_1(expected.hidden_states[2])
     torch.testing.assert_close(model.encode(clip), middle, atol=1e-5, rtol=1e-5)  # of 4 layers the second
-    every = model.encoder.pooled_layers(clip)
+    every = model.encoder.layer_features(clip)
     torch.testing.assert_close(every[:, 1], middle.mean(1), atol=1e-5, rtol=1e-5)
-    model.encoder.set_layer(4)
+    model.encoder.set_feature_layer(4)
     torch.testing.assert_close(model.encode(clip), expected.hidden_states[-1], atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(every[:, 3], model.encode(clip).mean(1), atol=1e-5, rtol=1e-5)
 
@@ -103,7 +103,7 @@ def test_samples_of_a_known_chain_have_its_transitions():
     cold = model.encoder.tokens_of(model.sample(50, temperature=0.25).clip)
     share = chances[0, 1] ** 4 / (chances[0] ** 4).sum()
     assert cold[:, 1:][cold[:, :-1] == 0].float().mean() == pytest.approx(float(share), abs=0.02)
-    with pytest.raises(InputError, match="temperature is above 0"):
+    with pytest.raises(InputError, match="temperature must be above 0"):
         model.sample(1, temperature=0)
 
 
@@ -140,5 +140,5 @@ def test_what_makes_no_igpt(arguments, message):
 def test_pictures_of_another_size_are_one_line():
     with pytest.raises(InputError, match="takes pictures of 8 x 8 pixels, got 16 x 8"):
         igpt()(torch.randn(1, 3, 1, 16, 8))
-    with pytest.raises(InputError, match="that it was trained on alone"):
-        igpt().encoder.fitted((16, 16), 1)
+    with pytest.raises(InputError, match="only pictures of the 8 x 8 pixels"):
+        igpt().encoder.resized((16, 16), 1)

@@ -10,7 +10,7 @@ from diffmae_video import InputError, Mask, load_model
 from diffmae_video.data import normalise, open_video
 from diffmae_video.models import MAE
 from diffmae_video.models.decoder import DECODERS
-from diffmae_video.models.masked import IMAGENET_MEAN, IMAGENET_STD
+from diffmae_video.models.pixels import IMAGENET_MEAN, IMAGENET_STD
 from diffmae_video.tokens import patchify
 from tests.tiny_models import tiny_diffmae
 

@@ -8,7 +8,7 @@ import torch
 
 from diffmae_video import InputError
 from diffmae_video.diffusion import NoiseSchedule
-from diffmae_video.models.repaint import repaint, repaint_path
+from diffmae_video.models.repaint import repaint_path, repaint_steps
 
 SCHEDULE = NoiseSchedule("linear", 1.0)
 MEAN = torch.tensor([0.5, -0.5], dtype=torch.float64)
@@ -32,7 +32,7 @@ def fill(resamplings, count=4000, **options):
     known = torch.tensor([SEEN, torch.nan]).expand(count, 2)  # what is hidden is never read
     hidden = torch.tensor([False, True]).expand(count, 2)
     options |= {"resamplings": resamplings, "generator": torch.Generator().manual_seed(0)}
-    return repaint(exact_x0, known, hidden, SCHEDULE, 50, **options)
+    return list(repaint_steps(exact_x0, known, hidden, SCHEDULE, 50, **options))
 
 
 def moments(steps, jump, resamplings):
@@ -61,7 +61,7 @@ def moments(steps, jump, resamplings):
 
 @pytest.mark.parametrize(("jump", "resamplings"), [(10, 10), (10, 1), (3, 4)])
 def test_it_is_its_closed_form_recursion(jump, resamplings):
-    filled = fill(resamplings, jump=jump)
+    filled = fill(resamplings, jump=jump)[-1][1]
     assert torch.equal(filled[:, 0], torch.full((4000,), SEEN))
     mean, std = moments(50, jump, resamplings)
     assert abs(float(filled[:, 1].mean()) - mean) < 4 * std / math.sqrt(4000)
@@ -88,12 +88,10 @@ def test_the_path_goes_down_each_stretch_so_often():
         assert (path[0], path[-1]) == (0, steps)
 
 
-def test_steps_are_kept_and_start_at_t():
-    result = fill(2, count=4, jump=10, return_steps=True)
-    assert result.steps.shape == (50, 4, 2)
-    assert result.timesteps[0] == 1000
-    assert (result.steps[..., 0] == SEEN).all()
-    assert torch.equal(result.steps[-1], result.sample)
+def test_each_timestep_is_yielded_once_and_keeps_the_known_part():
+    steps = fill(2, count=4, jump=10)
+    assert [t for t, _ in steps] == SCHEDULE.sampling_timesteps(50)
+    assert all(x0.shape == (4, 2) and (x0[:, 0] == SEEN).all() for _, x0 in steps)
 
 
 @pytest.mark.parametrize("options", [{"jump": 0}, {"resamplings": 0}])

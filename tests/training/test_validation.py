@@ -18,7 +18,7 @@ from diffmae_video.training.validation import (
     Validation,
     choose_entries,
     spread_timesteps,
-    timestep_buckets,
+    timestep_ranges,
 )
 from tests.repository import ROOT
 
@@ -93,7 +93,7 @@ def test_the_task_is_the_same_at_each_call_and_training_is_left_as_it_was(held_o
 
 @pytest.mark.parametrize("timesteps", [1000, 10, 7, 1, 1003])
 def test_buckets_are_a_partition_and_their_timesteps_even(timesteps):
-    buckets = timestep_buckets(timesteps)
+    buckets = timestep_ranges(timesteps)
     assert [t for bucket in buckets for t in bucket] == list(range(1, timesteps + 1))
     assert max(map(len, buckets)) - min(map(len, buckets)) <= 1
     for bucket in buckets:

@@ -18,10 +18,10 @@ from torch import Tensor
 from diffmae_video.decoding import VideoReader
 from diffmae_video.errors import InputError
 from diffmae_video.inpainting.film.holes import Hole
-from diffmae_video.inpainting.film.joint import Carried, JointFill
+from diffmae_video.inpainting.film.joint import JointFill, SharedPredictions
 from diffmae_video.inpainting.film.stretches import Stretch, cut_into_stretches
 from diffmae_video.inpainting.film.windows import Window, make_batches, starts, time_step
-from diffmae_video.models import MaskedAutoencoder
+from diffmae_video.models import PretrainingModel
 from diffmae_video.randomness import random_state
 from diffmae_video.runtime.progress import ProgressBar
 
@@ -95,11 +95,11 @@ class FilmFiller:
     """
 
     def __init__(
-        self, model: MaskedAutoencoder, video: VideoReader, hole: Hole, options: SamplerOptions
+        self, model: PretrainingModel, video: VideoReader, hole: Hole, options: SamplerOptions
     ) -> None:
         self.model, self.video, self.hole, self.options = model, video, hole, options
         self.canvas = hole.canvas
-        self.grid, self.patch = model.encoder.grid, model.patch
+        self.grid, self.patch = model.grid, model.patch
         self.clip = self.grid[0] * self.patch[0]
         self.device = next(model.parameters()).device
         self.tiles = [
@@ -110,8 +110,7 @@ class FilmFiller:
         self.stretches = cut_into_stretches(
             video.num_frames, self.clip, self.patch[0], hole.is_aligned, self._clips_in_memory()
         )
-        schedule = getattr(model, "schedule", None)
-        self.timesteps: list[int] = schedule.sampling_timesteps(options.steps) if schedule else [0]
+        self.timesteps: list[int] = model.sampling_timesteps(options.steps)
         mean, std = (torch.tensor(x).view(3, 1, 1, 1) for x in (model.mean, model.std))
         self.mean, self.std = mean.to(self.device), std.to(self.device)
 
@@ -138,7 +137,7 @@ class FilmFiller:
         """
         frames: list[MaskedFrame] = []
         first = 0  # number of frames[0] in the film
-        before: list[Carried | None] = [None] * self.options.samples
+        before: list[SharedPredictions | None] = [None] * self.options.samples
         total = len(self.stretches) * self.options.samples * len(self.timesteps)
         with ProgressBar(total=total, desc="inpainting", unit=" steps", leave=False) as bar:
             for stretch in self.stretches:
@@ -168,9 +167,9 @@ class FilmFiller:
         self,
         stretch: Stretch,
         frames: Sequence[MaskedFrame],
-        before: Sequence[Carried | None],
+        before: Sequence[SharedPredictions | None],
         bar: ProgressBar,
-    ) -> tuple[list[Tensor], list[Tensor], list[Carried | None]]:
+    ) -> tuple[list[Tensor], list[Tensor], list[SharedPredictions | None]]:
         """Samples a stretch.
 
         Returns:
@@ -194,7 +193,7 @@ class FilmFiller:
         canvas = (truth.to(self.device) - self.mean) / self.std
         fills: list[Tensor] = []
         steps = []
-        after: list[Carried | None] = []
+        after: list[SharedPredictions | None] = []
 
         def to_pixels(x: Tensor) -> Tensor:
             return torch.where(hidden_pixels, (x * self.std + self.mean).clamp(0, 1).cpu(), truth)
@@ -217,7 +216,7 @@ class FilmFiller:
                 on_step,
             )
             fills.append(to_pixels(x0))
-            after.append(joint.carried)
+            after.append(joint.predictions_ahead)
         return fills, steps, after
 
     def _first_noise(self, stretch: Stretch, number: int) -> Tensor:

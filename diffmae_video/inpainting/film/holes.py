@@ -214,7 +214,7 @@ def open_hole(text: str, ratio: float, model: Any, canvas: Canvas, video: VideoR
     Raises:
         InputError: the mask does not fit the film, or there is no such kind or file.
     """
-    steps, patch = model.encoder.grid[0], model.patch[0]
+    steps, patch = model.grid[0], model.patch[0]
     if text in MASKS:
         return DrawnHole(canvas, text, ratio, steps, patch, video.num_frames, seed)
     box = parse_box(text)

@@ -18,7 +18,7 @@ from diffmae_video.inpainting.film.film_filler import FilmFiller, SamplerOptions
 from diffmae_video.inpainting.film.film_scores import FilmScores
 from diffmae_video.inpainting.film.holes import open_hole
 from diffmae_video.masks import MASKS
-from diffmae_video.models import MaskedAutoencoder, load_model
+from diffmae_video.models import load_inpainter
 from diffmae_video.runtime.device import default_device
 
 LIMITS = {"samples": (1, 100), "seed": (0, 2**32 - 1), "crf": (0, 51)}
@@ -68,12 +68,13 @@ def inpaint_film(
             raise InputError(f"--{name} must be from {low} to {high}, got {value}")
     if target.suffix.lower() not in ENDINGS:
         raise InputError(f"--output {target}: the ending must be one of {', '.join(ENDINGS)}")
-    model = load_renderer(checkpoint)
+    model = load_inpainter(checkpoint).to(default_device())
+    assert model.mask is not None  # an inpainter is trained on masks
     kind = model.mask["kind"] if mask is None else mask
     ratio = model.mask["ratio"] if mask_ratio is None else mask_ratio
     with contextlib.ExitStack() as stack:
         video = stack.enter_context(open_video(source, "pyav"))
-        canvas = Canvas.for_film((video.height, video.width), model.encoder.grid, model.patch, tiles)
+        canvas = Canvas.for_film((video.height, video.width), model.grid, model.patch, tiles)
         hole = open_hole(kind, ratio, model, canvas, video, options.seed)
         stack.callback(hole.close)
         filler = FilmFiller(model, video, hole, options)
@@ -117,22 +118,6 @@ def inpaint_film(
     }
     write_text(scores_path(target), json.dumps(result, indent=2) + "\n")
     return result
-
-
-def load_renderer(checkpoint: Path) -> MaskedAutoencoder:
-    """A model that fills, on a GPU if there is one.
-
-    Raises:
-        InputError: the folder's model does not fill, or its fill cannot be shown.
-    """
-    model = load_model(checkpoint)
-    if not isinstance(model, MaskedAutoencoder):
-        raise InputError(f"{checkpoint}: a {type(model).__name__} does not inpaint; give a DiffMAE or an MAE")
-    if model.normalize_target:
-        raise InputError(
-            f"{checkpoint}: this model predicts patches normalised one by one, which cannot be rendered"
-        )
-    return model.to(default_device())
 
 
 def sample_paths(target: Path, samples: int) -> list[Path]:

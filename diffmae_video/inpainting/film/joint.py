@@ -1,32 +1,31 @@
-"""Overlapping clips of a stretch of film, filled as one.
+"""Overlapping clips of one stretch of film, sampled jointly.
 
-At every step of the sampling each clip predicts x0 of its hidden patches, the predictions are averaged
-where clips overlap, and the one x_t of the whole stretch goes a step on, so that clips cannot drift apart
+At every step each clip predicts x0 of its hidden patches; where clips overlap the predictions are averaged,
+and one x_t of the whole stretch goes on to the next step. Clips therefore cannot drift apart
 (MultiDiffusion, Bar-Tal et al. 2023; over time and with these weights our choice).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from diffmae_video.diffusion import sample
 from diffmae_video.inpainting.film.windows import WindowBatch, hat
-from diffmae_video.models import MAE, DiffMAE, MaskedAutoencoder
+from diffmae_video.models import PretrainingModel
 from diffmae_video.tokens import gather_tokens, patchify, unpatchify
 
 OnStep = Callable[[Tensor], None]
 
 
-class Carried(NamedTuple):
-    """What the clips of a stretch predict of the frames that the next one shares.
+class SharedPredictions(NamedTuple):
+    """What the clips of a stretch predict for the k frames that the next stretch shares.
 
     Attributes:
         weight: of the predictions, [k, H, W].
-        totals: of each step, their weighted sum where the weight is above 0, float16 [3, K].
+        totals: the weighted sum of each step, where the weight is above 0, float16 [3, K].
     """
 
     weight: Tensor
@@ -36,69 +35,48 @@ class Carried(NamedTuple):
 class JointFill:
     """The clips of one stretch, encoded once.
 
-    Stretches that follow each other are one, but that clips of the earlier one do not see what the later
-    one makes of the frames that both have: their predictions are kept and count in its averages.
+    Consecutive stretches act as one, with one exception: clips of the earlier stretch do not see what the
+    later one predicts for shared frames. Their own predictions are kept and enter its averages.
 
     Args:
-        model: a DiffMAE or an MAE, in evaluation mode.
-        canvas: the stretch, float [3, n, H, W], normalised, on the model's device; what is hidden is
+        model: a model that predicts masked patches, in evaluation mode.
+        canvas: the stretch, float [3, n, H, W], normalised, on the model's device; hidden pixels are
             never read.
         batches: the clips, see :func:`~diffmae_video.inpainting.film.windows.make_batches`.
-        before: what the stretch before predicts of the first frames.
-        shared: the first frame that the next stretch has too, whose predictions are kept.
+        before: the previous stretch's predictions for the first frames.
+        shared: the first frame that the next stretch contains too; predictions from there on are kept.
 
     Attributes:
         weight: of all predictions of a pixel, [n, H, W]; 0 where there is none.
-        carried: of the shared frames, after :meth:`sample`.
+        predictions_ahead: for the shared frames, after :meth:`sample`.
+
+    Raises:
+        InputError: see :meth:`~diffmae_video.models.base.PretrainingModel.predictor`.
     """
 
     @torch.no_grad()
     def __init__(
         self,
-        model: MaskedAutoencoder,
+        model: PretrainingModel,
         canvas: Tensor,
         batches: Sequence[WindowBatch],
-        before: Carried | None = None,
+        before: SharedPredictions | None = None,
         shared: int | None = None,
     ) -> None:
         self.model, self.shape, self.before = model, canvas.shape, before
         self.shared = canvas.shape[1] if shared is None else shared
         self.batches = [WindowBatch(batch.windows, batch.mask.to(canvas.device)) for batch in batches]
-        t, h, w = (n * side for n, side in zip(model.encoder.grid, model.patch, strict=True))
-        self.clip_size = (t, h, w)
+        t, h, w = self.clip_size = model.clip_size
         self.hat = (hat(t)[:, None, None] * hat(h)[:, None] * hat(w)).to(canvas.device)
-        self.contexts: list[Any] = []
-        for batch in self.batches:
-            latents: Any = model.encode_latents(self._clips(canvas, batch), batch.mask)  # type: ignore[operator]
-            self.contexts.append(
-                model.decoder.context(latents) if isinstance(model, DiffMAE) else latents  # of an MAE
-            )
+        self.predictors = [model.predictor(self._clips(canvas, batch), batch.mask) for batch in self.batches]
         self.weight = torch.zeros(self.shape[1:], device=canvas.device)
         for batch in self.batches:
-            for part, masked in zip(
-                self._parts(self.weight, batch), batch.mask.to_pixels(model.patch)[:, 0], strict=True
-            ):
+            masked_pixels = batch.mask.to_pixels(model.patch)[:, 0]  # [B, T, h, w]
+            for part, masked in zip(self._parts(self.weight, batch), masked_pixels, strict=True):
                 part += self.hat * masked
         if before is not None:
             self.weight[: len(before.weight)] += before.weight
-        self.carried = Carried(self.weight[self.shared :], [])
-
-    def _average(self, predict: Callable[[WindowBatch, Any], Tensor]) -> Tensor:
-        """The next step's weighted mean [3, n, H, W] of all predictions [B, M, P]; 0 where there is none."""
-        total = torch.zeros(self.shape, device=self.weight.device)
-        for batch, context in zip(self.batches, self.contexts, strict=True):
-            patches = predict(batch, context)
-            size = (len(batch.windows), batch.mask.visible.shape[1] + patches.shape[1], patches.shape[2])
-            whole = torch.zeros(size, device=patches.device)
-            whole.scatter_(1, batch.mask.masked[..., None].expand_as(patches), patches)
-            fills = unpatchify(whole, batch.mask.grid, self.model.patch)
-            for part, fill in zip(self._parts(total, batch), fills, strict=True):
-                part += self.hat * fill
-        if self.before is not None:
-            weight = self.before.weight
-            total[:, : len(weight)][:, weight > 0] += self.before.totals[len(self.carried.totals)]
-        self.carried.totals.append(total[:, self.shared :][:, self.carried.weight > 0].half())
-        return total / self.weight.clamp_min(1e-12)
+        self.predictions_ahead = SharedPredictions(self.weight[self.shared :], [])
 
     @torch.no_grad()
     def sample(
@@ -112,36 +90,38 @@ class JointFill:
         """Fills the stretch.
 
         Args:
-            noise: x_T of the stretch, standard normal, [3, n, H, W]; an MAE does not read it.
-            sampler, steps, generator: see :func:`diffmae_video.diffusion.sample`; an MAE has one pass.
+            noise: x_T of the stretch, standard normal, [3, n, H, W].
+            sampler, steps, generator: see :meth:`~diffmae_video.models.base.PretrainingModel.reverse_steps`.
             on_step: is called with every step's x0, [3, n, H, W].
 
         Returns:
-            The fill [3, n, H, W], normalised; of use where ``weight`` is above 0.
+            The fill [3, n, H, W], normalised; meaningful where ``weight`` is above 0.
         """
-        model = self.model
-        if isinstance(model, MAE):
-            fill = self._average(lambda batch, latents: model.decoder(latents, batch.mask))
+        run = self.model.reverse_steps(self._predict_x0, noise[None], sampler, steps, generator=generator)
+        for _, x0 in run:
             if on_step:
-                on_step(fill)
-            return fill
-        assert isinstance(model, DiffMAE)
+                on_step(x0[0])
+        return x0[0]
 
-        def predict(xt: Tensor, t: Tensor) -> Tensor:
-            def of_clips(batch: WindowBatch, context: Any) -> Tensor:
-                patches = gather_tokens(
-                    patchify(self._clips(xt[0], batch), self.model.patch), batch.mask.masked
-                )
-                return model.predict_x0(patches, t.expand(len(patches)), context, batch.mask)
-
-            x0 = self._average(of_clips)
-            if on_step:
-                on_step(x0)
-            return x0[None]
-
-        result = sample(predict, noise[None], model.schedule, sampler, steps, generator=generator)
-        assert isinstance(result, Tensor)
-        return result[0]
+    def _predict_x0(self, xt: Tensor, t: Tensor) -> Tensor:
+        """The weighted mean of all clips' predictions: [1, 3, n, H, W]; 0 where there is none."""
+        total = torch.zeros(self.shape, device=self.weight.device)
+        for batch, predict in zip(self.batches, self.predictors, strict=True):
+            mask = batch.mask
+            noised = gather_tokens(patchify(self._clips(xt[0], batch), self.model.patch), mask.masked)
+            patches = predict(noised, t.expand(len(noised)))  # [B, M, P]
+            size = (len(batch.windows), mask.visible.shape[1] + patches.shape[1], patches.shape[2])
+            whole = torch.zeros(size, device=patches.device)
+            whole.scatter_(1, mask.masked[..., None].expand_as(patches), patches)
+            fills = unpatchify(whole, mask.grid, self.model.patch)
+            for part, fill in zip(self._parts(total, batch), fills, strict=True):
+                part += self.hat * fill
+        ahead = self.predictions_ahead
+        if self.before is not None:
+            weight = self.before.weight
+            total[:, : len(weight)][:, weight > 0] += self.before.totals[len(ahead.totals)]
+        ahead.totals.append(total[:, self.shared :][:, ahead.weight > 0].half())
+        return (total / self.weight.clamp_min(1e-12))[None]
 
     def _parts(self, stretch: Tensor, batch: WindowBatch) -> list[Tensor]:
         """Views of the clips' places in a stretch [..., n, H, W]: [..., T, h, w] each."""

@@ -37,8 +37,8 @@ def load_backbone(
     if config.get("backbone", config.get("trunk", config.get("model"))) not in NOT_VITS:
         return load_encoder(path, image_size, num_frames, num_heads)
     model = load_model(folder)
-    backbone: Backbone = model.recognition_part()
-    return backbone.fitted(image_size, num_frames).eval()
+    backbone: Backbone = model.backbone()
+    return backbone.resized(image_size, num_frames).eval()
 
 
 def load_feature_model(

@@ -106,7 +106,7 @@ def _read_own_folder(folder: Path, source: str) -> TrainedEncoder:
     if source not in ("auto", "diffmae"):
         raise InputError(f"{folder}: its {CONFIG} is that of a diffmae model and not of {source}")
     model = load_model(folder)
-    encoder = model.recognition_part()
+    encoder = model.backbone()
     if not isinstance(encoder, Encoder):
         raise InputError(
             f"{folder}: the {type(encoder).__name__} of a {type(model).__name__} is not a ViT and cannot be "

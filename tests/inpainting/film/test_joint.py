@@ -116,7 +116,7 @@ def test_stretches_are_tied_as_if_they_were_one():
     )
     ahead = first.sample(canvas[:, :6])
     later = make_batches(hidden[3:], [Window(f, 0, 0) for f in (0, 2, 3)], GRID, 2, 8)
-    second = JointFill(model, canvas[:, 3:], later, before=first.carried)
+    second = JointFill(model, canvas[:, 3:], later, before=first.predictions_ahead)
     torch.testing.assert_close(second.weight, whole.weight[3:])
     torch.testing.assert_close(ahead[:, :3], expected[:, :3], atol=1e-5, rtol=0)
     torch.testing.assert_close(second.sample(canvas[:, 3:]), expected[:, 3:], atol=2e-3, rtol=0)
