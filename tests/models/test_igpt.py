@@ -120,7 +120,7 @@ def test_inpainting_keeps_what_is_seen_and_comes_back_from_its_folder(tmp_path):
     again = load_model(tmp_path)
     assert torch.equal(again.encoder.palette, model.encoder.palette)
     assert torch.equal(again.inpaint(clip, lower).clip, filled)
-    with pytest.raises(InputError, match="IGPT has no ViT encoder but a PixelGPT"):
+    with pytest.raises(InputError, match="the PixelGPT of a IGPT is not a ViT"):
         load_encoder(tmp_path)
 
 

@@ -51,7 +51,7 @@ def test_a_classifier_stands_on_it_and_comes_back_with_it(tmp_path, kind):
 def test_igpt_is_fine_tuned_on_its_last_layer_and_by_both_losses():
     model, clip = build("igpt"), torch.randn(2, 3, 1, 16, 16)
     classifier = Classifier.on(model.encoder, CLASSES).eval()
-    assert (model.encoder.layer, classifier.encoder.layer) == (2, 4)
+    assert (model.encoder.feature_layer, classifier.encoder.feature_layer) == (2, 4)
     logits, loss = classifier(clip, generative=True)
     assert torch.equal(logits, classifier(clip))
     torch.testing.assert_close(loss, model(clip).loss)
