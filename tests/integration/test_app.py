@@ -259,7 +259,7 @@ def test_stop_ends_a_run_and_another_one_starts(visit, real_clips):
     page.locator("video").wait_for()
 
 
-def test_what_cannot_be_taken_is_told(visit, app, tmp_path):
+def test_refused_uploads_show_a_message(visit, app, tmp_path):
     page = visit()
     page.get_by_role("button", name="Run").click()
     assert "choose a video or a picture first" in refusal(page)
@@ -287,7 +287,7 @@ def test_what_cannot_be_taken_is_told(visit, app, tmp_path):
 
 @pytest.mark.parametrize(("width", "height"), [(1280, 900), (390, 844)])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_page_fits_and_can_be_used_by_all(visit, real_clips, width, height, scheme, tmp_path):
+def test_the_page_fits_and_is_accessible(visit, real_clips, width, height, scheme, tmp_path):
     axe = import_for_browser("axe_playwright_python.sync_playwright", "browser")
     page = visit(width, height, scheme)
     upload(page, real_clips["bikes"])

@@ -65,7 +65,7 @@ def finish(process):
 
 
 @pytest.mark.slow
-def test_killed_in_mid_plan_it_goes_on_and_ends_the_same(plan, tmp_path):
+def test_a_killed_comparison_continues_to_the_same_result(plan, tmp_path):
     finish(start(plan, tmp_path / "whole", jobs=2))
     killed = start(plan, tmp_path / "killed")
     runs = tmp_path / "killed/runs/tiny/seed0"

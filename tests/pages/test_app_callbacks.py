@@ -107,7 +107,7 @@ def test_a_broken_file_is_named_without_the_servers_folder(tmp_path, do):
         assert str(tmp_path) not in raised.value.message
 
 
-def test_a_full_disk_is_told_and_leaves_nothing(tmp_path, do, monkeypatch):
+def test_a_full_disk_shows_a_message_and_leaves_no_files(tmp_path, do, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
     (tmp_path / "temporary").mkdir()
 
@@ -121,7 +121,7 @@ def test_a_full_disk_is_told_and_leaves_nothing(tmp_path, do, monkeypatch):
     assert not list((tmp_path / "temporary").iterdir())
 
 
-def test_looking_gives_the_range_of_starts_and_the_first_frame(tmp_path, do):
+def test_showing_a_window_gives_the_range_of_starts_and_the_first_frame(tmp_path, do):
     starts, editor = do.show_window(str(film(tmp_path / "a.mp4")), 2.0)
     assert (starts["maximum"], starts["value"], starts["visible"]) == (pytest.approx(3.3), 2.0, True)
     assert type(starts["value"]) is float  # numpy's would go to the page as text

@@ -68,12 +68,12 @@ def test_a_sheet_holds_the_frames_in_order(frames, quality, scale, most):
 
 
 def test_every_step_of_every_sample_has_a_sheet_and_its_place_says_which_t(tmp_path):
-    shown = example(side=32, frames=4)
-    page = write_gallery(tmp_path, [shown], 1, CURVE)
+    one = example(side=32, frames=4)
+    page = write_gallery(tmp_path, [one], 1, CURVE)
     (data,) = data_of(page)
     assert data["places"][2] == "t = 820, step 3 of 10"
-    sheets = {data["truth"]: shown.truth, data["masked"]: shown.given, data["mae"]: shown.mae.frames[0]}
-    for sample, fill in zip(data["samples"], shown.samples, strict=True):
+    sheets = {data["truth"]: one.truth, data["masked"]: one.given, data["mae"]: one.mae.frames[0]}
+    for sample, fill in zip(data["samples"], one.samples, strict=True):
         assert sample["captions"][2].startswith("PSNR 12.0 dB · detail 0.20")
         sheets |= dict(zip(sample["sheets"], fill.frames, strict=True))
     assert {f"media/{p.name}" for p in (tmp_path / "media").iterdir()} == set(sheets)
@@ -108,7 +108,7 @@ def test_forty_examples_weigh_less_than_30_mb(tmp_path):
     assert 5e6 < weight < 30e6
 
 
-def test_a_gallery_in_place_of_another_leaves_none_of_its_files(tmp_path):
+def test_a_new_gallery_replaces_the_files_of_the_old_one(tmp_path):
     write_gallery(tmp_path, [example(frames=1, steps=2), example("center", frames=1, steps=2)], 2, CURVE)
     (tmp_path / "mine.txt").write_text("kept")
     page = write_gallery(tmp_path, [example(frames=1, steps=2, with_mae=False)], 1, CURVE)
@@ -118,7 +118,7 @@ def test_a_gallery_in_place_of_another_leaves_none_of_its_files(tmp_path):
     assert "<b>MAE</b>" not in page.read_text()
 
 
-def test_a_failure_leaves_the_gallery_that_was_there(tmp_path):
+def test_a_failure_leaves_the_old_gallery_intact(tmp_path):
     page = write_gallery(tmp_path, [example(frames=1, steps=2)], 1, CURVE)
     before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*")}
 

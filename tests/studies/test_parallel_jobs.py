@@ -26,7 +26,7 @@ def job(folder, text):
 
 
 @pytest.mark.slow
-def test_what_is_done_is_not_done_again(tmp_path, capsys):
+def test_finished_jobs_are_not_run_again(tmp_path, capsys):
     jobs = [job(tmp_path, text) for text in "abc"]
     jobs[1].folder.mkdir()
     (jobs[1].folder / "done").write_text("before")
@@ -47,7 +47,7 @@ def test_what_is_done_is_not_done_again(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("text", "message"), [("fail", r"InputError: no such thing.*fail/log.txt"), ("die", "was killed")]
 )
-def test_one_that_fails_ends_them_all(tmp_path, text, message):
+def test_a_failed_job_stops_the_others(tmp_path, text, message):
     jobs = [job(tmp_path, name) for name in (text, *"abcdef")]
     with pytest.raises(InputError, match=message):
         run_jobs([jobs], 1, "test")

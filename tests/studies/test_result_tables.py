@@ -26,8 +26,8 @@ def test_the_table_is_of_the_whole_pre_training():
 def test_the_csv_has_every_seed():
     rows = list(csv.DictReader(io.StringIO(result_csv(RESULT))))
     assert len(rows) == 3 * 3 * 2
-    wanted = {"init": "mae", "figure": "fine-tuned, 10 labels", "seed": "1", "top1": "0.6"}
-    assert wanted in rows
+    row = {"init": "mae", "figure": "fine-tuned, 10 labels", "seed": "1", "top1": "0.6"}
+    assert row in rows
 
 
 def test_the_users_own_system_stands_beside_the_others():
