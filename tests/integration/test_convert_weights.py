@@ -8,7 +8,8 @@ import pytest
 import timm
 import torch
 
-from diffmae_video import load_encoder
+from diffmae_video import load_config, load_encoder
+from diffmae_video.build import build_classifier, build_model
 from diffmae_video.models import Classifier, Encoder
 from tests.repository import ROOT
 from tests.tiny_models import tiny_diffmae
@@ -190,3 +191,30 @@ def test_a_classifier_goes_with_its_head_and_card(tmp_path, convert):
     )
     assert code == 2
     assert "is a classifier, which is converted as it is" in err
+
+
+def test_models_of_the_recipe_for_hugging_face_go_there(tmp_path, convert):
+    transformers = pytest.importorskip("transformers")
+    small = ["DATA.SIZE", 32, "DATA.NUM_FRAMES", 4, "MODEL.PATCH", [2, 8, 8]]
+    encoder = ["MODEL.ENCODER.WIDTH", 64, "MODEL.ENCODER.DEPTH", 2, "MODEL.ENCODER.HEADS", 2]
+    decoder = ["MODEL.DECODER.WIDTH", 32, "MODEL.DECODER.DEPTH", 1, "MODEL.DECODER.HEADS", 1]
+    recipe = load_config(ROOT / "configs/k400/pretrain_vit_b_videomae.yaml", [*small, *encoder, *decoder])
+    model = build_model(recipe)
+    model.save_pretrained(tmp_path / "pretrained")
+    init = ["FINETUNE.INIT", str(tmp_path / "pretrained")]
+    recipe = load_config(ROOT / "configs/k400/finetune_vit_b.yaml", [*small, *init])
+    classifier = build_classifier(recipe, ["jump", "run"]).eval()
+    torch.nn.init.normal_(classifier.head.weight)
+    classifier.save_pretrained(tmp_path / "best")
+    clip = torch.randn(1, 3, 4, 32, 32)
+    for name, kind in (("pretrained", "VideoMAEModel"), ("best", "VideoMAEForVideoClassification")):
+        output = tmp_path / f"{name}_hf"
+        code, _, err = convert("--input", tmp_path / name, "--output", output, "--to", "hf-videomae")
+        assert code == 0, err
+        theirs = getattr(transformers, kind).from_pretrained(output).eval()(clip.transpose(1, 2))
+        ours, peer = (
+            (classifier(clip), theirs.logits)
+            if name == "best"
+            else (model.encode(clip), theirs.last_hidden_state)
+        )
+        torch.testing.assert_close(peer, ours, rtol=1e-4, atol=1e-4)
