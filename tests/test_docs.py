@@ -48,7 +48,7 @@ def test_the_table_of_formats_is_right(recipe, cells):
     cfg = load_config(recipe)
     cfg.defrost()
     cfg.MODEL.ENCODER.DEPTH = cfg.MODEL.DECODER.DEPTH = 2  # what fits does not depend on it
-    encoder = build_model(cfg).recognition_part()
+    encoder = build_model(cfg).backbone()
     classifier = Classifier.on(encoder, ["a", "b"])
     stated = ["no" if cell == "images" else cell for cell in cells]
     assert formats_of(classifier) == stated
