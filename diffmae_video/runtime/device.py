@@ -1,4 +1,4 @@
-"""The one place that chooses where a model computes."""
+"""Chooses the device that models compute on."""
 
 from __future__ import annotations
 

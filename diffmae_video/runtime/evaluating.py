@@ -10,7 +10,7 @@ from torch import nn
 
 @contextlib.contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Puts a model into eval mode; afterwards every module is in the mode it had before."""
+    """Puts a model into eval mode, and afterwards restores the mode of each module."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:

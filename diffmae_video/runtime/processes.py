@@ -1,4 +1,4 @@
-"""Starting: this process joins those of its run, under any launcher or none."""
+"""Joins the processes of a run, under any launcher or none."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PATIENCE = 10.0  # minutes
 
 @dataclass(frozen=True)
 class Process:
-    """This process among those of the run."""
+    """This process and its run: its rank, the number of processes, and its device."""
 
     rank: int
     world: int
@@ -41,7 +41,7 @@ class Process:
         return self.rank == 0
 
     def peak_mb(self) -> float:
-        """The most memory that it has had, of its device, in MiB."""
+        """The peak memory of its device (of the process itself on a CPU), in MiB."""
         if self.device.type == "cuda":
             return torch.cuda.max_memory_allocated(self.device) / 2**20
         used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # KiB on Linux, bytes on macOS
@@ -49,33 +49,35 @@ class Process:
 
 
 def start_process(patience: float = PATIENCE) -> Process:
-    """Joins the run that a launcher (deepspeed, torchrun, Slurm's srun) started, or starts one of one.
+    """Joins the run that a launcher (deepspeed, torchrun, srun) started, or starts a run of one process.
 
     Args:
         patience: minutes that a process waits for another one before it gives up.
 
     Raises:
-        InputError: DeepSpeed, or on a CPU the compiler that it needs, is missing; or the processes
-            cannot meet.
+        InputError: DeepSpeed or, on a CPU, the compiler that it needs is missing, or the processes cannot
+            connect to each other.
     """
     cuda = torch.cuda.is_available()
-    os.environ.setdefault("DS_ACCELERATOR", "cuda" if cuda else "cpu")  # or DeepSpeed warns of its guess
+    os.environ.setdefault(
+        "DS_ACCELERATOR", "cuda" if cuda else "cpu"
+    )  # otherwise DeepSpeed guesses, and warns
     with quiet():
         require("deepspeed", "train")
-    # Plain `python`: without these DeepSpeed asks for mpi4py.
+    # Under plain `python`, DeepSpeed asks for mpi4py without these.
     os.environ.setdefault("RANK", "0")
     os.environ.setdefault("WORLD_SIZE", "1")
     os.environ.setdefault("LOCAL_RANK", "0")
     os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
     if os.environ["WORLD_SIZE"] == "1":
-        # One process meets nobody: the system chooses. A number would be that of all runs started from here.
+        # A single process lets the system choose; runs started by this process would inherit a fixed port.
         os.environ.setdefault("MASTER_PORT", "0")
     elif "MASTER_PORT" not in os.environ:
         raise InputError(
-            f"WORLD_SIZE is {os.environ['WORLD_SIZE']} and MASTER_PORT is not set: start with torchrun, or "
-            "set a free port, the same for all processes"
+            f"WORLD_SIZE is {os.environ['WORLD_SIZE']}, but MASTER_PORT is not set: start with torchrun, or "
+            "set it to a free port, the same for all processes"
         )
-    # One folder for each environment, so that its compiled extension is never another's.
+    # Each environment has a folder of its own, so that it never loads another one's compiled extension.
     name = hashlib.sha1(f"{sys.prefix}-{torch.__version__}".encode()).hexdigest()[:12]
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
     os.environ.setdefault("TORCH_EXTENSIONS_DIR", str(cache / "diffmae-video" / f"torch-extensions-{name}"))
@@ -84,7 +86,9 @@ def start_process(patience: float = PATIENCE) -> Process:
         _check_compiler()
         _build_extension()
     logging.getLogger("torch.distributed").setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", category=FutureWarning, module="torch.distributed")  # at DeepSpeed
+    warnings.filterwarnings(
+        "ignore", category=FutureWarning, module="torch.distributed"
+    )  # raised by DeepSpeed
     with quiet():
         import deepspeed
 
@@ -97,7 +101,7 @@ def start_process(patience: float = PATIENCE) -> Process:
             except dist.DistError as error:
                 place = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
                 raise InputError(
-                    f"the processes cannot meet at MASTER_ADDR:MASTER_PORT = {place}: {error}"
+                    f"the processes cannot connect at MASTER_ADDR:MASTER_PORT = {place}: {error}"
                 ) from error
     local = int(os.environ["LOCAL_RANK"])
     if cuda:
@@ -107,7 +111,7 @@ def start_process(patience: float = PATIENCE) -> Process:
 
 
 def free_port() -> int:
-    """A port to meet at, below those that Linux gives to connections, which could take it meanwhile."""
+    """A free port, below the range that Linux assigns to outgoing connections."""
     while True:
         port = random.SystemRandom().randrange(20000, 32768)
         with socket.socket() as probe, contextlib.suppress(OSError):
@@ -120,18 +124,18 @@ def _check_compiler() -> None:
         beside = Path(sys.executable).parent / program
         if shutil.which(program) is None and not beside.exists():
             raise InputError(
-                f"DeepSpeed compiles a small C++ extension on a CPU and needs {program}: {remedy}"
+                f"DeepSpeed compiles a small C++ extension on a CPU, which needs {program}: {remedy}"
             )
-    # DeepSpeed looks ninja up on PATH, where an environment that is not activated is not
+    # DeepSpeed looks for ninja on PATH, which lacks the environment's programs unless it is activated.
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
 
 
 def _build_extension() -> None:
-    """Builds, or loads, DeepSpeed's C++ extension: one process at a time.
+    """Builds or loads DeepSpeed's C++ extension, one process at a time.
 
-    The lock of older versions of torch is a file that a kill in mid-build leaves behind, and every
-    later start would wait for ever for it to go. Ours is dropped by the system with the process that
-    holds it. Who holds it is the only one to build, so that a file of torch's has no owner.
+    Older versions of torch lock a build with a file. A process that is killed during a build leaves the file
+    behind, and every later start waits for it forever. The system releases our lock with the process that
+    holds it; whoever holds ours may therefore delete torch's.
     """
     from deepspeed.accelerator import get_accelerator
 
@@ -148,7 +152,7 @@ def _build_extension() -> None:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Holds back what compilers and DeepSpeed print to stdout and stderr, unless they fail."""
+    """Holds back what compilers and DeepSpeed print to stdout and stderr, and prints it only if they fail."""
     sys.stdout.flush()
     sys.stderr.flush()
     kept = os.dup(1), os.dup(2)
@@ -157,7 +161,7 @@ def quiet() -> Iterator[None]:
         os.dup2(log.fileno(), 2)
         try:
             yield
-        except InputError:  # says all that there is to say
+        except InputError:  # its message says everything
             raise
         except BaseException:
             sys.stdout.flush()

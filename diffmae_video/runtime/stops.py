@@ -1,4 +1,4 @@
-"""How a run ends before its last step: all processes after the same step, with an exit code that says why."""
+"""Ends a run before its last step: all processes after the same step, with an exit code that says why."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from torch.utils.data import DataLoader
 
 from diffmae_video.runtime.processes import Process
 
-SIGNALS = (signal.SIGTERM, signal.SIGUSR1)  # of schedulers that want the machine back
-STOPPED = 75  # the exit code: saved when told to stop; --resume goes on (EX_TEMPFAIL, "try again later")
-FAILED = 1  # the exit code: it cannot go on by itself
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1)  # sent by schedulers that need the machine
+STOPPED = 75  # exit code: stopped by a signal and saved, continue with --resume (EX_TEMPFAIL)
+FAILED = 1  # exit code: the run cannot continue by itself
 
 
 class RunEnded(SystemExit):
-    """A run ended before its last step; uncaught, it ends the process with its exit code."""
+    """A run ended before its last step. If it is not caught, the process ends with its exit code."""
 
 
 def end_run(process: Process, message: str, code: int) -> RunEnded:
-    """Says in one line, on the main process, why the run ends."""
+    """Prints a line that says why the run ends, on the main process; returns the exception to raise."""
     if process.is_main:
         print(message, file=sys.stderr, flush=True)
     return RunEnded(code)
 
 
 class Agreement:
-    """What one process has seen and all must act on, after the same step.
+    """Flags that any process may raise, and that all processes act on after the same step.
 
-    :meth:`ask` starts a sum of flags over the processes in the background of a step, on the CPU and in
-    a group of its own, so that no device waits for it; :meth:`answer` has it at the step's end. What is
-    seen in mid-step is therefore acted on a step later.
+    :meth:`ask` starts to sum the flags over the processes while a step computes. The sum runs on the CPU and
+    in a process group of its own, so that no device waits for it. :meth:`answer` returns it at the end of
+    the step. A flag that is raised during a step therefore takes effect one step later.
 
     Args:
         patience: minutes that a process waits for another one.
@@ -60,7 +60,7 @@ class Agreement:
 
 
 class StopSignals:
-    """Remembers that a signal asked this process to stop; handlers stand inside ``with``."""
+    """Remembers, inside a ``with`` block, whether a signal has asked this process to stop."""
 
     def __init__(self) -> None:
         self.seen = False
@@ -79,11 +79,10 @@ class StopSignals:
 
 @contextlib.contextmanager
 def shielded_batches(loader: DataLoader[Any]) -> Iterator[Iterator[Any]]:
-    """A loader's batches, read by processes that do not see the signals, which go to the whole group.
+    """A loader's batches, read by workers that ignore stop signals.
 
-    A reading process that ended at once would take the step with it that is to be finished. Since it
-    cannot be told to end by the usual signal either, it is ended here, and not at Python's exit, which
-    would wait for it for ever.
+    A stop signal goes to the whole process group. A worker that ended at once would abort the step that is
+    still to be finished. Workers that ignore SIGTERM would keep Python from exiting, so they are killed here.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
@@ -94,14 +93,14 @@ def shielded_batches(loader: DataLoader[Any]) -> Iterator[Iterator[Any]]:
         yield batches
     finally:
         if hasattr(batches, "_shutdown_workers"):
-            batches._shutdown_workers()  # torch waits 5 s for a reader to finish its video
-        for reader in getattr(batches, "_workers", ()):  # and no other loader's, which may be at work
-            reader.kill()
+            batches._shutdown_workers()  # torch waits 5 s for a worker to finish its video
+        for worker in getattr(batches, "_workers", ()):
+            worker.kill()
 
 
 @contextlib.contextmanager
 def lost_peers(process: Process) -> Iterator[None]:
-    """Ends the run with a message when another process has died, or does not answer in time."""
+    """Ends the run with a message if another process has died or does not answer in time."""
     try:
         yield
     except RuntimeError as error:
@@ -110,7 +109,7 @@ def lost_peers(process: Process) -> Iterator[None]:
             raise
         print(
             f"error: process {process.rank} of {process.world} has lost another one, which died or hangs "
-            f"({' '.join(text.split())[:120]}); start it again, a training run with --resume",
+            f"({' '.join(text.split())[:120]}); start again, with --resume if this is a training run",
             file=sys.stderr,
             flush=True,
         )

@@ -1,17 +1,18 @@
-"""Checkpoints that are whole or not there, and that hold nothing but numbers.
+"""Checkpoints that are either complete or absent, and that hold only numbers.
 
     OUTPUT/checkpoints/step_00000123/
         config.json  model.safetensors       the model in float32, for ``load_model``
-        exp_avg.safetensors  ...             AdamW's moments by parameter name; ema if there is one
-        state.json                           see :class:`State`
+        exp_avg.safetensors  ...             AdamW's moments by parameter name; ema if the run keeps one
+        state.json                           see :class:`Progress`
         manifest.json                        size and SHA-256 of every other file
 
-All values are whole and stand under their parameter's name, so that any number of processes and any
-ZeRO stage can go on from them. The format is ours: DeepSpeed's own checkpoints are split by process
-and stage, and pickled, so that to read one is to run what it says. Here files are opened by name and
-read as JSON or safetensors alone; a pickle under one of the names is refused, under another not seen.
+Every parameter is stored whole and under its name, so that a run can continue with any number of processes
+and at any ZeRO stage. DeepSpeed's own checkpoints are split by process and stage, and they are pickles,
+which run code when they are read. Here files are opened by name and read only as JSON or safetensors; a
+pickle under one of these names is refused, and any other file is ignored.
 
-The random states are not there since a run has none: see :func:`~diffmae_video.training.loop.train`.
+There are no random states, because a run has none:
+see :class:`~diffmae_video.training.loop.TrainingLoop`.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from diffmae_video.errors import InputError
 from diffmae_video.files import flush_folder, write_tensors, write_text
 from diffmae_video.models.pretrained import AVERAGED_WEIGHTS, CONFIG, WEIGHTS, load_weights
 from diffmae_video.runtime.processes import Process
-from diffmae_video.training.state import (
+from diffmae_video.training.sharded_state import (
     EMA,
     MOMENTS,
     WEIGHT,
@@ -49,23 +50,23 @@ from diffmae_video.training.state import (
 )
 
 STATE, MANIFEST = "state.json", "manifest.json"
-MAY_CHANGE = ("dropout", "drop_path")  # of a model's arguments, when a run goes on
+MAY_CHANGE = ("dropout", "drop_path")  # arguments of a model that a resumed run may change
 NAME = re.compile(r"step_(\d{8})")
 
 
 @dataclass
-class State:
-    """Where a run stands.
+class Progress:
+    """How far a run has come.
 
     Attributes:
-        step: optimizer steps that are done, skipped ones included.
-        samples: places of the data stream that are done, over all processes.
+        step: optimizer steps taken, including skipped ones.
+        samples: positions of the data stream that have been read, over all processes.
         epoch: of the next sample.
-        best_step, best_cost: of the lowest cost in validation so far (see
-            :class:`~diffmae_video.training.loop.Validating`); step 0 is none.
+        best_step, best_cost: the step with the lowest validation cost so far (see
+            :class:`~diffmae_video.training.loop.Validating`), and that cost; step 0 means none.
         adam_steps: steps that were not skipped.
-        loss_scale: of fp16.
-        processes, zero_stage, precision: of the run that wrote it, for people.
+        loss_scale: state of fp16's loss scale.
+        processes, zero_stage, precision: of the start that wrote it, for information.
     """
 
     step: int = 0
@@ -84,15 +85,15 @@ class Checkpoints:
     """The checkpoints of a run.
 
     Args:
-        folder: OUTPUT/checkpoints, which all processes see.
-        keep: the newest ones that stay; the best one stays too.
+        folder: OUTPUT/checkpoints, on a disk that all processes see.
+        keep: how many of the newest checkpoints stay. The best one stays too.
     """
 
     def __init__(self, folder: Path, keep: int, process: Process) -> None:
         self.folder, self.keep, self.process = folder, keep, process
 
     def steps(self) -> list[int]:
-        """The steps of all that is there, whole or not, ascending."""
+        """The steps of all checkpoints, complete or not, ascending."""
         names = (NAME.fullmatch(path.name) for path in self.folder.glob("step_*"))
         return sorted(int(name[1]) for name in names if name)
 
@@ -100,24 +101,24 @@ class Checkpoints:
         return self.folder / f"step_{step:08d}"
 
     def newest(self) -> Path | None:
-        """The newest whole checkpoint; all processes must ask. One that is not whole costs a line."""
-        found = torch.zeros((), dtype=torch.int64, device=self.process.device)
+        """The newest complete checkpoint; all processes must call it. Reports each damaged one in a line."""
+        step_found = torch.zeros((), dtype=torch.int64, device=self.process.device)
         if self.process.is_main:
             for step in reversed(self.steps()):
                 reason = problem(self.path(step))
                 if reason is None:
-                    found.fill_(step)
+                    step_found.fill_(step)
                     break
-                _warn(f"{self.path(step)}: not whole ({reason}); the one before it is taken")
+                _warn(f"{self.path(step)}: damaged ({reason}); using the one before it")
         if self.process.world > 1:
-            dist.broadcast(found, 0)
-        return self.path(int(found)) if found else None
+            dist.broadcast(step_found, 0)
+        return self.path(int(step_found)) if step_found else None
 
-    def save(self, engine: Any, state: State) -> bool:
-        """Writes a checkpoint beside the others, and lets old ones go; all processes must call it.
+    def save(self, engine: Any, state: Progress) -> bool:
+        """Writes a checkpoint and deletes old ones; all processes must call it.
 
         Returns:
-            False if it could not be written: a line says why, and the others are as they were.
+            False if it could not be written. A line says why, and the other checkpoints stay as they were.
         """
         state.adam_steps, state.loss_scale = adam_steps(engine), loss_scale(engine)
         aside = self.folder / f".{self.path(state.step).name}.tmp"
@@ -129,14 +130,14 @@ class Checkpoints:
             except OSError as error:
                 failure = error
         rest = untrained(engine)
-        for key in (WEIGHT, *kept(engine)):
+        for key in (WEIGHT, *optimizer_keys(engine)):
             tensors = gather(engine, key)
             if not self.process.is_main or failure is not None:
-                for _ in tensors:  # takes part in the gathering
+                for _ in tensors:  # other processes need this one to gather
                     pass
                 continue
             whole = dict(tensors)
-            if key in (WEIGHT, EMA):  # all that a model's file has: what is not trained too
+            if key in (WEIGHT, EMA):  # a model's file also holds what is not trained
                 whole = rest | whole
             try:
                 write_tensors(aside / file_of(key), whole)
@@ -149,16 +150,16 @@ class Checkpoints:
                 failure = error
         if failure is not None:
             shutil.rmtree(aside, ignore_errors=True)
-            there = self.steps()
-            last = f"that of step {there[-1]} stays" if there else "there is none before it"
+            earlier = self.steps()
+            last = f"the one of step {earlier[-1]} stays" if earlier else "there is no earlier one"
             reason = " ".join(str(failure).split())
-            _warn(f"the checkpoint of step {state.step} could not be written, {last}: {reason}")
+            _warn(f"the checkpoint of step {state.step} could not be written ({reason}); {last}")
         is_written = torch.tensor(int(failure is None), device=self.process.device)
         if self.process.world > 1:
             dist.broadcast(is_written, 0)
         return bool(is_written)
 
-    def _finish(self, engine: Any, aside: Path, state: State) -> None:
+    def _finish(self, engine: Any, aside: Path, state: Progress) -> None:
         config = {"model": type(engine.module).__name__, **engine.module._hub_mixin_config}
         write_text(aside / CONFIG, json.dumps(config, indent=2) + "\n")
         write_text(aside / STATE, json.dumps(dataclasses.asdict(state), indent=2) + "\n")
@@ -167,22 +168,22 @@ class Checkpoints:
         }
         write_text(aside / MANIFEST, json.dumps(manifest, indent=2) + "\n")
         final = self.path(state.step)
-        if final.exists():  # it was not whole, or the run would have gone on from it
+        if final.exists():  # it was damaged, or the run would have continued from it
             shutil.rmtree(final)
         aside.rename(final)
         flush_folder(self.folder)
-        # A later step can be there: it was not whole when the run went on. It does not count.
+        # A checkpoint of a later step was damaged when the run was resumed; it does not count.
         earlier = [s for s in self.steps() if s <= state.step and s != state.best_step]
         for step in earlier[: -self.keep]:
             shutil.rmtree(self.path(step))
 
     def _clear(self) -> None:
-        for left in self.folder.glob(".step_*.tmp"):  # of a run that was killed
-            shutil.rmtree(left)
+        for unfinished in self.folder.glob(".step_*.tmp"):  # from a run that was killed
+            shutil.rmtree(unfinished)
 
 
-def kept(engine: Any) -> Iterable[str]:
-    """What AdamW keeps of a parameter, beside its weight."""
+def optimizer_keys(engine: Any) -> Iterable[str]:
+    """What AdamW keeps for each parameter besides its weight."""
     state = next(iter(engine.basic_optimizer.state.values()))
     return (*MOMENTS, EMA) if EMA in state else MOMENTS
 
@@ -192,7 +193,7 @@ def file_of(key: str) -> str:
 
 
 def problem(folder: Path) -> str | None:
-    """Why a checkpoint is not whole; None if it is."""
+    """Why a checkpoint is damaged; None if it is complete."""
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         for name in {CONFIG, STATE, *(file_of(key) for key in (WEIGHT, *MOMENTS))} | manifest.keys():
@@ -200,44 +201,44 @@ def problem(folder: Path) -> str | None:
                 return f"{name} is not in {MANIFEST}"
             path, size = folder / name, (folder / name).stat().st_size
             if size != manifest[name]["size"]:
-                return f"{name} has {size} bytes and not {manifest[name]['size']}"
+                return f"{name} has {size} bytes instead of {manifest[name]['size']}"
             if sha256(path) != manifest[name]["sha256"]:
-                return f"{name} is not what was written: its SHA-256 is another"
+                return f"{name} has changed since it was written: its SHA-256 differs"
             if path.suffix == ".safetensors":
                 with safe_open(path, "pt"):
                     pass
-        read_state(folder)
+        read_progress(folder)
     except FileNotFoundError as error:
         return f"{Path(error.filename).name} is missing"
     except SafetensorError as error:
-        return f"{name} is no safetensors file: {error}"
+        return f"{name} is not a safetensors file: {error}"
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         return f"{type(error).__name__}: {error}"
     return None
 
 
-def read_state(folder: Path) -> State:
-    return State(**json.loads((folder / STATE).read_text(encoding="utf-8")))
+def read_progress(folder: Path) -> Progress:
+    return Progress(**json.loads((folder / STATE).read_text(encoding="utf-8")))
 
 
 def load_model_weights(model: Any, folder: Path) -> None:
-    """The weights of a checkpoint, into a model that no engine has yet.
+    """Loads a checkpoint's weights into a model that has no engine yet.
 
     Raises:
-        InputError: they are those of another model.
+        InputError: the checkpoint is of a different model.
     """
     own = {name: list(value.shape) for name, value in model.state_dict().items()}
     with safe_open(folder / WEIGHTS, "pt") as file:
         there = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
     different = sorted(name for name in own.keys() | there.keys() if own.get(name) != there.get(name))
-    if not different:  # arguments too: weights of four heads fit a model of two
+    if not different:  # compare arguments too: weights of four heads fit a model of two
         there = flat_arguments(json.loads((folder / CONFIG).read_text(encoding="utf-8")))
         own = flat_arguments({"model": type(model).__name__, **model._hub_mixin_config})
         different = sorted(name for name in own.keys() & there.keys() if own[name] != there[name])
     if different:
         name = different[0]
         raise InputError(
-            f"{folder}: of another model than the recipe's: {name} is {there.get(name)} and not "
+            f"{folder}: its model is not the recipe's: {name} is {there.get(name)} instead of "
             f"{own.get(name)}; give the options of the run that wrote it (and --init, if it had one), or "
             "another --output"
         )
@@ -245,27 +246,29 @@ def load_model_weights(model: Any, folder: Path) -> None:
 
 
 def flat_arguments(config: Any, name: str = "") -> dict[str, Any]:
-    """A model's arguments as config.json has them, by dotted name, but for what may change in mid-run."""
+    """A model's arguments as in config.json, by dotted name, without those that a resumed run may change."""
     if not isinstance(config, dict):
         return {name: json.loads(json.dumps(config))}
-    found: dict[str, Any] = {}
+    flat: dict[str, Any] = {}
     for key, value in config.items():
         if key not in MAY_CHANGE:
-            found |= flat_arguments(value, f"{name}.{key}" if name else key)
-    return found
+            flat |= flat_arguments(value, f"{name}.{key}" if name else key)
+    return flat
 
 
-def restore(engine: Any, folder: Path) -> State:
-    """The rest of a checkpoint, into an engine whose model has its weights; all processes must call it.
+def restore(engine: Any, folder: Path) -> Progress:
+    """Loads a checkpoint's optimizer state into an engine; all processes must call it.
+
+    The engine's model already has the checkpoint's weights.
 
     Raises:
-        InputError: a moving average is asked for, and the checkpoint has none.
+        InputError: the engine keeps a moving average, and the checkpoint has none.
     """
-    state = read_state(folder)
-    for key in (WEIGHT, *kept(engine)):
+    state = read_progress(folder)
+    for key in (WEIGHT, *optimizer_keys(engine)):
         path = folder / file_of(key)
         if not path.is_file():
-            raise InputError(f"{folder}: holds no {path.name}; set TRAIN.EMA 0, as in the run that wrote it")
+            raise InputError(f"{folder}: has no {path.name}; set TRAIN.EMA 0, as in the run that wrote it")
         with safe_open(path, "pt") as file:
             scatter(engine, key, file.get_tensor)
     set_adam_steps(engine, state.adam_steps)

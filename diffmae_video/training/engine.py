@@ -21,7 +21,7 @@ from torch.utils.checkpoint import checkpoint
 
 from diffmae_video.errors import InputError
 from diffmae_video.runtime.processes import Process, quiet
-from diffmae_video.training.state import WEIGHT, loss_scale, model_weights, start_state
+from diffmae_video.training.sharded_state import WEIGHT, loss_scale, model_weights, start_state
 
 RESERVED_SECTIONS = ("optimizer", "scheduler")  # of DeepSpeed's file: TRAIN sets them
 

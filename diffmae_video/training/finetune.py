@@ -47,7 +47,7 @@ from diffmae_video.training.loop import NOT_DATA, TrainingLoop
 from diffmae_video.training.optimizer import build_optimizer
 from diffmae_video.training.preparation import prepare_backbone
 from diffmae_video.training.run import RECIPE, Run
-from diffmae_video.training.state import EMA
+from diffmae_video.training.sharded_state import EMA
 
 
 def finetune(cfg: CfgNode, output: str | Path, resume: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""What a run records: one JSON line a step, and a progress bar."""
+"""metrics.jsonl, one line per step, and the progress bar of a run."""
 
 from __future__ import annotations
 
@@ -14,49 +14,49 @@ import torch.distributed as dist
 from torch import Tensor
 
 from diffmae_video.runtime.progress import ProgressBar
-from diffmae_video.training.records import Records
+from diffmae_video.training.curves import Curves
 
 
 class StepLog:
-    """Writes metrics.jsonl, one line a step, and shows a bar with rate and ETA.
+    """Writes one line per step to metrics.jsonl, and shows a bar with rate and ETA.
 
-    The loss is a tensor on the device. It is read, and averaged over the processes, in one copy every
-    ``every`` steps, so that a step does not wait for the device; all processes must keep a log.
+    Losses stay on the device and are read, and averaged over the processes, every ``every`` steps, so that a
+    step does not wait for the device. All processes must keep a log.
 
     Args:
-        path: the file; its lines are appended to.
+        path: the file, which is appended to.
         total: steps of the run.
-        done: of them, in an earlier part of the run.
+        done: steps taken before this start.
         every: steps between writes.
         clips_per_step: for the rate.
-        records: gets the lines too; None, and no bar at all, on other processes than the main one.
+        curves: also gets the lines; None on all processes except the main one, which then show no bar.
     """
 
     def __init__(
-        self, path: Path, total: int, done: int, every: int, clips_per_step: int, records: Records | None
+        self, path: Path, total: int, done: int, every: int, clips_per_step: int, curves: Curves | None
     ) -> None:
         self.file = path.open("a", encoding="utf-8")
         self.every = every
-        self.records = records
+        self.curves = curves
         self.rows: list[dict[str, Any]] = []
         self.bar = ProgressBar(
             total=total * clips_per_step,
             initial=done * clips_per_step,
             unit=" clips",
             desc="training",
-            disable=records is None,
+            disable=curves is None,
         )
         self.clips_per_step = clips_per_step
 
     def step(self, loss: Tensor, **values: Any) -> None:
-        """Records one step."""
+        """Adds a step."""
         self.rows.append({**values, "loss": loss})
         self.bar.update(self.clips_per_step)
         if len(self.rows) >= self.every:
             self.flush()
 
     def flush(self, averaged: bool = True) -> None:
-        """Reads the kept losses, averages them over the processes, and writes their lines."""
+        """Writes the steps since the last write, with their losses averaged over the processes."""
         if self.rows:
             losses = torch.stack([row["loss"] for row in self.rows])
             if averaged and dist.is_initialized() and dist.get_world_size() > 1:
@@ -70,8 +70,8 @@ class StepLog:
             self.file.flush()
         except OSError as error:  # Python's own message does not name the file
             raise OSError(error.errno, error.strerror, self.file.name) from error
-        if self.records is not None:
-            self.records.rows(self.rows)
+        if self.curves is not None:
+            self.curves.add_steps(self.rows)
         finite = [row["loss"] for row in self.rows if row["loss"] is not None]
         if finite:
             self.bar.set_postfix(loss=f"{sum(finite) / len(finite):.4f}", lr=f"{self.rows[-1]['lr']:.1e}")
@@ -83,15 +83,15 @@ class StepLog:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.flush(averaged=error is None)  # after an error the other processes may not be there
+        self.flush(averaged=error is None)  # after an error the other processes may be gone
         self.bar.close()
         self.file.close()
-        if self.records is not None:
-            self.records.close()
+        if self.curves is not None:
+            self.curves.close()
 
 
 def forget_after(path: Path, step: int) -> None:
-    """Cuts a file of one JSON line a step off after a step: what follows is lost work, and done again."""
+    """Cuts the lines of later steps off a file of JSON lines: a resumed run takes those steps again."""
     if not path.exists():
         return
     with path.open("rb") as file:
@@ -99,7 +99,7 @@ def forget_after(path: Path, step: int) -> None:
         for line in file:
             try:
                 done = json.loads(line)["step"]
-            except (ValueError, KeyError):  # torn in mid-write
+            except (ValueError, KeyError):  # the write was interrupted
                 break
             if done > step or not line.endswith(b"\n"):
                 break

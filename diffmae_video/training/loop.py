@@ -25,12 +25,13 @@ from diffmae_video.files import write_tensors, write_text
 from diffmae_video.models.pretrained import AVERAGED_WEIGHTS
 from diffmae_video.randomness import random_state
 from diffmae_video.runtime.stops import FAILED, STOPPED, Agreement, StopSignals, end_run, shielded_batches
+from diffmae_video.training.curves import Curves
 from diffmae_video.training.engine import gathered, spread_non_finite, take_step
+from diffmae_video.training.environment import record_environment
 from diffmae_video.training.log import StepLog, forget_after
 from diffmae_video.training.plan import Plan
-from diffmae_video.training.records import Records, record_environment
 from diffmae_video.training.run import BAD_STEPS, METRICS, RECIPE, VALIDATIONS, Run
-from diffmae_video.training.state import EMA, model_weights, update_ema
+from diffmae_video.training.sharded_state import EMA, model_weights, update_ema
 
 COLLECT_EVERY = 200  # steps between garbage collections, which would otherwise stall ranks at random
 NOT_DATA = 2**32 - 1  # marks keys of random states; those of data have the video's index in this place
@@ -103,7 +104,7 @@ class TrainingLoop:
         self.run, self.engine, self.plan, self.loss_of = run, engine, plan, loss_of
         self.options, self.validation = options, validation
         self.process, self.state, self.output = run.process, run.state, run.output
-        self.records: Records | None = None  # on the main process, while it trains
+        self.curves: Curves | None = None  # on the main process, while it trains
 
     def train(self, loader: DataLoader[Any], recipe: str) -> None:
         """Takes the remaining steps, and writes the trained model into the run's folder.
@@ -124,7 +125,7 @@ class TrainingLoop:
         with (
             StopSignals() as signals,
             StepLog(
-                metrics, self.plan.steps, state.step, options.log_every, self.plan.clips, self.records
+                metrics, self.plan.steps, state.step, options.log_every, self.plan.clips, self.curves
             ) as log,
             collecting_seldom() as collect,
             shielded_batches(loader) as loaded,
@@ -165,7 +166,7 @@ class TrainingLoop:
             for name in (METRICS, VALIDATIONS, BAD_STEPS):
                 forget_after(self.output / name, self.state.step)
             metrics = self.output / METRICS
-            self.records = Records(self.output, self.state.step if self.run.resumed_from else None)
+            self.curves = Curves(self.output, self.state.step if self.run.resumed_from else None)
         record_environment(self.output, self.process)
         return metrics
 
@@ -257,12 +258,12 @@ class TrainingLoop:
             with gathered(self.engine, EMA) as average:
                 measured = self.validation.measure(average)
             figures |= {f"ema_{name}": value for name, value in measured.items()}
-        if self.records is not None:
+        if self.curves is not None:
             with (self.output / VALIDATIONS).open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"step": self.state.step, **figures}) + "\n")
-            self.records.validation(self.state.step, figures)
+            self.curves.add_validation(self.state.step, figures)
             if picture is not None:
-                self.records.picture(self.state.step, picture)
+                self.curves.add_picture(self.state.step, picture)
         return cost
 
     def _write_model(self) -> None:

@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 
 from diffmae_video.errors import InputError
 from diffmae_video.runtime.processes import Process
-from diffmae_video.training.checkpoints import Checkpoints, State, load_model_weights, restore
+from diffmae_video.training.checkpoints import Checkpoints, Progress, load_model_weights, restore
 from diffmae_video.training.engine import EngineOptions, build_engine
 
 RECIPE, METRICS = "config.yaml", "metrics.jsonl"
@@ -33,7 +33,7 @@ class Run:
     process: Process
     checkpoints: Checkpoints
     resumed_from: Path | None
-    state: State
+    state: Progress
 
     @classmethod
     def open(cls, output: Path, resume: bool, keep: int, process: Process) -> Run:
@@ -51,7 +51,7 @@ class Run:
                 f"{output}: already holds a run; continue it with --resume, give another --output, or delete "
                 "the folder"
             )
-        return cls(output, process, checkpoints, checkpoints.newest() if resume else None, State())
+        return cls(output, process, checkpoints, checkpoints.newest() if resume else None, Progress())
 
     def build_engine(self, model: nn.Module, optimizer: Optimizer, options: EngineOptions) -> Any:
         """The engine of a model; a resumed run's weights and optimizer state are loaded."""

@@ -1,4 +1,4 @@
-"""memory.py: the second of two large tensors takes no new pages."""
+"""malloc.py: the second of two large tensors takes no new pages."""
 
 import resource
 import subprocess

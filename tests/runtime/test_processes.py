@@ -59,5 +59,5 @@ def test_a_run_started_from_a_running_one_does_not_want_its_port():
 def test_processes_that_were_not_told_where_to_meet_are_refused(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.delenv("MASTER_PORT", raising=False)
-    with pytest.raises(InputError, match="WORLD_SIZE is 2 and MASTER_PORT is not set"):
+    with pytest.raises(InputError, match="WORLD_SIZE is 2, but MASTER_PORT is not set"):
         start_process()

@@ -12,9 +12,9 @@ from safetensors.torch import load_file
 
 from diffmae_video import InputError, load_model
 from diffmae_video.runtime.processes import Process
-from diffmae_video.training.checkpoints import Checkpoints, State, load_model_weights, restore, sha256
+from diffmae_video.training.checkpoints import Checkpoints, Progress, load_model_weights, restore, sha256
 from diffmae_video.training.log import forget_after
-from diffmae_video.training.state import EMA, MOMENTS, WEIGHT, adam_steps, gather, update_ema
+from diffmae_video.training.sharded_state import EMA, MOMENTS, WEIGHT, adam_steps, gather, update_ema
 from tests.tiny_models import tiny_diffmae
 from tests.training.engines import engine_of, train_step
 
@@ -43,7 +43,7 @@ def test_a_run_goes_on_at_another_stage(tmp_path, one, two):
         train_step(engine, step)
         update_ema(engine, 0.9)
     checkpoints = Checkpoints(tmp_path, 3, ALONE)
-    assert checkpoints.save(engine, State(step=2, samples=4, best_cost=1.5))
+    assert checkpoints.save(engine, Progress(step=2, samples=4, best_cost=1.5))
     expected = values_of(engine)
     losses = [train_step(engine, step)[1] for step in (2, 3)]
 
@@ -62,7 +62,7 @@ def test_its_model_is_a_model_in_float32(tmp_path):
     engine = engine_of(0, "bf16", None, *AVERAGED)
     train_step(engine, 0)
     checkpoints = Checkpoints(tmp_path, 3, ALONE)
-    checkpoints.save(engine, State(step=1))
+    checkpoints.save(engine, Progress(step=1))
     folder = checkpoints.path(1)
     model = load_model(folder)
     for name, value in gather(engine, WEIGHT):  # the optimizer's own, not what bf16 has left of it
@@ -80,7 +80,7 @@ def saved(tmp_path_factory):
     engine, folder = engine_of(), tmp_path_factory.mktemp("saved")
     for step in range(3):
         train_step(engine, step)
-        assert Checkpoints(folder, 3, ALONE).save(engine, State(step=step + 1))
+        assert Checkpoints(folder, 3, ALONE).save(engine, Progress(step=step + 1))
     return folder
 
 
@@ -135,11 +135,11 @@ def pickled(folder):
     ("damage", "reason"),
     [
         (truncated, "exp_avg.safetensors has"),
-        (flipped, "model.safetensors is not what was written"),
+        (flipped, "model.safetensors has changed since it was written"),
         (gone, "exp_avg_sq.safetensors is missing"),
         (unnamed, "model.safetensors is not in manifest.json"),
         (garbled, "JSONDecodeError"),
-        (pickled, "model.safetensors is no safetensors file"),
+        (pickled, "model.safetensors is not a safetensors file"),
     ],
 )
 def test_one_that_is_not_whole_is_passed_over(three, tmp_path, capsys, monkeypatch, damage, reason):
@@ -149,7 +149,7 @@ def test_one_that_is_not_whole_is_passed_over(three, tmp_path, capsys, monkeypat
     assert three.newest() == three.path(2)
     told = capsys.readouterr().err
     assert reason in told
-    assert "step_00000003: not whole" in told
+    assert "step_00000003: damaged" in told
     assert len(told.splitlines()) == 1
     assert not (tmp_path / "sprung").exists()
     assert three.steps() == [1, 2, 3]  # it is not deleted
@@ -177,9 +177,10 @@ def test_a_full_disk_keeps_what_is_there(three, capsys, monkeypatch):
 
     monkeypatch.setattr("safetensors.torch.save_file", full)
     before = {path: sha256(path) for path in three.folder.rglob("*.*") if path.is_file()}
-    assert not three.save(engine_of(), State(step=4))
+    assert not three.save(engine_of(), Progress(step=4))
     told = capsys.readouterr().err
-    assert "step 4 could not be written, that of step 3 stays" in told
+    assert "step 4 could not be written" in told
+    assert "the one of step 3 stays" in told
     assert "No space left on device" in told
     assert len(told.splitlines()) == 1
     assert {path: sha256(path) for path in three.folder.rglob("*") if path.is_file()} == before
@@ -187,9 +188,9 @@ def test_a_full_disk_keeps_what_is_there(three, capsys, monkeypatch):
 
 def test_a_folder_that_cannot_be_written_costs_a_line(tmp_path, capsys):
     (tmp_path / "checkpoints").write_text("")  # root may write into any folder: here is none
-    assert not Checkpoints(tmp_path / "checkpoints", 3, ALONE).save(engine_of(), State(step=4))
+    assert not Checkpoints(tmp_path / "checkpoints", 3, ALONE).save(engine_of(), Progress(step=4))
     told = capsys.readouterr().err
-    assert "there is none before it" in told
+    assert "there is no earlier one" in told
     assert len(told.splitlines()) == 1
 
 
@@ -197,9 +198,9 @@ def test_the_newest_and_the_best_stay(three):
     engine = engine_of()
     three.keep = 2
     (three.folder / ".step_00000004.tmp").mkdir()  # of a kill in mid-write
-    three.save(engine, State(step=4, best_step=1, best_cost=1.0))
+    three.save(engine, Progress(step=4, best_step=1, best_cost=1.0))
     assert three.steps() == [1, 3, 4]
-    three.save(engine, State(step=5, best_step=1, best_cost=1.0))
+    three.save(engine, Progress(step=5, best_step=1, best_cost=1.0))
     assert three.steps() == [1, 4, 5]
     assert not list(three.folder.glob(".*"))
 
@@ -209,20 +210,20 @@ def test_one_that_is_not_whole_does_not_push_out_whole_ones(three):
     three.keep = 1
     state = restore(engine := engine_of(), three.newest())
     assert state.step == 2
-    three.save(engine, State(step=2))  # say, told to stop at once
+    three.save(engine, Progress(step=2))  # say, told to stop at once
     assert three.newest() == three.path(2)
-    three.save(engine, State(step=3))  # takes the place of the damaged one
+    three.save(engine, Progress(step=3))  # takes the place of the damaged one
     assert three.newest() == three.path(3)
 
 
 def test_another_model_is_one_clear_error(three):
-    with pytest.raises(InputError, match=r"another model .* encoder\.cls_token is \[1, 1, 32\] and not None"):
+    with pytest.raises(InputError, match=r"recipe's: encoder\.cls_token is \[1, 1, 32\] instead of None"):
         load_model_weights(tiny_diffmae(), three.newest())
     heads = tiny_diffmae(encoder={"class_token": True, "heads": 1})  # of the same shapes
-    with pytest.raises(InputError, match=r"encoder\.heads is 2 and not 1; .* --init"):
+    with pytest.raises(InputError, match=r"encoder\.heads is 2 instead of 1; .* --init"):
         load_model_weights(heads, three.newest())
     load_model_weights(tiny_diffmae(encoder={"class_token": True, "drop_path": 0.3}), three.newest())
-    with pytest.raises(InputError, match=r"holds no ema\.safetensors; set TRAIN\.EMA 0"):
+    with pytest.raises(InputError, match=r"has no ema\.safetensors; set TRAIN\.EMA 0"):
         restore(engine_of(0, "fp32", None, *AVERAGED), three.newest())
 
 

@@ -11,7 +11,7 @@ from diffmae_video.runtime.processes import Process
 from diffmae_video.training.engine import deepspeed_config, gathered
 from diffmae_video.training.from_config import engine_options
 from diffmae_video.training.optimizer import parameter_groups
-from diffmae_video.training.state import EMA, MOMENTS, WEIGHT, adam_steps, gather, update_ema
+from diffmae_video.training.sharded_state import EMA, MOMENTS, WEIGHT, adam_steps, gather, update_ema
 from tests.repository import ROOT
 from tests.tiny_models import tiny_diffmae
 from tests.training.engines import RATE, config, engine_of, task, train_step

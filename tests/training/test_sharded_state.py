@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import torch
 from deepspeed.runtime.fp16.loss_scaler import DynamicLossScaler, LossScaleConfig, LossScaleProfile
 
-from diffmae_video.training.state import loss_scale, set_loss_scale
+from diffmae_video.training.sharded_state import loss_scale, set_loss_scale
 
 
 def engine_with(**scaler):

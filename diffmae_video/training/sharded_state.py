@@ -1,14 +1,14 @@
-"""What an engine holds of each parameter, whole and by name, however DeepSpeed has split it.
+"""Weights, moments and moving average of each parameter, whole and by name, however DeepSpeed splits them.
 
-A parameter has a ``weight`` in float32, AdamW's ``exp_avg`` and ``exp_avg_sq``, and with a moving
-average an ``ema``. DeepSpeed keeps them
+A parameter has a ``weight`` in float32, AdamW's ``exp_avg`` and ``exp_avg_sq``, and with a moving average an
+``ema``. DeepSpeed keeps them
 
-- at stage 0 in float32: with the parameters of the model themselves;
-- at stage 0 in bf16 and fp16: with a float32 copy of each;
-- at stages 1 and 2: in flat pieces of all parameters in a row, one for each process;
-- at stage 3: in flat pieces of each parameter, padded to one length.
+- at stage 0 in float32: with the model's own parameters;
+- at stage 0 in bf16 and fp16: with a float32 copy of each parameter;
+- at stages 1 and 2: in one flat piece per process, cut from all parameters in a row;
+- at stage 3: in flat pieces of each parameter, padded to the same length.
 
-Since the moving average stands beside AdamW's moments, it is split and gathered as they are.
+The moving average is kept beside AdamW's moments, so it is split and gathered as they are.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ SCALER = ("cur_scale", "cur_iter", "last_overflow_iter", "cur_hysteresis")  # of
 
 
 def start_state(engine: Any, ema: bool) -> None:
-    """Gives AdamW its state of step 0, with a moving average where it is asked for.
+    """Gives AdamW its state of step 0, with a moving average if ``ema`` is set.
 
-    DeepSpeed leaves that to the first step, but for stage 0 in bf16 and fp16: there it has made an
-    empty one, which would count in AdamW's bias correction.
+    DeepSpeed leaves that to the first step, except at stage 0 in bf16 and fp16, where it has taken an empty
+    step that would count in AdamW's bias correction.
     """
     for master in _masters(engine):
         state = engine.basic_optimizer.state[master] = {
@@ -54,7 +54,7 @@ def update_ema(engine: Any, decay: float) -> None:
 
 
 def gather(engine: Any, key: str) -> Iterator[tuple[str, Tensor]]:
-    """Each trained parameter's name and whole value, float32 on the CPU; all processes must call it."""
+    """Yields each trained parameter's name and whole value, float32 on the CPU, on all processes at once."""
     from deepspeed.utils import safe_get_full_fp32_param, safe_get_full_optimizer_state
 
     whole = _whole_masters(engine)
@@ -66,12 +66,12 @@ def gather(engine: Any, key: str) -> Iterator[tuple[str, Tensor]]:
             value = safe_get_full_fp32_param(parameter)
         else:
             value = safe_get_full_optimizer_state(parameter, key)
-        value = value.detach().to("cpu", torch.float32, copy=True)  # at stage 0 it is the engine's own
+        value = value.detach().to("cpu", torch.float32, copy=True)  # at stage 0 the value is the engine's own
         yield name, value.view(getattr(parameter, "ds_shape", parameter.shape))
 
 
 def untrained(engine: Any) -> dict[str, Tensor]:
-    """What a model holds beside its trained weights, float32 on the CPU; all processes must call it."""
+    """A model's frozen weights and buffers, float32 on the CPU; all processes must call it."""
     import deepspeed
 
     trained = {name for name, p in engine.module.named_parameters() if p.requires_grad}
@@ -83,12 +83,12 @@ def untrained(engine: Any) -> dict[str, Tensor]:
 
 
 def model_weights(engine: Any, key: str = WEIGHT) -> dict[str, Tensor]:
-    """The float32 state dict of an engine's model, or of its average; all processes must call it."""
+    """The float32 state dict of an engine's model or of its average; all processes must call it."""
     return untrained(engine) | dict(gather(engine, key))
 
 
 def scatter(engine: Any, key: str, value_of: Callable[[str], Tensor]) -> None:
-    """Sets each trained parameter's value, or this process's part of it, from its whole value by name."""
+    """Sets each trained parameter, or this process's part of it, to its whole value by name."""
     from deepspeed import utils
 
     whole = _whole_masters(engine)
@@ -99,7 +99,7 @@ def scatter(engine: Any, key: str, value_of: Callable[[str], Tensor]) -> None:
             target = master if key == WEIGHT else engine.basic_optimizer.state[master][key]
             target.data.copy_(value)
         elif hasattr(parameter, "ds_tensor"):
-            # By the local piece: DeepSpeed's setter of whole values fails where it has been padded.
+            # Set the local piece: DeepSpeed's setter of whole values fails on padded parameters.
             length, rank = parameter.ds_tensor.numel(), dist.get_rank()
             padded = F.pad(value.flatten(), (0, length * dist.get_world_size() - value.numel()))
             piece = padded[length * rank : length * (rank + 1)]
@@ -114,7 +114,7 @@ def scatter(engine: Any, key: str, value_of: Callable[[str], Tensor]) -> None:
 
 
 def adam_steps(engine: Any) -> int:
-    """Steps that AdamW has taken; those that were skipped do not count."""
+    """Steps that AdamW has taken, without skipped ones."""
     return int(engine.basic_optimizer.state[_masters(engine)[0]]["step"])
 
 
@@ -124,13 +124,13 @@ def set_adam_steps(engine: Any, steps: int) -> None:
 
 
 def loss_scale(engine: Any) -> dict[str, float]:
-    """The state of fp16's dynamic loss scale; empty in other precisions."""
+    """The state of fp16's dynamic loss scale; empty for other precisions."""
     scaler = _scaler(engine)
     return {key: getattr(scaler, key) for key in SCALER if hasattr(scaler, key)} if scaler else {}
 
 
 def set_loss_scale(engine: Any, values: dict[str, float]) -> None:
-    """Takes over what the loss scale of this stage has in common with that of the other run."""
+    """Sets those values of the loss scale that exist at this ZeRO stage."""
     scaler = _scaler(engine)
     for key, value in values.items():
         if scaler and hasattr(scaler, key):
@@ -149,7 +149,7 @@ def _trained(engine: Any) -> Iterator[tuple[str, nn.Parameter]]:
 
 
 def _masters(engine: Any) -> list[Tensor]:
-    """The float32 tensors that AdamW updates on this process."""
+    """The float32 tensors that AdamW updates in this process."""
     pieces: list[Tensor] | None = getattr(engine.optimizer, "fp32_partitioned_groups_flat", None)  # stage 3
     if pieces is not None:
         return pieces
@@ -157,7 +157,7 @@ def _masters(engine: Any) -> list[Tensor]:
 
 
 def _whole_masters(engine: Any) -> dict[nn.Parameter, Tensor]:
-    """At stage 0 the tensor that AdamW updates for each parameter; else nothing."""
+    """At stage 0 the tensor that AdamW updates for each parameter; otherwise empty."""
     if engine.zero_optimization_stage():
         return {}
     optimizer = engine.optimizer
