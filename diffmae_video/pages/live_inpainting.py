@@ -80,7 +80,7 @@ class LiveInpainting:
         self.model = model.to(self.device)
         self.timesteps = model.timesteps or 1
         self.grid: Triple = model.grid
-        frames, height, width = (n * side for n, side in zip(self.grid, model.patch, strict=True))
+        frames, height, width = model.clip_size
         self.sampler = ClipSampler(frames, cfg.DATA.STRIDE, cfg.DATA.FPS)
         self.size = (height, width)
         self.backend, self.timeout = cfg.DATA.BACKEND, cfg.DATA.TIMEOUT
