@@ -14,7 +14,8 @@ from torch import Tensor
 from diffmae_video.encoding.clips import panels, write_video
 from diffmae_video.errors import require
 from diffmae_video.files import atomic_path, write_text
-from diffmae_video.inpainting.examples import Example, LossCurve
+from diffmae_video.inpainting.examples import Example
+from diffmae_video.inpainting.loss_curve import LossCurve
 from diffmae_video.pages.gallery import FPS, write_gallery
 
 PANEL_HEIGHT = 128

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from diffmae_video.inpainting.examples import Example, Fill, LossCurve
+from diffmae_video.errors import require
+from diffmae_video.inpainting.examples import Example, Fill, count_examples, inpaint_examples, read_sources
+from diffmae_video.inpainting.loss_curve import LossCurve, loss_by_timestep
+from diffmae_video.inpainting.model_pair import load_pair
 from diffmae_video.pages.page_folder import write_page
 from diffmae_video.runtime.progress import ProgressBar
 
@@ -30,6 +33,29 @@ SECTIONS = {
     "random90": ("Video", "90 % of the patches of a clip are hidden, different ones at each time step."),
     "future": ("Prediction of the future", "The second half of the frames is hidden."),
 }
+
+
+def make_gallery(checkpoint: Path, mae: Path | None, inputs: Sequence[str | Path], output: Path) -> Path:
+    """Inpaints videos and pictures and writes the page that tools/gallery.py describes; returns its path.
+
+    Args:
+        checkpoint: folder of a DiffMAE.
+        mae: folder of an MAE for the same clips and patches, or None.
+        inputs: videos and pictures.
+        output: the folder to write.
+
+    Raises:
+        InputError: a folder or a file cannot be read, or the models take different clips.
+        MissingExtraError: jinja2 or diffusers is not installed.
+        OSError: the folder cannot be written, or the disk is full.
+    """
+    for module in ("jinja2", "diffusers"):  # fail before the work
+        require(module, "gallery")
+    model, other = load_pair(checkpoint, mae)
+    sources = read_sources(inputs, checkpoint, model)
+    output.mkdir(parents=True, exist_ok=True)
+    examples, curve = inpaint_examples(model, other, sources), loss_by_timestep(model, other, sources)
+    return write_gallery(output, examples, count_examples(model, sources), curve)
 
 
 def write_gallery(
@@ -102,7 +128,7 @@ def _write_example(media: Path, number: int, example: Example, most: float) -> d
         "height": height,
         "facts": f"{example.masked.mean():.0%} hidden · {f'{count} frames of ' if count > 1 else ''}"
         f"{height} × {width}",
-        "mean": f"mean of the visible pixels: {example.mean_psnr:.1f} dB",
+        "mean": _caption_of_simple_fills(example),
         "mae": None if example.mae is None else _caption(example.mae, 0),
         "samples": len(example.samples),
         "steps": steps,
@@ -124,6 +150,12 @@ def _write_example(media: Path, number: int, example: Example, most: float) -> d
             ],
         },
     }
+
+
+def _caption_of_simple_fills(example: Example) -> str:
+    text = f"mean of the visible pixels: {example.mean_psnr:.1f} dB"
+    linear = example.interpolation_psnr
+    return text if linear is None else f"{text} · linear in time: {linear:.1f} dB"
 
 
 def _caption(fill: Fill, step: int) -> str:

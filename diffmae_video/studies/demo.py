@@ -30,7 +30,8 @@ from diffmae_video.data import (
 )
 from diffmae_video.decoding.resize import resize_video
 from diffmae_video.errors import InputError
-from diffmae_video.inpainting.examples import Source, count_examples, inpaint_examples, loss_by_timestep
+from diffmae_video.inpainting.examples import Source, count_examples, inpaint_examples
+from diffmae_video.inpainting.loss_curve import loss_by_timestep
 from diffmae_video.inpainting.metrics import gradient_ratio, psnr
 from diffmae_video.inpainting.sample_scores import score_samples
 from diffmae_video.masks import Mask

@@ -5,18 +5,16 @@ import pytest
 import torch
 from PIL import Image
 
-from diffmae_video import InputError
 from diffmae_video.data import denormalise, normalise
 from diffmae_video.inpainting.examples import (
     SAMPLES,
     VIDEO_TASKS,
     Source,
-    check_pair,
     count_examples,
     inpaint_examples,
-    loss_by_timestep,
     read_sources,
 )
+from diffmae_video.inpainting.simple_fills import interpolated_fill
 from diffmae_video.masks import Mask
 from diffmae_video.models import MAE
 from tests.tiny_models import tiny_diffmae
@@ -24,7 +22,7 @@ from tests.tiny_models import tiny_diffmae
 NARROW = {"width": 32, "depth": 1, "heads": 2}
 
 
-def source(name="film", is_picture=False, frames=4, size=32):
+def make_source(name="film", is_picture=False, frames=4, size=32):
     clip = torch.randint(0, 256, (frames, size, size, 3), dtype=torch.uint8)
     return Source(name, clip[:1].expand(frames, -1, -1, -1) if is_picture else clip, is_picture)
 
@@ -40,7 +38,7 @@ def mask_of(example, patch=(2, 8, 8)):
 
 
 def test_the_frames_are_the_models_predictions_at_the_timesteps_that_are_named():
-    model, mae, film = tiny_diffmae(), tiny_mae(), source()
+    model, mae, film = tiny_diffmae(), tiny_mae(), make_source()
     for example in inpaint_examples(model, mae, [film], seed=5):
         mask = mask_of(example)
         clip = normalise(film.clip[None], model.mean, model.std)
@@ -57,7 +55,7 @@ def test_the_frames_are_the_models_predictions_at_the_timesteps_that_are_named()
 
 
 def test_figures_are_numpys_on_hidden_pixels_and_the_rest_is_the_truth():
-    (example, *_) = inpaint_examples(tiny_diffmae(), tiny_mae(), [source()])
+    (example, *_) = inpaint_examples(tiny_diffmae(), tiny_mae(), [make_source()])
     hidden = example.masked
     for fill in (*example.samples, example.mae):
         for step, frames in enumerate(fill.frames):
@@ -71,10 +69,14 @@ def test_figures_are_numpys_on_hidden_pixels_and_the_rest_is_the_truth():
     mean = example.truth[~hidden].mean(0) / 255
     error = (example.truth[hidden] / 255 - mean) ** 2
     assert example.mean_psnr == pytest.approx(-10 * np.log10(error.mean()), abs=1e-3)
+    clip = torch.from_numpy(example.truth).movedim(-1, 0)[None] / 255
+    linear = interpolated_fill(clip, torch.from_numpy(hidden)[None, None])[0].movedim(0, -1).numpy()
+    error = (example.truth[hidden] / 255 - linear[hidden]) ** 2
+    assert example.interpolation_psnr == pytest.approx(-10 * np.log10(error.mean()), abs=1e-3)
 
 
 def test_samples_differ_where_pixels_are_hidden_and_the_seed_decides():
-    model, sources = tiny_diffmae(), [source()]
+    model, sources = tiny_diffmae(), [make_source()]
     first, again, other = (next(inpaint_examples(model, None, sources, seed)) for seed in (0, 0, 1))
     one, two, _ = (sample.frames[-1] for sample in first.samples)
     assert (one != two)[first.masked].mean() > 0.5
@@ -89,12 +91,12 @@ def test_the_encoder_runs_once_for_a_masked_clip():
         each.encoder.tap = lambda clip, mask, blocks, tap=tap: (
             calls.append(len(clip)) or tap(clip, mask, blocks)
         )
-    examples = list(inpaint_examples(model, mae, [source()]))
+    examples = list(inpaint_examples(model, mae, [make_source()]))
     assert calls == [1] * 2 * len(examples)
 
 
 def test_videos_are_asked_all_and_pictures_what_is_not_of_time():
-    model, sources = tiny_diffmae(), [source(), source("picture", is_picture=True)]
+    model, sources = tiny_diffmae(), [make_source(), make_source("picture", is_picture=True)]
     examples = list(inpaint_examples(model, None, sources))
     tasks = [(example.task, example.name) for example in examples]
     pictures = [("random75", "picture"), ("center", "picture")]
@@ -113,6 +115,7 @@ def test_videos_are_asked_all_and_pictures_what_is_not_of_time():
     for example in examples:
         assert len(example.truth) == (4 if example.name == "film" else 1)
         assert example.mae is None
+        assert (example.interpolation_psnr is None) == (example.name == "picture")
 
 
 def test_no_frame_of_a_still_clip_shows_what_another_hides():
@@ -121,33 +124,10 @@ def test_no_frame_of_a_still_clip_shows_what_another_hides():
     model.inpaint = lambda clip, mask, *args, **kwargs: (
         seen.append(mask) or inpaint(clip, mask, *args, **kwargs)
     )
-    list(inpaint_examples(model, None, [source(is_picture=True)]))
+    list(inpaint_examples(model, None, [make_source(is_picture=True)]))
     for mask in seen:
         hidden = mask.to_bool()[0]
         assert torch.equal(hidden, hidden[:1].expand_as(hidden))
-
-
-def test_the_loss_is_the_training_loss_at_its_timestep():
-    torch.manual_seed(1)
-    model, mae, sources = tiny_diffmae(), tiny_mae(), [source()]
-    curve = loss_by_timestep(model, mae, sources, seed=3)
-    assert (curve.timesteps[0], curve.timesteps[-1]) == (1, 1000)
-    masks = []
-    model.denoise, denoise = (
-        (lambda xt, t, latents, mask: masks.append((xt, t, mask)) or denoise(xt, t, latents, mask)),
-        model.denoise,
-    )
-    assert loss_by_timestep(model, mae, sources, seed=3) == curve
-    clip = normalise(sources[0].clip[None], model.mean, model.std)
-    for (xt, t, mask), loss in zip(masks, curve.losses, strict=True):
-        x0 = model.target(clip, mask.masked)
-        signal = model.schedule.alphas_cumprod[t - 1].float()
-        noise = (xt - signal.sqrt() * x0) / (1 - signal).sqrt()
-        with torch.no_grad():
-            assert loss == pytest.approx(float(model(clip, mask, t, noise).loss), rel=1e-3)
-    with torch.no_grad():
-        assert curve.mae == pytest.approx(float(mae(clip, masks[0][2]).loss), rel=1e-5)
-    assert loss_by_timestep(model, tiny_mae(mean=(0.5, 0.5, 0.5)), sources).mae is None
 
 
 def test_sources_are_read_at_the_models_size(tmp_path, real_clips):
@@ -159,9 +139,3 @@ def test_sources_are_read_at_the_models_size(tmp_path, real_clips):
     assert (picture.clip == torch.tensor([200, 10, 10])).all()
     image_model = tiny_diffmae(frames=1, patch=(1, 8, 8))
     assert read_sources([real_clips["bikes"]], tmp_path, image_model)[0].is_picture
-
-
-def test_models_of_other_clips_are_no_pair():
-    with pytest.raises(InputError, match=r"the MAE takes clips of \[8, 32, 32\] in patches of \[2, 8, 8\]"):
-        check_pair(tiny_diffmae(), tiny_mae(frames=8))
-    check_pair(tiny_diffmae(), tiny_mae())

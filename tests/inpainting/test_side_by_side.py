@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from diffmae_video.inpainting.side_by_side import MASKS, SAMPLES, fill_held_out, generate, mask_of
+from diffmae_video.inpainting.side_by_side import MASKS, SAMPLES, draw_mask, fill_held_out, generate
 from diffmae_video.models import DDPM, MAE
 
 SMALL = {"width": 32, "depth": 1, "heads": 1}
@@ -53,7 +53,7 @@ def test_only_what_is_hidden_differs_from_the_truth(folders, pictures):
 
 
 def test_a_mask_is_the_same_for_all_clips():
-    lower = mask_of("lower", 2, (1, 4, 4)).to_bool()
+    lower = draw_mask("lower", 2, (1, 4, 4)).to_bool()
     assert lower.tolist() == [[[[row >= 2] * 4 for row in range(4)]]] * 2
 
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diffmae_video.inpainting.examples import VIDEO_TASKS, Example, Fill, LossCurve
+from diffmae_video.inpainting.examples import VIDEO_TASKS, Example, Fill
+from diffmae_video.inpainting.loss_curve import LossCurve
 from diffmae_video.pages.gallery import draw_curve, encode_sheet, sheet_columns, write_gallery
 
 CURVE = LossCurve([1, 250, 500, 750, 1000], [0.05, 0.3, 0.5, 0.6, 0.62], 0.6)
@@ -41,7 +42,8 @@ def example(task="random75", name="film.mp4", frames=16, side=64, steps=10, samp
     timesteps = [1000 - 90 * i for i in range(steps)]
     mae = fill(1, 9) if with_mae else None
     made = [fill(steps, 1 + n) for n in range(samples)]
-    return Example(task, name, truth, given, masked, 12.0, timesteps, made, mae)
+    linear = 13.5 if frames > 1 else None
+    return Example(task, name, truth, given, masked, 12.0, linear, timesteps, made, mae)
 
 
 def data_of(page):
@@ -80,6 +82,13 @@ def test_every_step_of_every_sample_has_a_sheet_and_its_place_says_which_t(tmp_p
     assert len(sheets) == 33
     for link, frames in sheets.items():  # so few are lossless
         assert np.array_equal(frames_of(tmp_path / link, data["columns"], 4, 32), frames)
+
+
+def test_fills_without_a_model_stand_beside_each_example(tmp_path):
+    page = write_gallery(tmp_path, [example(frames=4, steps=2), example(frames=1, steps=2)], 2, CURVE)
+    captions = re.findall(r"mean of the visible pixels: [^<\n]*", page.read_text())
+    assert captions[0].strip() == "mean of the visible pixels: 12.0 dB · linear in time: 13.5 dB"
+    assert captions[1].strip() == "mean of the visible pixels: 12.0 dB"
 
 
 def test_names_are_escaped_and_stay_out_of_links(tmp_path):
