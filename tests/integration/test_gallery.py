@@ -227,7 +227,7 @@ def test_nothing_serious_for_axe_and_nothing_cut_off(browser, url, size, scheme)
     ("arguments", "message"),
     [
         (["--checkpoint", "mae"], "mae: a MAE predicts in one pass; give a DiffMAE"),
-        (["--checkpoint", "model", "--mae", "other"], "other: takes clips of [4, 32, 32] in patches of [2, 8, 8], but"),
+        (["--checkpoint", "model", "--mae", "other"], "other: takes clips of [4, 32, 32] in patches"),
         (["--checkpoint", "model", "--input", "none.mp4"], "none.mp4"),
         (["--checkpoint", "nowhere"], "nowhere: no config.json here"),
     ],
