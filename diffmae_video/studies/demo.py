@@ -35,7 +35,7 @@ from diffmae_video.inpainting.loss_curve import loss_by_timestep
 from diffmae_video.inpainting.metrics import gradient_ratio, psnr
 from diffmae_video.inpainting.sample_scores import score_samples
 from diffmae_video.masks import Mask
-from diffmae_video.models import PretrainingModel, load_inpainter
+from diffmae_video.models import PretrainingModel, load_model
 from diffmae_video.pages.demo import write_demo_page
 from diffmae_video.runtime.progress import ProgressBar
 from diffmae_video.training.pretrain import pretrain
@@ -88,7 +88,7 @@ def make_demo(
     paths = find_videos(videos) if videos is not None else shipped_clips()
     parts = split_videos(paths, output / "videos", output / "lists", cfg)
     trainings = {name: train_anew(recipe, output / name) for name, recipe in recipes.items()}
-    model, mae = (load_inpainter(output / name) for name in recipes)
+    model, mae = (load_model(output / name) for name in recipes)
     metrics = evaluate_demo(model, mae, parts, cfg)
     for prefix, training in zip(("", "mae_"), trainings.values(), strict=True):
         metrics[f"{prefix}train_seconds"] = round(training.seconds, 1)
