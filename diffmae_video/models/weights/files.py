@@ -165,6 +165,20 @@ def read_config(folder: Path) -> dict[str, Any]:
     return read_json(folder / CONFIG) if (folder / CONFIG).is_file() else {}
 
 
+def own_config(path: str | Path) -> dict[str, Any]:
+    """config.json beside a path of weights, if it can be that of one of our models: a folder or its file.
+
+    It is one if it has the key ``model``.
+
+    Raises:
+        InputError: the file is not a JSON object.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return read_config(path)
+    return read_config(path.parent) if path.name == WEIGHTS else {}
+
+
 def read_json(file: Path) -> dict[str, Any]:
     """Reads a JSON object.
 

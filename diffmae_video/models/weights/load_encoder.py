@@ -14,10 +14,10 @@ from torch import Tensor
 
 from diffmae_video.errors import InputError
 from diffmae_video.models.encoder import Encoder
-from diffmae_video.models.pretrained import CONFIG, WEIGHTS, load_model
+from diffmae_video.models.pretrained import CONFIG, load_model
 from diffmae_video.models.weights.architecture import Architecture, check_architecture, read_architecture
 from diffmae_video.models.weights.encoder_weights import EncoderWeights, read_encoder_weights
-from diffmae_video.models.weights.files import read_checkpoint, read_config
+from diffmae_video.models.weights.files import own_config, read_checkpoint
 from diffmae_video.models.weights.positions import read_positions
 from diffmae_video.models.weights.resize import TrainedEncoder, build_encoder, to_kernel
 from diffmae_video.tokens import Triple
@@ -82,9 +82,8 @@ def load_encoder(
     size = (image_size, image_size) if isinstance(image_size, int) else image_size
     if size is not None:
         size = (int(size[0]), int(size[1]))
-    folder = path if path.is_dir() else path.parent
-    if (path.is_dir() or path.name == WEIGHTS) and "model" in read_config(folder):
-        trained = _read_own_folder(folder, source)
+    if "model" in own_config(path):
+        trained = _read_own_folder(path if path.is_dir() else path.parent, source)
     else:
         trained = _read_file(path, source, size, num_frames, num_heads)
     trained.heads = num_heads or trained.heads
