@@ -17,8 +17,8 @@ from torch import Tensor
 
 from diffmae_video.decoding import VideoReader
 from diffmae_video.errors import InputError
+from diffmae_video.inpainting.film.blended_windows import BlendedWindows, SharedPredictions
 from diffmae_video.inpainting.film.holes import Hole
-from diffmae_video.inpainting.film.joint import JointFill, SharedPredictions
 from diffmae_video.inpainting.film.stretches import Stretch, cut_into_stretches
 from diffmae_video.inpainting.film.windows import Window, make_batches, starts, time_step
 from diffmae_video.models import PretrainingModel
@@ -199,8 +199,8 @@ class FilmFiller:
             return torch.where(hidden_pixels, (x * self.std + self.mean).clamp(0, 1).cpu(), truth)
 
         for number in range(samples):
-            joint = JointFill(self.model, canvas, batches, before[number], stretch.cut - stretch.start)
-            self._check_is_filled(stretch, hidden_pixels & (joint.weight.cpu() == 0))
+            blended = BlendedWindows(self.model, canvas, batches, before[number], stretch.cut - stretch.start)
+            self._check_is_filled(stretch, hidden_pixels & (blended.weight.cpu() == 0))
             keeps_steps = self.options.keeps_steps and number == 0
 
             def on_step(x0: Tensor, keep: bool = keeps_steps) -> None:
@@ -208,7 +208,7 @@ class FilmFiller:
                 if keep:
                     steps.append((to_pixels(x0) * 255).round().byte())
 
-            x0 = joint.sample(
+            x0 = blended.sample(
                 self._first_noise(stretch, number),
                 self.options.sampler,
                 self.options.steps,
@@ -216,7 +216,7 @@ class FilmFiller:
                 on_step,
             )
             fills.append(to_pixels(x0))
-            after.append(joint.predictions_ahead)
+            after.append(blended.predictions_ahead)
         return fills, steps, after
 
     def _first_noise(self, stretch: Stretch, number: int) -> Tensor:

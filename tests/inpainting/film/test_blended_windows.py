@@ -5,7 +5,7 @@ import torch
 
 from diffmae_video import Mask
 from diffmae_video.diffusion import sample
-from diffmae_video.inpainting.film.joint import JointFill
+from diffmae_video.inpainting.film.blended_windows import BlendedWindows
 from diffmae_video.inpainting.film.windows import Window, WindowBatch, hat, make_batches
 from diffmae_video.models import MAE
 from diffmae_video.tokens import gather_tokens, patchify, unpatchify
@@ -23,7 +23,7 @@ def test_one_clip_is_what_the_model_fills_in(kind, sampler):
     # the fresh noise of ddpm is drawn per pixel here and per hidden patch there
     noise = torch.randn(1, *mask.masked.shape[1:], 2 * 64 * 3, generator=torch.Generator().manual_seed(3))
     whole = torch.zeros(1, 32, 384).scatter(1, mask.masked[..., None].expand_as(noise), noise)
-    fill = JointFill(model, clip[0], [WindowBatch([Window(0, 0, 0)], mask)])
+    fill = BlendedWindows(model, clip[0], [WindowBatch([Window(0, 0, 0)], mask)])
     steps = []
     filled = fill.sample(unpatchify(whole, GRID, PATCH)[0], sampler, 5, on_step=steps.append)
     masked = mask.to_pixels(PATCH)[0]
@@ -38,7 +38,7 @@ def test_one_clip_of_an_mae_is_its_prediction():
     narrow = {"width": 32, "depth": 2, "heads": 2}
     model = MAE((32, 32), 4, PATCH, narrow, narrow).eval()
     clip, mask = torch.randn(1, 3, 4, 32, 32), Mask.random(1, GRID, 0.6)
-    filled = JointFill(model, clip[0], [WindowBatch([Window(0, 0, 0)], mask)]).sample(
+    filled = BlendedWindows(model, clip[0], [WindowBatch([Window(0, 0, 0)], mask)]).sample(
         torch.randn(3, 4, 32, 32)
     )
     expected = model.inpaint(clip, mask).clip[0]
@@ -56,7 +56,7 @@ def test_overlapping_clips_agree_with_a_loop_over_pixels_of_each():
     hidden[6, 3, 5] = True
     places = [Window(f, 0, c) for f in (0, 3, 5) for c in (0, 2)]
     batches = make_batches(hidden, places, GRID, 2, max_windows=4)
-    joint = JointFill(model, canvas, batches)
+    joint = BlendedWindows(model, canvas, batches)
     assert sorted(p for b in batches for p in b.windows) == places
 
     clips = [
@@ -93,8 +93,8 @@ def test_what_is_hidden_is_never_read():
     other = canvas.clone()
     other[:, :, 8:24, 8:24] = 99.0
     assert torch.equal(
-        JointFill(model, canvas, batches).sample(noise, steps=2),
-        JointFill(model, other, batches).sample(noise, steps=2),
+        BlendedWindows(model, canvas, batches).sample(noise, steps=2),
+        BlendedWindows(model, other, batches).sample(noise, steps=2),
     )
 
 
@@ -105,10 +105,10 @@ def test_stretches_are_tied_as_if_they_were_one():
     canvas, hidden = torch.randn(3, 10, 32, 32), torch.zeros(10, 4, 4, dtype=torch.bool)
     hidden[1:, 1:3, 1:3] = True
     places = [Window(f, 0, 0) for f in (0, 1, 2, 3, 5, 6)]
-    whole = JointFill(model, canvas, make_batches(hidden, places, GRID, 2, 8))
+    whole = BlendedWindows(model, canvas, make_batches(hidden, places, GRID, 2, 8))
     expected = whole.sample(canvas)
 
-    first = JointFill(
+    first = BlendedWindows(
         model,
         canvas[:, :6],
         make_batches(hidden[:6], [Window(f, 0, 0) for f in (0, 1, 2)], GRID, 2, 8),
@@ -116,9 +116,9 @@ def test_stretches_are_tied_as_if_they_were_one():
     )
     ahead = first.sample(canvas[:, :6])
     later = make_batches(hidden[3:], [Window(f, 0, 0) for f in (0, 2, 3)], GRID, 2, 8)
-    second = JointFill(model, canvas[:, 3:], later, before=first.predictions_ahead)
+    second = BlendedWindows(model, canvas[:, 3:], later, before=first.predictions_ahead)
     torch.testing.assert_close(second.weight, whole.weight[3:])
     torch.testing.assert_close(ahead[:, :3], expected[:, :3], atol=1e-5, rtol=0)
     torch.testing.assert_close(second.sample(canvas[:, 3:]), expected[:, 3:], atol=2e-3, rtol=0)
-    untied = JointFill(model, canvas[:, 3:], later).sample(canvas[:, 3:])
+    untied = BlendedWindows(model, canvas[:, 3:], later).sample(canvas[:, 3:])
     assert float((untied - expected[:, 3:]).abs().max()) > 0.02

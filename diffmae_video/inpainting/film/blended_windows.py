@@ -1,6 +1,6 @@
-"""Overlapping clips of one stretch of film, sampled jointly.
+"""Overlapping windows of one stretch of film, sampled jointly: their predictions are blended at every step.
 
-At every step each clip predicts x0 of its hidden patches; where clips overlap the predictions are averaged,
+At every step each clip predicts x0 of its hidden patches; where clips overlap, a weighted mean is taken,
 and one x_t of the whole stretch goes on to the next step. Clips therefore cannot drift apart
 (MultiDiffusion, Bar-Tal et al. 2023; over time and with these weights our choice).
 """
@@ -32,7 +32,7 @@ class SharedPredictions(NamedTuple):
     totals: list[Tensor]
 
 
-class JointFill:
+class BlendedWindows:
     """The clips of one stretch, encoded once.
 
     Consecutive stretches act as one, with one exception: clips of the earlier stretch do not see what the
