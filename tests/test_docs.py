@@ -65,3 +65,13 @@ def test_links_between_the_guides_lead_somewhere():
         if not re.match(r"[a-z]+:", link) and not (guide.parent / link).exists()
     ]
     assert not broken
+
+
+def test_the_layout_in_the_readme_is_that_of_the_package():
+    layout = (ROOT / "README.md").read_text().split("## Layout")[1].split("## Citation")[0]
+    named = set(re.findall(r"^ +(\w+)/ ", layout, re.M))
+    package = ROOT / "diffmae_video"
+    rooms = {folder.parent.name for folder in package.glob("*/**/__init__.py")}
+    top = {folder.name for folder in ROOT.iterdir() if folder.is_dir() and (folder.name in named)}
+    assert named == rooms | top
+    assert {"configs", "datasets", "docs", "tools", "tests", package.name} <= top
