@@ -237,6 +237,28 @@ def _locate(path: Path, entries: list[Entry], root: str) -> list[Entry]:
     return located
 
 
+def check_first_files(entries: Sequence[Entry], count: int = 100) -> str:
+    """Looks whether the first files of a list exist, so that a wrong path is found before a run starts.
+
+    Returns:
+        How many of the first ``count`` files are missing and what to do, in one line; empty if none is.
+
+    Raises:
+        InputError: none of them exists.
+    """
+    first = list(dict.fromkeys(entry.path for entry in entries))[:count]
+    missing = [path for path in first if not os.path.exists(path)]  # noqa: PTH110
+    if not missing:
+        return ""
+    message = f"{len(missing)} of the first {len(first)} files do not exist, such as {missing[0]}"
+    if len(missing) == len(first):
+        raise InputError(
+            f"{message}; set DATA.ROOT to the folder where relative paths start, or to old=new if the disk "
+            "of absolute paths has moved"
+        )
+    return f"{message}; tools/check_videos.py finds all of them"
+
+
 def count_files(entries: Sequence[Entry]) -> str:
     """How many videos and pictures a list has: ``6 videos``, or ``1 video and 2 pictures``."""
     pictures = sum(is_image_name(entry.path) for entry in entries)

@@ -31,7 +31,7 @@ from diffmae_video.data import (
 )
 from diffmae_video.data.augment import MixAugmentation
 from diffmae_video.data.hold_out import hold_out
-from diffmae_video.data.lists import spread
+from diffmae_video.data.lists import count_files, spread
 from diffmae_video.errors import InputError
 from diffmae_video.files import atomic_path, write_text
 from diffmae_video.models import Classifier
@@ -76,14 +76,14 @@ def finetune(cfg: CfgNode, output: str | Path, resume: bool = False) -> None:
         if not cfg.FINETUNE.INIT and run.resumed_from is None:
             prepare_backbone(model.encoder, cfg, entries, process)
         dataset = labelled_dataset(cfg, entries, classes)
-        plan = plan_of(cfg, len(dataset), process.world)
+        plan = plan_of(cfg, entries, process.world)
         precision = resolve_precision(cfg.TRAIN.PRECISION, process.device)
         if process.is_main:
             count = sum(p.numel() for p in model.parameters())
             start = f"on {cfg.FINETUNE.INIT}" if cfg.FINETUNE.INIT else "from scratch"
             machine = f"{precision} on {process.world} x {process.device.type}"
             print(
-                f"{count / 1e6:.1f} M parameters, {start}, {len(classes)} classes of {len(entries)} videos; "
+                f"{count / 1e6:.1f} M parameters, {start}, {len(classes)} classes of {count_files(entries)}; "
                 f"{machine}; {plan}",
                 flush=True,
             )

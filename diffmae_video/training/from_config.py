@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from fvcore.common.config import CfgNode
 
+from diffmae_video.data import Entry
+from diffmae_video.decoding.endings import is_image_name
 from diffmae_video.errors import InputError
 from diffmae_video.training.engine import EngineOptions
 from diffmae_video.training.loop import LoopOptions
 from diffmae_video.training.plan import Plan
 
 
-def plan_of(cfg: CfgNode, count: int, world: int) -> Plan:
-    """The plan for a training set of ``count`` videos on ``world`` processes.
+def plan_of(cfg: CfgNode, entries: Sequence[Entry], world: int) -> Plan:
+    """The plan for a training set on ``world`` processes.
 
     Raises:
         InputError: the run would have no step.
     """
-    train = cfg.TRAIN
+    train, count = cfg.TRAIN, len(entries)
     videos = train.BATCH_SIZE * train.ACCUMULATION * world
     steps = train.MAX_STEPS or round(train.EPOCHS * count / videos)
     if steps < 1:
@@ -25,6 +29,7 @@ def plan_of(cfg: CfgNode, count: int, world: int) -> Plan:
     return Plan(
         steps=steps,
         warmup=min(warmup, steps - 1),
+        unit="pictures" if all(is_image_name(entry.path) for entry in entries) else "videos",
         count=count,
         videos=videos,
         clips=videos * cfg.DATA.REPEATS,

@@ -35,7 +35,7 @@ class StepLog:
     def __init__(
         self, path: Path, total: int, done: int, every: int, clips_per_step: int, curves: Curves | None
     ) -> None:
-        self.file = path.open("a", encoding="utf-8")
+        self.path, self.file = path, path.open("a", encoding="utf-8")
         self.every = every
         self.curves = curves
         self.rows: list[dict[str, Any]] = []
@@ -88,6 +88,9 @@ class StepLog:
         self.file.close()
         if self.curves is not None:
             self.curves.close()
+            # A start that failed before its first step does not make the folder one that holds a run.
+            if error is not None and not self.path.stat().st_size:
+                self.path.unlink()
 
 
 def forget_after(path: Path, step: int) -> None:

@@ -30,7 +30,7 @@ from diffmae_video.training.engine import gathered, spread_non_finite, take_step
 from diffmae_video.training.environment import record_environment
 from diffmae_video.training.log import StepLog, forget_after
 from diffmae_video.training.plan import Plan
-from diffmae_video.training.run import BAD_STEPS, METRICS, RECIPE, VALIDATIONS, Run
+from diffmae_video.training.run import BAD_STEPS, BAD_VIDEOS, METRICS, RECIPE, VALIDATIONS, Run
 from diffmae_video.training.sharded_state import EMA, model_weights, update_ema
 
 COLLECT_EVERY = 200  # steps between garbage collections, which would otherwise stall ranks at random
@@ -119,7 +119,7 @@ class TrainingLoop:
         """
         metrics = self._open_folder(recipe)
         options, state = self.options, self.state
-        faults = FaultLog(self.output / "bad_videos.jsonl", options.max_bad_share, options.batch_size)
+        faults = FaultLog(self.output / BAD_VIDEOS, options.max_bad_share, options.batch_size)
         agreement = Agreement(self.process, options.patience)
         bad_in_row, saved_step, saved_at = 0, state.step, time.monotonic()
         with (
@@ -165,6 +165,8 @@ class TrainingLoop:
             write_text(self.output / RECIPE, recipe)
             for name in (METRICS, VALIDATIONS, BAD_STEPS):
                 forget_after(self.output / name, self.state.step)
+            if self.run.resumed_from is None:
+                (self.output / BAD_VIDEOS).unlink(missing_ok=True)  # of a start that failed
             metrics = self.output / METRICS
             self.curves = Curves(self.output, self.state.step if self.run.resumed_from else None)
         record_environment(self.output, self.process)

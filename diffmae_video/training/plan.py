@@ -15,6 +15,7 @@ class Plan:
     Attributes:
         steps: optimizer steps of the run.
         warmup: optimizer steps of linear warm-up.
+        unit: what the training set consists of, ``videos`` or ``pictures``.
         count: videos in the training set.
         videos: videos of one optimizer step, over all processes.
         clips: clips of one optimizer step, over all processes.
@@ -24,6 +25,7 @@ class Plan:
 
     steps: int
     warmup: int
+    unit: str
     count: int
     videos: int
     clips: int
@@ -41,10 +43,13 @@ class Plan:
         return WarmupCosine(self.lr, self.steps, self.warmup)
 
     def __str__(self) -> str:
-        counted, other = ("clips", "videos") if self.count_repeats else ("videos", "clips")
-        if_other = self.base_lr * getattr(self, other) / 256
+        by_videos, by_clips = (self.videos, self.unit), (self.clips, "clips")
+        (batch, counted), (other_batch, other) = (
+            (by_clips, by_videos) if self.count_repeats else (by_videos, by_clips)
+        )
+        if_other = self.base_lr * other_batch / 256
         return (
-            f"{self.steps} steps of {self.videos} videos = {self.clips} clips, "
-            f"learning rate {self.lr:.3g} = {self.base_lr:.3g} x {getattr(self, counted)} {counted} / 256 "
+            f"{self.steps} steps of {self.videos} {self.unit} = {self.clips} clips, "
+            f"learning rate {self.lr:.3g} = {self.base_lr:.3g} x {batch} {counted} / 256 "
             f"(by {other} it would be {if_other:.3g}), warm-up {self.warmup} steps"
         )

@@ -15,6 +15,7 @@ from diffmae_video.build import build_dataset, build_model, training_entries
 from diffmae_video.cost.flops import training_cost
 from diffmae_video.cost.memory import estimate_memory
 from diffmae_video.data import TrainingClips, clips_on, normalise, training_loader
+from diffmae_video.data.lists import check_first_files
 from diffmae_video.randomness import random_state
 from diffmae_video.runtime.processes import start_process
 from diffmae_video.runtime.stops import lost_peers
@@ -48,7 +49,7 @@ def pretrain(cfg: CfgNode, output: str | Path, resume: bool = False) -> None:
         torch.set_float32_matmul_precision("high")
         model = build_model(cfg)
         dataset = build_dataset(cfg, model)
-        plan = plan_of(cfg, len(dataset), process.world)
+        plan = plan_of(cfg, dataset.entries, process.world)
         precision = resolve_precision(cfg.TRAIN.PRECISION, process.device)
         if process.is_main:
             count = sum(p.numel() for p in model.parameters())
@@ -82,15 +83,17 @@ def pretrain(cfg: CfgNode, output: str | Path, resume: bool = False) -> None:
 
 
 def describe_run(cfg: CfgNode) -> str:
-    """What :func:`pretrain` would do, without doing it: model, cost, memory, steps and rate.
+    """Describes what :func:`pretrain` would do: model, cost, memory, steps and learning rate.
 
-    WORLD_SIZE in the environment says for how many processes; without it for one.
+    WORLD_SIZE in the environment is the number of processes, by default one.
 
     Raises:
-        InputError: the config or the list does not allow the run.
+        InputError: the config or the list does not allow the run, or the list's first files do not exist.
     """
     world = int(os.environ.get("WORLD_SIZE", "1"))
-    plan = plan_of(cfg, len(training_entries(cfg)), world)
+    entries = training_entries(cfg)
+    missing = check_first_files(entries)
+    plan = plan_of(cfg, entries, world)
     lines = [str(training_cost(cfg)), f"{plan}; on {world} process{'es' if world > 1 else ''}"]
     memory = estimate_memory(cfg, world, cfg.DEEPSPEED.ZERO_STAGE)
     if memory is not None:
@@ -98,6 +101,8 @@ def describe_run(cfg: CfgNode) -> str:
             f"{name} {value / 2**30:.2f}" for name, value in (*vars(memory).items(), ("in all", memory.total))
         )
         lines.append(f"memory of each process in GiB, by formula: {', '.join(parts)}")
+    if missing:
+        lines.append(f"{cfg.DATA.TRAIN}: {missing}")
     return "\n".join(lines)
 
 

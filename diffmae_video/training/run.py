@@ -15,7 +15,7 @@ from diffmae_video.training.checkpoints import Checkpoints, Progress, load_model
 from diffmae_video.training.engine import EngineOptions, build_engine
 
 RECIPE, METRICS = "config.yaml", "metrics.jsonl"
-VALIDATIONS, BAD_STEPS = "validation.jsonl", "bad_steps.jsonl"
+VALIDATIONS, BAD_STEPS, BAD_VIDEOS = "validation.jsonl", "bad_steps.jsonl", "bad_videos.jsonl"
 
 
 @dataclass

@@ -17,7 +17,7 @@ from diffmae_video.data import (
     read_list,
     write_list,
 )
-from diffmae_video.data.lists import count_files, read_kinetics
+from diffmae_video.data.lists import check_first_files, count_files, read_kinetics
 from diffmae_video.errors import InputWarning
 
 
@@ -293,3 +293,16 @@ def test_list_paths_are_relative_to_the_list_and_folders_are_lists(tmp_path, rea
 )
 def test_files_are_counted_by_their_kind(names, expected):
     assert count_files([Entry(name) for name in names]) == expected
+
+
+def test_the_first_files_are_looked_for(tmp_path):
+    touch(tmp_path / "a.mp4", tmp_path / "b.mp4")
+    there, missing = (
+        [Entry(str(tmp_path / name)) for name in names] for names in (("a.mp4", "b.mp4"), ("c.mp4",))
+    )
+    assert check_first_files(there) == ""
+    assert check_first_files(there * 60 + missing, count=2) == ""
+    told = check_first_files([*there, *missing, *missing])
+    assert told.startswith(f"1 of the first 3 files do not exist, such as {tmp_path / 'c.mp4'}")
+    with pytest.raises(InputError, match=r"1 of the first 1 files do not exist.* DATA\.ROOT .*old=new"):
+        check_first_files(missing)

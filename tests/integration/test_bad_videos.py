@@ -46,5 +46,6 @@ def test_a_list_of_nothing_else_ends_at_once(tmp_path):
     codes, _, error = finish(start(1, path, tmp_path / "run", "TRAIN.MAX_STEPS", 4))
     assert codes == [2]
     assert "30 videos in a row could not be read" in error
+    assert not (tmp_path / "run/metrics.jsonl").exists()  # another start needs no --resume
     assert "tools/check_videos.py" in error
     assert len(error.strip().splitlines()) == 1
