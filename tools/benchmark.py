@@ -1,11 +1,11 @@
-"""Measures speed as a ratio to a peer or to the machine's own limit, in one run.
+"""Measures speed, relative to a peer or to the machine's own limit in the same run.
 
     python tools/benchmark.py train                                  ViT-B, 16 x 224 x 224, 90 %
     python tools/benchmark.py train TRAIN.PRECISION bf16 MODEL.DECODER.KIND cross_self
     python tools/benchmark.py train --compile
     python tools/benchmark.py sample                                 the demo's model: make demo
     python tools/benchmark.py sample --checkpoint DIR DATA.VAL list.csv
-    python tools/benchmark.py data DATA.BACKEND decord               clips from files like those of Kinetics
+    python tools/benchmark.py data DATA.BACKEND decord               clips from files like Kinetics's
 
 The last line of the output is one JSON object.
 """
@@ -16,7 +16,7 @@ import json
 import tempfile
 from pathlib import Path
 
-from diffmae_video import InputError, load_config, load_model
+from diffmae_video import InputError, load_config
 from diffmae_video.cli import run_tool, tool_parser
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -31,11 +31,10 @@ def main() -> None:
     parser.add_argument("options", nargs="*", metavar="KEY VALUE", help="options that differ from the config")
     args = parser.parse_intermixed_args()
 
-    from diffmae_video.benchmarks.training import sample_speed, train_speed
-
     if args.what == "train":
-        cfg = load_config(ROOT / "configs/bench/train.yaml", args.options)
-        result = train_speed(cfg, args.compile)
+        from diffmae_video.benchmarks.training import train_speed
+
+        result = train_speed(load_config(ROOT / "configs/bench/train.yaml", args.options), args.compile)
     elif args.what == "data":
         from diffmae_video.benchmarks.loading import data_speed
         from diffmae_video.studies.demo import shipped_clips
@@ -44,29 +43,12 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             result = data_speed(cfg, shipped_clips(), Path(folder))
     else:
-        import torch
-
-        from diffmae_video.data import open_video, read_list, uniform_clips
-        from diffmae_video.models import DiffMAE
+        from diffmae_video.benchmarks.sampling import sample_speed
 
         folder = args.checkpoint or DEMO / "checkpoint"
         if not folder.is_dir():
             raise InputError(f"{folder}: no such folder; run `make demo` or give --checkpoint")
-        cfg = load_config(folder / "config.yaml", args.options)
-        model = load_model(folder)
-        if not isinstance(model, DiffMAE):
-            raise InputError(
-                f"{folder}: sampling is measured on a DiffMAE, and this is a {type(model).__name__}"
-            )
-        entries = read_list(cfg.DATA.VAL or DEMO / "lists/unseen_video.csv")[:4]
-        clips = [
-            uniform_clips(e, 4, cfg.DATA.NUM_FRAMES, cfg.DATA.STRIDE, cfg.DATA.SIZE, cfg.DATA.BACKEND)
-            for e in entries
-        ]
-        with open_video(entries[0].path, cfg.DATA.BACKEND) as video:
-            seconds = cfg.DATA.NUM_FRAMES * cfg.DATA.STRIDE / (cfg.DATA.FPS or video.fps)
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        result = sample_speed(model.to(device), torch.cat(clips), cfg.MASK.RATIO, seconds)
+        result = sample_speed(folder, args.options, DEMO / "lists/unseen_video.csv")
     print(json.dumps(result))
 
 

@@ -1,4 +1,4 @@
-"""How fast clips come from videos, beside opening the file for each clip, in one run on one core."""
+"""The speed of reading clips on one core, compared with opening the file for each clip in the same run."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import torch
 from fvcore.common.config import CfgNode
 from torch import Tensor
 
+from diffmae_video.benchmarks.timing import RUNS, median_ratio
 from diffmae_video.benchmarks.training import DTYPES, training_step
 from diffmae_video.build import build_dataset, build_model
 from diffmae_video.data import (
@@ -34,12 +35,11 @@ from diffmae_video.decoding.resize import resize_video
 from diffmae_video.errors import InputError, require
 from diffmae_video.models import Output
 
-RUNS = 5
-WIDTH, HEIGHT, FPS, SECONDS = 340, 256, 30, 10  # Kinetics as it is handed round
+WIDTH, HEIGHT, FPS, SECONDS = 340, 256, 30, 10  # as Kinetics is usually distributed
 
 
 def make_kinetics_like(sources: Sequence[Path], folder: Path) -> list[Path]:
-    """10 s H.264 files of 340 x 256 at 30 frames per second with x264's own long GOPs."""
+    """Writes 10 s H.264 files of 340 x 256 at 30 frames per second, with x264's default long GOPs."""
     av = require("av", "video")
     made = []
     for source in sources:
@@ -64,7 +64,7 @@ def make_kinetics_like(sources: Sequence[Path], folder: Path) -> list[Path]:
 def open_for_each_clip(
     paths: Sequence[Path], sampling: ClipSampler, size: Sequence[int], crop_scale: Sequence[float]
 ) -> Iterator[None]:
-    """The peer: decord opens the file for each clip, as VideoMAE's dataset does; the same crops."""
+    """The peer: decord opens the file for each clip, as VideoMAE's data set does, with the same crops."""
     decord = require("decord", "video")
     rng, state = np.random.default_rng(0), torch.Generator().manual_seed(0)
     for path in itertools.cycle(paths):
@@ -76,18 +76,21 @@ def open_for_each_clip(
 
 
 def data_speed(cfg: CfgNode, sources: Sequence[Path], folder: Path) -> dict[str, Any]:
-    """Clips per second of the pipeline, of the peer, and on pre-resized files; median of 5 runs.
+    """Clips per second of the pipeline, of the peer, and of the pipeline on small copies; medians of 5 runs.
 
     Args:
-        cfg: DATA and TRAIN of a run.
-        sources: real videos; files like those of Kinetics are made from them.
-        folder: for the files.
+        cfg: its DATA and TRAIN are used.
+        sources: real videos, which files like Kinetics's are made from.
+        folder: where those files go.
+
+    Raises:
+        InputError: DATA.SHORT_SIDE is 0.
     """
     if not cfg.DATA.SHORT_SIDE:
-        raise InputError("DATA.SHORT_SIDE: the benchmark makes small copies; give their short side in pixels")
+        raise InputError("DATA.SHORT_SIDE: the benchmark writes small copies; set their short side in pixels")
     torch.set_num_threads(1)
     cores = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {min(cores)})  # of the decoding process too
+    os.sched_setaffinity(0, {min(cores)})  # also for the decoding process
     paths = make_kinetics_like(sources, folder)
     small = [folder / f"{path.stem}_small.mp4" for path in paths]
     for path, target in zip(paths, small, strict=True):
@@ -112,8 +115,8 @@ def data_speed(cfg: CfgNode, sources: Sequence[Path], folder: Path) -> dict[str,
         "open_per_clip_clips_per_s": round(statistics.median(runs["peer"]), 1),
         "clips_per_s": round(statistics.median(runs["ours"]), 1),
         "resized_clips_per_s": round(statistics.median(runs["resized"]), 1),
-        "ratio_to_open_per_clip": _ratio(runs["ours"], runs["peer"]),
-        "resized_ratio": _ratio(runs["resized"], runs["ours"]),
+        "ratio_to_open_per_clip": median_ratio(runs["ours"], runs["peer"]),
+        "resized_ratio": median_ratio(runs["resized"], runs["ours"]),
         **shares,
         "bytes_per_s_of_files": [
             round(sum(p.stat().st_size for p in files) / len(files) / SECONDS) for files in (paths, small)
@@ -123,12 +126,12 @@ def data_speed(cfg: CfgNode, sources: Sequence[Path], folder: Path) -> dict[str,
 
 
 def _dataset(cfg: CfgNode, paths: Sequence[Path]) -> ClipDataset:
-    """The training clips of the config, from these files as they are."""
+    """The config's training clips, read from these files as they are."""
     listed = paths[0].with_suffix(".csv")
     write_list(listed, [Entry(str(path)) for path in paths])
     cfg = cfg.clone()
     cfg.defrost()
-    cfg.DATA.TRAIN, cfg.DATA.SHORT_SIDE = str(listed), 0  # here SHORT_SIDE is that of the copies
+    cfg.DATA.TRAIN, cfg.DATA.SHORT_SIDE = str(listed), 0  # SHORT_SIDE is only for the copies
     return build_dataset(cfg, build_model(cfg))
 
 
@@ -139,17 +142,13 @@ def _rate(read: Callable[[int], Any], count: int, clips: int) -> float:
     return count * clips / (time.perf_counter() - start)
 
 
-def _ratio(a: Sequence[float], b: Sequence[float]) -> float:
-    return round(statistics.median(x / y for x, y in zip(a, b, strict=True)), 2)
-
-
 def _reading(data: ClipDataset, epoch: int) -> Callable[[int], Any]:
     """Reads the data set's samples one after another."""
     return lambda i: data[SampleKey(i, epoch, i % len(data))]
 
 
 def _shares(data: ClipDataset, paths: Sequence[Path]) -> dict[str, float]:
-    """What part of the time goes to decoding, to transforms, and to copies between processes."""
+    """The shares of time spent on decoding, transforms, and copies between processes."""
     decode = transform = copy = 0.0
     state = torch.Generator().manual_seed(0)
     for i in range(3 * len(paths)):
@@ -180,7 +179,7 @@ def _shares(data: ClipDataset, paths: Sequence[Path]) -> dict[str, float]:
 
 
 def _waiting(cfg: CfgNode, data: ClipDataset, steps: int = 6) -> float:
-    """The share of its time that training on one core waits for one worker on the other."""
+    """The share of its time that training on one core waits for a worker on another core."""
     model = build_model(cfg).to(DTYPES[cfg.TRAIN.PRECISION]).train()
     batches = iter(training_loader(data, cfg.TRAIN.BATCH_SIZE, workers=1))
     batch = next(batches)

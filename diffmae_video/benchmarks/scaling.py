@@ -1,4 +1,4 @@
-"""A recipe on many GPUs, on paper: time, data and memory, from its cost and stated assumptions."""
+"""Predicts time, data and memory of a recipe on many GPUs from its cost and stated assumptions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from diffmae_video.cost.flops import Cost, training_cost
 from diffmae_video.cost.memory import Footprint
 from diffmae_video.errors import InputError
 
-RECIPE_GPUS = 8  # the number that recipes state their batch for
+RECIPE_GPUS = 8  # recipes state their batch for this number
 STAGES = (0, 1, 2, 3)
 
 
@@ -22,14 +22,14 @@ def _assumed(default: float, meaning: str, source: str) -> float:
 
 @dataclass(frozen=True)
 class Assumptions:
-    """What a config does not say. Each value has its meaning, unit and source beside it."""
+    """What a config does not say; each value has its meaning, unit and source."""
 
     peak_tflops: float = _assumed(
         989, "TFLOP/s of a GPU in bf16, without sparsity", "NVIDIA's data sheet of the H100 SXM"
     )
     utilisation: float = _assumed(0.35, "share of the peak that a step reaches", "assumed")
     bandwidth_gb: float = _assumed(
-        50, "GB/s that each GPU exchanges gradients at", "assumed: a 400 Gbit/s adapter for each GPU"
+        50, "GB/s at which each GPU exchanges gradients", "assumed: a 400 Gbit/s adapter for each GPU"
     )
     videos: float = _assumed(240_000, "videos of Kinetics-400's training list", "MAE-ST: about 240k")
     video_frames: float = _assumed(300, "frames of a video", "Kinetics: 10 s; assumed: 30 frames/s")
@@ -46,16 +46,16 @@ class Scaling:
     """A recipe's pre-training on a number of GPUs.
 
     Attributes:
-        videos, clips: of a step, over all GPUs.
-        clips_per_gpu: of a step.
-        compute, exchange: seconds of a step's arithmetic and of its gradients' exchange; they overlap,
-            and a step takes as long as the longer one.
-        clips_per_s: that the GPUs take in, over all of them.
-        frames_per_s: decoded, over all: a video is decoded from a clip's first frame to its last one,
-            those between included, and no frame twice.
-        storage: bytes/s read.
-        cores: busy with decoding, over all.
-        days: of the whole recipe.
+        videos, clips: per step, over all GPUs.
+        clips_per_gpu: per step.
+        compute, exchange: seconds of a step's arithmetic and of its exchange of gradients. They overlap, so
+            that a step takes as long as the longer one.
+        clips_per_s: that all GPUs together consume.
+        frames_per_s: decoded in all. A video is decoded from a clip's first frame to its last, including
+            the frames between, and no frame twice.
+        storage: bytes/s read in all.
+        cores: CPU cores kept busy with decoding in all.
+        days: duration of the whole recipe.
     """
 
     gpus: int
@@ -76,10 +76,11 @@ class Scaling:
 
 
 def simulate(cfg: CfgNode, cost: Cost, gpus: int, assumed: Assumptions) -> Scaling:
-    """A recipe on ``gpus`` GPUs, with the videos a step that it states for 8, or one for each GPU.
+    """Predicts a recipe on ``gpus`` GPUs, with its own number of videos per step (stated for 8 GPUs).
 
-    A training step is three forwards, without recomputation. Gradients go round in bf16 as in a ring
-    all-reduce, the volume of ZeRO stages 0 to 2 (stage 3: half as much again).
+    On more GPUs than that each takes one video. A training step counts as three forward passes, without
+    recomputation. Gradients are exchanged in bf16 by a ring all-reduce, which is the volume of ZeRO stages 0
+    to 2 (stage 3: half as much again).
 
     Args:
         cost: of the config's model, :func:`~diffmae_video.cost.flops.training_cost`.

@@ -1,15 +1,14 @@
-"""How fast training and sampling are, beside the machine's own limit and a peer, in one run.
+"""The speed of a training step, compared with the machine's own limit and with a peer in the same run.
 
-FLOPs are counted by formula, two for each multiply-accumulate, attention included; a training step
-is three forwards, and what recomputation would add is left out.
+FLOPs are counted by formula, two for each multiply-accumulate, with attention. A training step counts as
+three forward passes; recomputation is left out.
 """
 
 from __future__ import annotations
 
 import resource
 import statistics
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -17,13 +16,12 @@ import torch
 from fvcore.common.config import CfgNode
 from torch import Tensor, nn
 
+from diffmae_video.benchmarks.timing import RUNS, device_name, median_ratio, seconds_of, synchronize
 from diffmae_video.build import build_model
 from diffmae_video.cost.flops import training_cost
-from diffmae_video.data import denormalise, normalise
 from diffmae_video.errors import InputError, require
-from diffmae_video.inpainting.metrics import psnr, std_ratio
 from diffmae_video.masks import Mask
-from diffmae_video.models import DiffMAE
+from diffmae_video.runtime.device import default_device
 from diffmae_video.runtime.malloc import keep_freed_memory
 from diffmae_video.runtime.processes import start_process
 from diffmae_video.training.engine import build_engine, spread_non_finite, take_step
@@ -31,8 +29,6 @@ from diffmae_video.training.from_config import engine_options
 from diffmae_video.training.optimizer import build_optimizer
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
-RUNS = 5
-COMPARED = (("ddpm", 1000), ("ddim", 50), ("dpm++", 10))  # samplers and their steps
 
 
 def block_macs(tokens: int, width: int, depth: int, mlp_ratio: float = 4.0) -> int:
@@ -40,22 +36,8 @@ def block_macs(tokens: int, width: int, depth: int, mlp_ratio: float = 4.0) -> i
     return int(depth * (tokens * width**2 * (4 + 2 * mlp_ratio) + 2 * tokens**2 * width))
 
 
-def _synchronize(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
-def _seconds(run: Callable[[], Any], device: torch.device, repeats: int = 1) -> float:
-    _synchronize(device)
-    start = time.perf_counter()
-    for _ in range(repeats):
-        run()
-    _synchronize(device)
-    return (time.perf_counter() - start) / repeats
-
-
 def matmul_flops(shapes: list[tuple[int, int, int]], dtype: torch.dtype, device: torch.device) -> float:
-    """FLOP/s of the fastest of some matrix products [m, k] x [k, n] with bias, as a linear layer."""
+    """FLOP/s of the fastest of several linear layers, given as (m, k, n): [m, k] x [k, n] with a bias."""
     best = 0.0
     for m, k, n in shapes:
         x = torch.randn(m, k, device=device, dtype=dtype)
@@ -63,25 +45,25 @@ def matmul_flops(shapes: list[tuple[int, int, int]], dtype: torch.dtype, device:
         product = lambda x=x, w=w, b=b: nn.functional.linear(x, w, b)  # noqa: E731
         product()
         repeats = max(1, int(2e11 if device.type == "cpu" else 2e13) // (2 * m * k * n))
-        best = max(best, 2 * m * k * n / _seconds(product, device, repeats))
+        best = max(best, 2 * m * k * n / seconds_of(product, device, repeats))
     return best
 
 
 def train_speed(cfg: CfgNode, compiled: bool = False) -> dict[str, Any]:
-    """Forward, backward and AdamW of a config's model, interleaved with its peers, median of 5.
+    """Times forward, backward and AdamW of a config's model, interleaved with its peers; medians of 5 runs.
 
-    The peers are a matrix product of the same threads and dtype, Hugging Face's
+    The peers are a matrix product with the same threads and dtype, Hugging Face's
     ``VideoMAEForPreTraining`` with its own default decoder, and in float32 the same step through the
-    training engine (in bf16 that keeps float32 weights beside, and is another thing).
+    training engine (in bf16 the engine also keeps float32 weights, so the two cannot be compared).
 
     Raises:
-        InputError: a precision other than fp32 and bf16, or another objective than diffmae and mae.
+        InputError: a precision other than fp32 and bf16, or an objective without masks.
         MissingExtraError: transformers is not installed.
     """
     if cfg.TRAIN.PRECISION not in DTYPES:
-        raise InputError(f"TRAIN.PRECISION {cfg.TRAIN.PRECISION}: the benchmark takes {', '.join(DTYPES)}")
+        raise InputError(f"TRAIN.PRECISION {cfg.TRAIN.PRECISION}: the benchmark supports {', '.join(DTYPES)}")
     keep_freed_memory()
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = default_device()
     dtype, batch = DTYPES[cfg.TRAIN.PRECISION], cfg.TRAIN.BATCH_SIZE
     torch.manual_seed(cfg.TRAIN.SEED)
     model = build_model(cfg).to(device, dtype).train()
@@ -97,7 +79,7 @@ def train_speed(cfg: CfgNode, compiled: bool = False) -> dict[str, Any]:
     if compiled:
         model.compile()
     ours()
-    _synchronize(device)
+    synchronize(device)
     peak = _peak_mb(device)
     ours()
     theirs, their_flops = _hugging_face(cfg, clip, dtype, device)
@@ -113,35 +95,31 @@ def train_speed(cfg: CfgNode, compiled: bool = False) -> dict[str, Any]:
     runs: dict[str, list[float]] = {"ours": [], "hf": [], "matmul": [], "engine": []}
     for _ in range(RUNS):
         runs["matmul"].append(matmul_flops(shapes, dtype, device) / 1e9)
-        runs["ours"].append(flops / _seconds(ours, device, repeats) / 1e9)
-        runs["hf"].append(their_flops / _seconds(theirs, device, repeats) / 1e9)
+        runs["ours"].append(flops / seconds_of(ours, device, repeats) / 1e9)
+        runs["hf"].append(their_flops / seconds_of(theirs, device, repeats) / 1e9)
         if engine is not None:
-            runs["engine"].append(flops / _seconds(engine, device, repeats) / 1e9)
+            runs["engine"].append(flops / seconds_of(engine, device, repeats) / 1e9)
     gflops, hf, matmul = (statistics.median(runs[name]) for name in ("ours", "hf", "matmul"))
     return {
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "device": device_name(device),
         "threads": torch.get_num_threads(),
         "precision": cfg.TRAIN.PRECISION,
         "decoder": cfg.MODEL.DECODER.KIND if cfg.MODEL.OBJECTIVE == "diffmae" else "mae",
         "compiled": compiled,
-        "utilisation": _median_ratio(runs["ours"], runs["matmul"]),
+        "utilisation": median_ratio(runs["ours"], runs["matmul"]),
         "gflops": round(gflops, 1),
         "gflops_spread": [round(min(runs["ours"]), 1), round(max(runs["ours"]), 1)],
         "matmul_gflops": round(matmul, 1),
         "hf_gflops": round(hf, 1),
-        "ratio_to_hf": _median_ratio(runs["ours"], runs["hf"]),
-        **({} if engine is None else {"engine_over_bare": _median_ratio(runs["ours"], runs["engine"])}),
+        "ratio_to_hf": median_ratio(runs["ours"], runs["hf"]),
+        **({} if engine is None else {"engine_over_bare": median_ratio(runs["ours"], runs["engine"])}),
         "clips_per_s": round(1e9 * gflops / flops * batch, 3),
         "peak_mb": round(peak),
     }
 
 
-def _median_ratio(a: list[float], b: list[float]) -> float:
-    return round(statistics.median(x / y for x, y in zip(a, b, strict=True)), 3)
-
-
 def _engine_step(cfg: CfgNode, clip: Tensor, mask: Mask, compiled: bool) -> Callable[[], None]:
-    """The step of a run: the same model, clips and precision through DeepSpeed's engine."""
+    """The same step through DeepSpeed's engine, as a run takes it."""
     process = start_process()
     torch.manual_seed(cfg.TRAIN.SEED)
     model = build_model(cfg)
@@ -159,7 +137,7 @@ def _engine_step(cfg: CfgNode, clip: Tensor, mask: Mask, compiled: bool) -> Call
 
 
 def training_step(model: nn.Module, cfg: CfgNode, loss: Callable[[], Tensor]) -> Callable[[], None]:
-    """A function that does one step of a bare loop: the loss, its gradients, AdamW."""
+    """A function that takes one step of a bare loop: loss, gradients, AdamW."""
     optimizer = build_optimizer(model, cfg.TRAIN.WEIGHT_DECAY, tuple(cfg.TRAIN.BETAS))
 
     def step() -> None:
@@ -173,7 +151,7 @@ def training_step(model: nn.Module, cfg: CfgNode, loss: Callable[[], Tensor]) ->
 def _hugging_face(
     cfg: CfgNode, clip: Tensor, dtype: torch.dtype, device: torch.device
 ) -> tuple[Callable[[], None], int]:
-    """A training step of the peer on the same clips, with tubes of the same ratio, and its FLOPs."""
+    """The peer's training step on the same clips, with tube masks of the same ratio, and its FLOPs."""
     transformers = require("transformers", "bench")
     config = transformers.VideoMAEConfig(
         image_size=cfg.DATA.SIZE[0],
@@ -204,73 +182,3 @@ def _peak_mb(device: torch.device) -> float:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # KiB on Linux
-
-
-@torch.no_grad()
-def sample_speed(
-    model: DiffMAE,
-    clips: Tensor,
-    ratio: float,
-    clip_seconds: float,
-    samplers: Sequence[tuple[str, int]] = COMPARED,
-) -> dict[str, Any]:
-    """Seconds per clip of each sampler with its quality, and what one step costs over the decoder.
-
-    The clips are one batch, as the clips of a film are that are filled together. The last sampler is held
-    against the one before it: how many times the seconds that one takes, and the difference in masked PSNR.
-
-    Args:
-        clips: uint8 [B, T, H, W, 3], held out.
-        ratio: of the random mask.
-        clip_seconds: that a clip shows.
-        samplers: each with its number of steps.
-    """
-    device = next(model.parameters()).device
-    clips = clips.to(device)
-    mask = Mask.random(len(clips), model.grid, ratio, torch.Generator().manual_seed(0)).to(device)
-    clip = normalise(clips, model.mean, model.std)
-    truth, masked = clips.movedim(-1, 1).float() / 255, mask.to_pixels(model.patch)
-    context = model.decoder.context(model.encode_latents(clip, mask))
-    noise = torch.randn(*mask.masked.shape, model.decoder.head.out_features, device=device)
-    t = torch.full((len(clip),), 500, device=device)
-    decoder = lambda: model.decoder(noise, t, context, mask)  # noqa: E731
-
-    def inpaint(sampler: str, steps: int) -> Callable[[], Any]:
-        return lambda: model.inpaint(clip, mask, sampler, steps)
-
-    decoder()
-    ratios, encoder = [], []
-    for _ in range(RUNS):
-        forward = _seconds(decoder, device, 20)
-        few, many = _seconds(inpaint("ddim", 1), device), _seconds(inpaint("ddim", 21), device)
-        ratios.append((many - few) / 20 / forward)
-        encoder.append((few - forward) / len(clip))
-    results: dict[str, dict[str, float]] = {}
-    for sampler, steps in samplers:
-        inpaint(sampler, 2)()  # imports what the sampler needs
-        filled: list[Tensor] = []
-        seconds = _seconds(lambda: filled.append(inpaint(sampler, steps)().clip), device)  # noqa: B023
-        fill = denormalise(filled[0], model.mean, model.std).clamp(0, 1)
-        results[f"{sampler}-{steps}"] = {
-            "seconds_per_clip": round(seconds / len(clips), 4),
-            "seconds_per_output_second": round(seconds / len(clips) / clip_seconds, 4),
-            "psnr": round(float(psnr(fill, truth, masked).mean()), 2),
-            "std_ratio": round(std_ratio(fill, truth, masked), 3),
-        }
-    former, last = list(results)[-2:]
-    return {
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
-        "decoder": model.decoder.kind,
-        "clips": len(clips),
-        "clip_seconds": round(clip_seconds, 4),
-        "step_over_decoder": round(statistics.median(ratios), 3),
-        "encoder_seconds_per_clip": round(statistics.median(encoder), 4),
-        **results,
-        "faster": {
-            "name": f"{last} instead of {former}",
-            "seconds_ratio": round(
-                results[former]["seconds_per_clip"] / results[last]["seconds_per_clip"], 2
-            ),
-            "psnr_difference": round(results[last]["psnr"] - results[former]["psnr"], 2),
-        },
-    }
