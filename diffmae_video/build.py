@@ -72,6 +72,7 @@ def _diffmae(cfg: CfgNode) -> DiffMAE:
         mask=mask_arguments(cfg),
         normalize_target=cfg.MODEL.NORM_TARGET,
         decode_fraction=cfg.MODEL.DECODER.FRACTION,
+        token_timesteps=cfg.DIFFUSION.PER_TOKEN,
     )
 
 
@@ -231,6 +232,7 @@ def build_dataset(cfg: CfgNode, model: PretrainingModel) -> ClipDataset:
         patch=patch,
         mask=model.mask,
         timesteps=model.timesteps,
+        token_timesteps=model.token_timesteps,
         crop_scale=cfg.DATA.CROP_SCALE,
         flip=cfg.DATA.FLIP,
         seed=cfg.TRAIN.SEED,

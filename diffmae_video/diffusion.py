@@ -78,9 +78,11 @@ class NoiseSchedule:
     def add_noise(self, x0: Tensor, t: Tensor, noise: Tensor) -> Tensor:
         """``xt = sqrt(abar_t) x0 + sqrt(1 - abar_t) noise``, in float32.
 
-        Shapes: x0 and noise [B, ...], t [B].
+        Shapes: x0 and noise [B, ...]; t [B], or [B, M] with x0 [B, M, ...].
         """
-        signal, sigma = (values.view(-1, *[1] * (x0.ndim - 1)) for values in self.signal_and_noise(t))
+        signal, sigma = (
+            values.view(*t.shape, *[1] * (x0.ndim - t.ndim)) for values in self.signal_and_noise(t)
+        )
         return signal * x0.float() + sigma * noise.float()
 
     def x0_of(self, xt: Tensor, t: Tensor, noise: Tensor, bounds: tuple[Tensor, Tensor]) -> Tensor:
@@ -89,7 +91,9 @@ class NoiseSchedule:
         The clamp limits errors in ``noise``, which the division by sqrt(abar_t) amplifies: at t = T it is
         4e-6.
         """
-        signal, sigma = (values.view(-1, *[1] * (xt.ndim - 1)) for values in self.signal_and_noise(t))
+        signal, sigma = (
+            values.view(*t.shape, *[1] * (xt.ndim - t.ndim)) for values in self.signal_and_noise(t)
+        )
         return ((xt.float() - sigma * noise) / signal).clamp(*bounds)
 
     def sampling_timesteps(self, steps: int, spacing: str = "angle") -> list[int]:

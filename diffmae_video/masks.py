@@ -36,6 +36,11 @@ class Mask:
         t, h, w = self.grid
         object.__setattr__(self, "grid", (t, h, w))  # from a list, say
 
+    @property
+    def tokens(self) -> Tensor:
+        """The visible tokens followed by the masked ones, [B, V + M]."""
+        return torch.cat([self.visible, self.masked], dim=1)
+
     # --- kinds -------------------------------------------------------------------------------
 
     @classmethod

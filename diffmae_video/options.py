@@ -153,6 +153,9 @@ OPTIONS = {
     "DIFFUSION.SCHEDULE": Option("linear", "The noise schedule."),
     "DIFFUSION.RHO": Option(0.8, "Exponent applied to beta; values below 1 mean more noise.", above=0),
     "DIFFUSION.TIMESTEPS": Option(1000, "Diffusion steps, T.", at_least=1),
+    "DIFFUSION.PER_TOKEN": Option(
+        False, "Draws a timestep for every masked patch, and not for every clip. Only for DECODER.KIND cross."
+    ),
     "DATA.TRAIN": Option(
         "", "Training set: a list, or a folder of videos. Where NUM_FRAMES is 1 it may hold pictures."
     ),

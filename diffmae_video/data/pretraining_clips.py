@@ -49,7 +49,8 @@ class TrainingClips(NamedTuple):
     Attributes:
         clips: uint8 [R, T, H, W, 3], or R :class:`RawClip` to crop on the training device.
         mask: of R clips; None if the objective reads no masks.
-        t: int64 [R], timesteps in 1..T; None if the objective reads none.
+        t: int64 [R], timesteps in 1..T, or [R, M] with one for each masked patch; None if the objective
+            reads none.
         samples: the key of each video's sample.
         faults: the unreadable videos that were replaced.
     """
@@ -72,6 +73,7 @@ class ClipDataset(RandomClips[TrainingClips]):
         mask: arguments of :meth:`~diffmae_video.masks.Mask.draw`: ``kind`` and ``ratio``.
             None draws no masks.
         timesteps: T of the noise schedule; None draws no timesteps.
+        token_timesteps: draw a timestep for every masked patch, and not for every clip.
         crop_scale: (least, greatest) share of the frame's area that a random crop takes.
         flip: mirror half of the clips.
         crop_on_device: leave cropping, resizing and mirroring to :func:`clips_on`.
@@ -86,6 +88,7 @@ class ClipDataset(RandomClips[TrainingClips]):
         patch: Triple,
         mask: Mapping[str, Any] | None,
         timesteps: int | None,
+        token_timesteps: bool,
         crop_scale: Sequence[float],
         flip: bool,
         crop_on_device: bool,
@@ -105,6 +108,7 @@ class ClipDataset(RandomClips[TrainingClips]):
             timeout=timeout,
         )
         self.size, self.mask, self.timesteps = tuple(size), mask, timesteps
+        self.token_timesteps = token_timesteps
         self.crop_scale, self.flip, self.crop_on_device = crop_scale, flip, crop_on_device
         self.grid = grid_of((clip_sampler.num_frames, self.size[0], self.size[1]), patch)
 
@@ -117,7 +121,8 @@ class ClipDataset(RandomClips[TrainingClips]):
             if self.mask is not None:
                 masks.append(Mask.draw(batch=1, grid=self.grid, generator=generator, **self.mask))
             if self.timesteps is not None:
-                timesteps.append(torch.randint(1, self.timesteps + 1, (1,), generator=generator))
+                size = masks[-1].masked.shape if self.token_timesteps else (1,)
+                timesteps.append(torch.randint(1, self.timesteps + 1, size, generator=generator))
         mask = Mask.cat(masks) if masks else None
         t = torch.cat(timesteps) if timesteps else None
         if self.crop_on_device:

@@ -68,12 +68,14 @@ class PretrainingModel(nn.Module, Pretrained, ABC):
     Attributes:
         mask: ``kind`` and ``ratio`` of the masks that the objective reads; None if it reads none.
         schedule: the noise schedule, for an objective that reads timesteps; None otherwise.
+        token_timesteps: whether every masked patch has a timestep of its own, and not every clip.
         generates: whether :meth:`sample` makes clips out of nothing.
     """
 
     encoder: Backbone
     mask: dict[str, Any] | None = None
     schedule: NoiseSchedule | None = None
+    token_timesteps: bool = False
     generates: ClassVar[bool] = False
 
     def __init__(self, encoder: Backbone, mean: Sequence[float], std: Sequence[float]) -> None:
@@ -109,7 +111,8 @@ class PretrainingModel(nn.Module, Pretrained, ABC):
         """The training loss of a batch; draws nothing.
 
         It is called with the keyword arguments that the model declares to read, and no others: ``mask``, a
-        :class:`~diffmae_video.masks.Mask`; ``t``, int64 [B] in 1..T; ``noise``, float32 [B, *noise_shape].
+        :class:`~diffmae_video.masks.Mask`; ``t``, int64 in 1..T, [B] or with ``token_timesteps`` [B, M];
+        ``noise``, float32 [B, *noise_shape].
         """
 
     def noise_shape(self, clip: Tensor, mask: Mask | None) -> tuple[int, ...] | None:
@@ -129,7 +132,7 @@ class PretrainingModel(nn.Module, Pretrained, ABC):
         Args:
             clip: float [B, 3, T, H, W], normalised by ``mean`` and ``std``.
             mask: the visible and masked patches; drawn by the model's own kind and ratio if None.
-            t: timesteps, int64 [B] in 1..T; drawn uniformly if None.
+            t: timesteps, int64 [B] or (``token_timesteps``) [B, M] in 1..T; drawn uniformly if None.
             noise: standard normal, [B, *noise_shape]; drawn if None.
             generator: on the clip's device.
 
@@ -142,8 +145,9 @@ class PretrainingModel(nn.Module, Pretrained, ABC):
         if self.timesteps is not None:
             inputs["t"] = t
             if t is None:
+                size = mask.masked.shape if self.token_timesteps and mask is not None else (len(clip),)
                 inputs["t"] = torch.randint(
-                    1, self.timesteps + 1, (len(clip),), generator=generator, device=clip.device
+                    1, self.timesteps + 1, size, generator=generator, device=clip.device
                 )
         shape = self.noise_shape(clip, mask)
         if shape is not None:

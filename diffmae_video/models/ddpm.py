@@ -74,9 +74,10 @@ class DDPM(DenoisingModel):
         return part
 
     def _tokens(self, x: Tensor, t: Tensor, mask: Mask | None = None) -> Tensor:
+        rotation = self.encoder.rotation(x, mask, unplaced=1)
         x = self.encoder.embed(x, mask)  # [B, N, D]
         x = torch.cat([self.timestep(t)[:, None].to(x.dtype), x], dim=1)  # [B, 1 + N, D]
         for block in self.encoder.blocks:
-            x = block(x)  # [B, 1 + N, D]
+            x = block(x, rotation)  # [B, 1 + N, D]
         tokens: Tensor = self.encoder.norm(x[:, 1:])  # [B, N, D]
         return tokens

@@ -21,9 +21,10 @@ from diffmae_video.models.layers import (
     Positions,
     SelfAttention,
     TimestepEmbedding,
+    ViTBlock,
     initialize_linear,
-    vit_block,
 )
+from diffmae_video.models.rotary import Rotation
 from diffmae_video.tokens import Triple
 
 DECODERS = ("joint", "cross_self", "cross")
@@ -55,10 +56,10 @@ class CrossBlock(nn.Module):
         self.norm3 = nn.LayerNorm(width, eps=1e-6)
         self.mlp = Mlp(width, int(width * mlp_ratio))
 
-    def forward(self, x: Tensor, keys_values: KeysValues) -> Tensor:
-        x = x + self.cross(self.norm1(x), keys_values)
+    def forward(self, x: Tensor, keys_values: KeysValues, rotation: Rotation | None = None) -> Tensor:
+        x = x + self.cross(self.norm1(x), keys_values, rotation)
         if self.attn is not None and self.norm2 is not None:
-            x = x + self.attn(self.norm2(x))
+            x = x + self.attn(self.norm2(x), rotation)
         return x + self.mlp(self.norm3(x))
 
 
@@ -70,7 +71,8 @@ class Decoder(nn.Module):
         grid, patch: of the clips that the model is made for, in patches and pixels.
         encoder_width, encoder_depth: of the encoder that it reads.
         width, depth, heads, mlp_ratio: of its own blocks.
-        positions: ``sincos`` or ``sharp``.
+        positions: ``sincos``, ``sharp`` or ``rope``.
+        timesteps: T of the noise schedule.
 
     Raises:
         InputError: an unknown kind, or a width that does not divide by the heads.
@@ -88,6 +90,7 @@ class Decoder(nn.Module):
         heads: int = 8,
         mlp_ratio: float = 4.0,
         positions: str = "sincos",
+        timesteps: int = 1000,
     ) -> None:
         super().__init__()
         if kind not in DECODERS:
@@ -97,13 +100,13 @@ class Decoder(nn.Module):
         self.kind, self.encoder_width = kind, encoder_width
         values = 3 * patch[0] * patch[1] * patch[2]
         self.noised_embed = nn.Linear(values, width)
-        self.positions = Positions(positions, grid, width)
-        self.timestep = TimestepEmbedding(width)
+        self.positions = Positions(positions, grid, width, width // heads)
+        self.timestep = TimestepEmbedding(width, timesteps)
         if kind == "joint":
             self.block_taps = [0] * depth
             self.taps = [encoder_depth - 1]
             self.latent_embed = nn.Linear(encoder_width, width)
-            self.blocks: Any = nn.ModuleList(vit_block(width, heads, mlp_ratio) for _ in range(depth))
+            self.blocks: Any = nn.ModuleList(ViTBlock(width, heads, mlp_ratio) for _ in range(depth))
         else:
             blocks = tapped_blocks(encoder_depth, depth)
             self.taps = sorted(set(blocks), reverse=True)
@@ -123,12 +126,13 @@ class Decoder(nn.Module):
     def initialize_weights(self) -> None:
         self.apply(initialize_linear)
 
-    def context(self, latents: Sequence[Tensor]) -> list[Tensor] | list[KeysValues]:
+    def context(self, latents: Sequence[Tensor], mask: Mask) -> list[Tensor] | list[KeysValues]:
         """All that does not change with xt and t, computed once per clip.
 
         Args:
             latents: the tapped encoder blocks' outputs, each [B, (1 +) V, encoder_width], in the
                 order of ``taps``.
+            mask: says where the V visible patches are.
 
         Returns:
             For the cross kinds each block's keys and values of the visible latents; for ``joint``
@@ -137,7 +141,9 @@ class Decoder(nn.Module):
         normed = [norm(x) for norm, x in zip(self.tap_norms, latents, strict=True)]
         if self.kind == "joint":
             return [self.latent_embed(normed[0])]
-        return [self.blocks[j].cross.keys_values(normed[i]) for j, i in enumerate(self.block_taps)]
+        extra = latents[0].shape[1] - mask.visible.shape[1]  # a class token has no position
+        rotation = self.positions.rotation(mask.grid, mask.visible, mask.visible.device, extra)
+        return [self.blocks[j].cross.keys_values(normed[i], rotation) for j, i in enumerate(self.block_taps)]
 
     def repeat(self, context: list[Any], count: int) -> list[Any]:
         """The context of each clip ``count`` times, side by side."""
@@ -149,26 +155,27 @@ class Decoder(nn.Module):
         ]
 
     def forward(self, xt: Tensor, t: Tensor, context: list[Tensor] | list[KeysValues], mask: Mask) -> Tensor:
-        """Noised patches xt [B, M, P] at t int64 [B] -> predictions [B, M, P] in float32.
+        """Noised patches xt [B, M, P] at t int64 [B], or [B, M], -> predictions [B, M, P] in float32.
 
         ``mask.masked`` [B, M] says where the patches of xt are.
         """
         x = self.noised_embed(xt.to(self.head.weight.dtype))  # [B, M, W]
-        x = x + (self.positions(mask.grid, mask.masked) + self.timestep(t)[:, None]).to(
-            x.dtype
-        )  # t: added once
+        timestep = self.timestep(t) if t.ndim == 2 else self.timestep(t)[:, None]  # [B, M or 1, W]
+        x = x + (self.positions(mask.grid, mask.masked) + timestep).to(x.dtype)  # t: added once
         if self.kind == "joint":
             latents = context[0]
             assert isinstance(latents, Tensor)
             extra = latents.shape[1] - mask.visible.shape[1]  # a class token has no position
             visible = latents[:, extra:] + self.positions(mask.grid, mask.visible).to(x.dtype)
             x = torch.cat([latents[:, :extra], visible, x], dim=1)  # [B, V + M, W]
+            rotation = self.positions.rotation(mask.grid, mask.tokens, x.device, extra)
             for block in self.blocks:
-                x = block(x)
+                x = block(x, rotation)
             x = x[:, -mask.masked.shape[1] :]
         else:
+            rotation = self.positions.rotation(mask.grid, mask.masked, x.device)
             for block, keys_values in zip(self.blocks, context, strict=True):
-                x = block(x, keys_values)
+                x = block(x, keys_values, rotation)
         return self.head(self.norm(x)).float()  # [B, M, P]
 
     def activations(self, seen: int, masked: int) -> Activations:

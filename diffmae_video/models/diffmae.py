@@ -51,6 +51,9 @@ class DiffMAE(MaskedAutoencoder):
         prediction: ``x0``, or ``eps`` for ablations: the decoder then predicts the noise.
         decode_fraction: share of the masked patches, drawn uniformly for each clip, that a training
             forward decodes; only for the ``cross`` decoder, whose tokens do not see each other (our choice).
+        token_timesteps: train with a timestep for each masked patch instead of one for each clip. With the
+            ``cross`` decoder a token's prediction depends on its own timestep alone, so the expected loss is
+            the same and its gradient varies less (our choice). Sampling gives all patches one timestep.
 
     Raises:
         InputError: an unknown name, sizes that do not fit together, or a fraction outside (0, 1]
@@ -71,17 +74,20 @@ class DiffMAE(MaskedAutoencoder):
         prediction: str = "x0",
         normalize_target: bool = False,
         decode_fraction: float = 1.0,
+        token_timesteps: bool = False,
         mean: Sequence[float] = IMAGENET_MEAN,
         std: Sequence[float] = IMAGENET_STD,
     ) -> None:
         super().__init__(
             Encoder(image_size, num_frames, patch, **(encoder or {})), mask, mean, std, normalize_target
         )
+        self.schedule = NoiseSchedule(**(schedule or {}))
         self.decoder = Decoder(
             grid=self.encoder.grid,
             patch=self.encoder.patch,
             encoder_width=self.encoder.width,
             encoder_depth=self.encoder.depth,
+            timesteps=self.schedule.timesteps,
             **{"kind": "cross_self", **(decoder or {})},
         )
         if prediction not in PREDICTIONS:
@@ -93,8 +99,13 @@ class DiffMAE(MaskedAutoencoder):
                 f"decode_fraction {decode_fraction} needs the cross decoder: the noised tokens of "
                 f"{self.decoder.kind} attend to each other"
             )
-        self.schedule = NoiseSchedule(**(schedule or {}))
+        if token_timesteps and self.decoder.kind != "cross":
+            raise InputError(
+                f"token_timesteps needs the cross decoder: the noised tokens of {self.decoder.kind} attend "
+                "to each other and would read the nearly clean pixels of their neighbours"
+            )
         self.prediction, self.decode_fraction = prediction, decode_fraction
+        self.token_timesteps = token_timesteps
 
     # --- the method -------------------------------------------------------------------------
 
@@ -104,13 +115,13 @@ class DiffMAE(MaskedAutoencoder):
         Args:
             clip: float [B, 3, T, H, W], normalised.
             mask: visible [B, V] and masked [B, M].
-            t: int64 [B] in 1..T.
+            t: int64 [B] in 1..T, or [B, M].
             noise: standard normal, [B, M, P].
         """
         x0 = self.target(clip, mask.masked)  # [B, M, P]
         xt = self.schedule.add_noise(x0, t, noise)  # [B, M, P]
         latents = self.encode_latents(clip, mask)  # a tap of the encoder each: [B, (1 +) V, D]
-        context = self.decoder.context(latents)  # keys and values of each decoder block
+        context = self.decoder.context(latents, mask)  # keys and values of each decoder block
         prediction = self.decoder(xt, t, context, mask)  # [B, M, P]
         loss = F.mse_loss(prediction, x0 if self.prediction == "x0" else noise.float())
         return Output(loss, prediction, mask)
@@ -126,7 +137,7 @@ class DiffMAE(MaskedAutoencoder):
 
     def denoise(self, xt: Tensor, t: Tensor, latents: Sequence[Tensor], mask: Mask) -> Tensor:
         """The decoder alone: noised patches [B, M, P] at t int64 [B] -> x0 [B, M, P], float32."""
-        return self.predict_x0(xt, t, self.decoder.context(latents), mask)
+        return self.predict_x0(xt, t, self.decoder.context(latents, mask), mask)
 
     def predict_x0(
         self, xt: Tensor, t: Tensor, context: list[Tensor] | list[KeysValues], mask: Mask
@@ -143,7 +154,7 @@ class DiffMAE(MaskedAutoencoder):
 
     def predictor(self, clip: Tensor, mask: Mask, num_samples: int = 1) -> PredictX0:
         self.check_inpainter()
-        context = self.decoder.context(self.encode_latents(clip, mask))
+        context = self.decoder.context(self.encode_latents(clip, mask), mask)
         if num_samples > 1:
             context = self.decoder.repeat(context, num_samples)
             mask = mask.repeat_interleave(num_samples)
@@ -193,7 +204,7 @@ class DiffMAE(MaskedAutoencoder):
         if not self.training or self.decode_fraction == 1:
             return super().forward(clip, mask, t, noise, generator)
         mask = self.draw_mask(clip, generator) if mask is None else mask
-        decoded, noise = draw_subset(mask, noise, self.decode_fraction, generator)
+        decoded, t, noise = draw_subset(mask, t, noise, self.decode_fraction, generator)
         output = super().forward(clip, decoded, t, noise, generator)
         return output._replace(mask=mask, decoded=decoded.masked)
 
@@ -204,9 +215,9 @@ class DiffMAE(MaskedAutoencoder):
 
 
 def draw_subset(
-    mask: Mask, noise: Tensor | None, fraction: float, generator: torch.Generator | None
-) -> tuple[Mask, Tensor | None]:
-    """The mask with a share of each clip's masked tokens, drawn uniformly, and their noise [B, K, P]."""
+    mask: Mask, t: Tensor | None, noise: Tensor | None, fraction: float, generator: torch.Generator | None
+) -> tuple[Mask, Tensor | None, Tensor | None]:
+    """The mask with a share of each clip's masked tokens, drawn uniformly, and their t and noise."""
     batch, count = mask.masked.shape
     kept = max(1, round(int(count) * fraction))  # int: a shape is a tensor while FLOPs are traced
     device = mask.masked.device
@@ -214,4 +225,6 @@ def draw_subset(
     order = order.sort(dim=1).values
     if noise is not None:
         noise = noise.gather(1, order[..., None].expand(-1, -1, noise.shape[-1]))
-    return Mask(mask.visible, mask.masked.gather(1, order), mask.grid), noise
+    if t is not None and t.ndim == 2:
+        t = t.gather(1, order)  # [B, K]
+    return Mask(mask.visible, mask.masked.gather(1, order), mask.grid), t, noise

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from diffmae_video.errors import InputError
 from diffmae_video.masks import Mask
 from diffmae_video.models.backbone import Backbone
-from diffmae_video.models.layers import Positions, initialize_linear, vit_block
+from diffmae_video.models.layers import Positions, ViTBlock, initialize_linear
+from diffmae_video.models.rotary import Rotation
 from diffmae_video.tokens import Triple, gather_tokens, grid_of, patchify
 
 # width, depth, heads (ViT; Dosovitskiy et al. 2021, S: DeiT)
@@ -59,9 +60,9 @@ class Encoder(Backbone):
         self.width = width
         self.patch_embed = nn.Linear(3 * patch[0] * patch[1] * patch[2], width)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, width)) if class_token else None
-        self.positions = Positions(positions, self.grid, width)
+        self.positions = Positions(positions, self.grid, width, width // heads)
         rates = [drop_path * i / max(1, depth - 1) for i in range(depth)]
-        self.blocks = nn.ModuleList(vit_block(width, heads, mlp_ratio, eps, rate) for rate in rates)
+        self.blocks = nn.ModuleList(ViTBlock(width, heads, mlp_ratio, eps, rate) for rate in rates)
         self.norm = nn.LayerNorm(width, eps=eps) if final_norm else nn.Identity()
         self.initialize_weights()
 
@@ -126,15 +127,22 @@ class Encoder(Backbone):
             tokens = torch.cat([self.cls_token.expand(tokens.shape[0], -1, -1), tokens], dim=1)
         return tokens
 
+    def rotation(self, clip: Tensor, mask: Mask | None, unplaced: int) -> Rotation | None:
+        """How attention turns the tokens of a clip and ``unplaced`` ones in front; None if it does not."""
+        grid = grid_of((clip.shape[2], clip.shape[3], clip.shape[4]), self.patch)
+        visible = None if mask is None else mask.visible
+        return self.positions.rotation(grid, visible, clip.device, unplaced)
+
     def tap(self, clip: Tensor, mask: Mask | None, blocks: Sequence[int]) -> list[Tensor]:
         """The outputs [B, (1 +) V, D] of the given blocks, class token included.
 
         The last block's output goes through the final norm.
         """
         x = self.embed(clip, mask)
+        rotation = self.rotation(clip, mask, unplaced=int(self.has_class_token))
         tapped: dict[int, Tensor] = {}
         for i, block in enumerate(self.blocks):
-            x = block(x)
+            x = block(x, rotation)
             if i in blocks:
                 tapped[i] = self.norm(x) if i == self.depth - 1 else x
         return [tapped[i] for i in blocks]

@@ -13,9 +13,10 @@ from timm.models.vision_transformer import Attention, Block
 from torch import Tensor, nn
 
 from diffmae_video.errors import InputError
+from diffmae_video.models.rotary import Rotation, frequencies, rotate, rotation_of, token_places
 from diffmae_video.tokens import Triple, interleaved_sinusoid, sincos_positions
 
-POSITIONS = ("sincos", "sharp", "learned", "joint", "sinusoid")
+POSITIONS = ("sincos", "sharp", "learned", "joint", "sinusoid", "rope")
 
 
 # torch's fused attention on a CPU takes 1.6 to 3 times as long in bf16 as products written out, forward
@@ -28,21 +29,39 @@ def is_explicit_faster(queries: Tensor, keys: int) -> bool:
     return queries.device.type == "cpu" and queries.dtype == torch.bfloat16 and keys <= EXPLICIT_KEYS
 
 
+def attention(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    """Softmax attention of heads [B, heads, n, d], fused or written out by which is faster."""
+    if is_explicit_faster(queries, keys.shape[2]):
+        scores = (queries * queries.shape[-1] ** -0.5) @ keys.transpose(-2, -1)  # [B, heads, n, k]
+        return scores.softmax(dim=-1) @ values
+    return F.scaled_dot_product_attention(queries, keys, values)
+
+
 class SelfAttention(Attention):
-    """timm's attention, fused or written out by which is faster; the switch is timm's."""
+    """timm's attention with rotary positions; its weights have timm's names."""
 
-    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        # timm calls it final: it sets it once, by what torch offers
-        self.fused_attn = not is_explicit_faster(x, x.shape[1])  # type: ignore[misc]
-        return super().forward(x, *args, **kwargs)
+    def forward(self, x: Tensor, rotation: Rotation | None = None) -> Tensor:  # type: ignore[override]
+        b, n, width = x.shape
+        queries, keys, values = self.qkv(x).view(b, n, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
+        if rotation is not None:
+            queries, keys = rotate(queries, rotation), rotate(keys, rotation)
+        x = attention(queries, keys, values)  # [B, heads, N, d]
+        return self.proj(x.transpose(1, 2).reshape(b, n, width))  # [B, N, D]
 
 
-def vit_block(width: int, heads: int, mlp_ratio: float, eps: float = 1e-6, drop_path: float = 0.0) -> Block:
-    """timm's pre-norm ViT block."""
-    norm: Any = partial(nn.LayerNorm, eps=eps)
-    block = Block(width, heads, mlp_ratio, qkv_bias=True, norm_layer=norm, drop_path=drop_path)
-    block.attn = SelfAttention(width, heads, qkv_bias=True)
-    return block
+class ViTBlock(Block):
+    """timm's pre-norm ViT block with rotary positions; its weights have timm's names."""
+
+    def __init__(
+        self, width: int, heads: int, mlp_ratio: float, eps: float = 1e-6, drop_path: float = 0.0
+    ) -> None:
+        norm: Any = partial(nn.LayerNorm, eps=eps)
+        super().__init__(width, heads, mlp_ratio, qkv_bias=True, norm_layer=norm, drop_path=drop_path)
+        self.attn = SelfAttention(width, heads, qkv_bias=True)
+
+    def forward(self, x: Tensor, rotation: Rotation | None = None) -> Tensor:  # type: ignore[override]
+        x = x + self.drop_path1(self.attn(self.norm1(x), rotation))
+        return x + self.drop_path2(self.mlp(self.norm2(x)))
 
 
 def resample_positions(table: Tensor, old: Triple, new: Triple) -> Tensor:
@@ -69,20 +88,26 @@ class Positions(nn.Module):
         kind: ``sincos`` and ``sharp``, fixed, see
             :func:`diffmae_video.tokens.sincos_positions`; ``learned``, one
             table in space plus one in time (none for an image), as MAE-ST; ``joint``, one learned
-            table over all tokens; ``sinusoid``, VideoMAE's fixed 1-D one over the flattened tokens.
+            table over all tokens; ``sinusoid``, VideoMAE's fixed 1-D one over the flattened tokens;
+            ``rope``, no table: attention turns queries and keys by their places, see
+            :mod:`diffmae_video.models.rotary`.
+        head_width: of the attention that ``rope`` turns.
 
     Raises:
-        InputError: an unknown kind.
+        InputError: an unknown kind, or heads that ``rope`` cannot turn.
     """
 
-    def __init__(self, kind: str, grid: Triple, width: int) -> None:
+    def __init__(self, kind: str, grid: Triple, width: int, head_width: int = 64) -> None:
         super().__init__()
         self.table: Tensor
         if kind not in POSITIONS:
             raise InputError(f"unknown positions {kind!r}; there are {', '.join(POSITIONS)}")
         self.kind, self.grid, self.width = kind, grid, width
+        self.head_width = head_width
         t, h, w = grid
-        if kind in ("sincos", "sharp"):
+        if kind == "rope":
+            frequencies(head_width)
+        elif kind in ("sincos", "sharp"):
             table = sincos_positions(grid, width, sharp=kind == "sharp")
             self.register_buffer("table", table, persistent=False)
         elif kind == "sinusoid":
@@ -97,7 +122,9 @@ class Positions(nn.Module):
         return {name for name, _ in self.named_parameters()}
 
     def forward(self, grid: Triple, index: Tensor | None = None) -> Tensor:
-        """Positions [1, N, D] of a grid, or with an index [B, K] those of its tokens [B, K, D]."""
+        """Positions [1, N, D] of a grid, or [B, K, D] of its tokens index [B, K]; a scalar 0 for ``rope``."""
+        if self.kind == "rope":
+            return torch.zeros(())  # broadcasts to any shape and device
         if self.kind == "learned":
             space = resample_positions(self.spatial, (1, *self.grid[1:]), (1, *grid[1:]))
             table = space.repeat(grid[0], 1)
@@ -116,17 +143,42 @@ class Positions(nn.Module):
             return table[None]
         return table.index_select(0, index.flatten()).view(*index.shape, -1)
 
+    def rotation(
+        self, grid: Triple, index: Tensor | None, device: torch.device, unplaced: int = 0
+    ) -> Rotation | None:
+        """How attention turns the tokens [B, K] of a grid, or all of them; None for positions that are added.
+
+        Args:
+            unplaced: tokens in front of them without a place, such as a class token.
+        """
+        if self.kind != "rope":
+            return None
+        places = token_places(grid, device=device)  # [1, N, 3]
+        if index is not None:
+            places = places[0].index_select(0, index.flatten()).view(*index.shape, 3)  # [B, K, 3]
+        return rotation_of(places, self.head_width, unplaced)
+
 
 class TimestepEmbedding(nn.Module):
-    """t, int64 [B] -> [B, width]: a sinusoid in float32, then an MLP (our choice, after DDPM)."""
+    """Timesteps to features: a sinusoid in float32, then an MLP (our choice, after DDPM).
 
-    def __init__(self, width: int) -> None:
+    Args:
+        width: of the features.
+        timesteps: T. A timestep per token is looked up in a table of all T + 1 features, which is computed
+            once for a batch; a batch usually has more tokens than there are timesteps.
+    """
+
+    def __init__(self, width: int, timesteps: int = 1000) -> None:
         super().__init__()
-        self.width = width
+        self.width, self.timesteps = width, timesteps
         self.fc1 = nn.Linear(width, width)
         self.fc2 = nn.Linear(width, width)
 
     def forward(self, t: Tensor) -> Tensor:
+        """t, int64 [B] or [B, M] in 0..T -> [B, width] or [B, M, width]."""
+        if t.ndim == 2:
+            table = self(torch.arange(self.timesteps + 1, device=t.device))  # [T + 1, width]
+            return table.index_select(0, t.flatten()).view(*t.shape, -1)
         half = self.width // 2
         omega = torch.exp(torch.arange(half, device=t.device) * (-math.log(10000.0) / half))
         angle = t.float()[:, None] * omega  # float32: in bf16, t = 998, 999 and 1000 are one number
@@ -146,20 +198,20 @@ class CrossAttention(nn.Module):
         self.kv = nn.Linear(context_width, 2 * width)
         self.proj = nn.Linear(width, width)
 
-    def keys_values(self, context: Tensor) -> tuple[Tensor, Tensor]:
-        """Context [B, V, context_width] -> keys and values, each [B, heads, V, width / heads]."""
+    def keys_values(self, context: Tensor, rotation: Rotation | None = None) -> tuple[Tensor, Tensor]:
+        """Context [B, V, context_width] -> keys (turned) and values, each [B, heads, V, width / heads]."""
         b, v, _ = context.shape
         keys, values = self.kv(context).view(b, v, 2, self.heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
-        return keys, values
+        return keys if rotation is None else rotate(keys, rotation), values
 
-    def forward(self, x: Tensor, keys_values: tuple[Tensor, Tensor]) -> Tensor:
+    def forward(
+        self, x: Tensor, keys_values: tuple[Tensor, Tensor], rotation: Rotation | None = None
+    ) -> Tensor:
         b, m, width = x.shape
-        q = self.q(x).view(b, m, self.heads, -1).transpose(1, 2)  # [B, heads, M, d]
-        keys, values = keys_values
-        if is_explicit_faster(q, keys.shape[2]):
-            x = ((q * q.shape[-1] ** -0.5) @ keys.transpose(-2, -1)).softmax(dim=-1) @ values
-        else:
-            x = F.scaled_dot_product_attention(q, keys, values)
+        queries = self.q(x).view(b, m, self.heads, -1).transpose(1, 2)  # [B, heads, M, d]
+        if rotation is not None:
+            queries = rotate(queries, rotation)
+        x = attention(queries, *keys_values)  # [B, heads, M, d]
         return self.proj(x.transpose(1, 2).reshape(b, m, width))
 
 

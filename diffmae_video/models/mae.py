@@ -19,7 +19,7 @@ from diffmae_video.masks import Mask
 from diffmae_video.models.activations import ATTENTION, MLP, Activations, BlockStack
 from diffmae_video.models.base import Output
 from diffmae_video.models.encoder import Encoder
-from diffmae_video.models.layers import Positions, initialize_linear, vit_block
+from diffmae_video.models.layers import Positions, ViTBlock, initialize_linear
 from diffmae_video.models.masked import MaskedAutoencoder
 from diffmae_video.models.pixels import IMAGENET_MEAN, IMAGENET_STD
 
@@ -110,8 +110,8 @@ class MAEDecoder(nn.Module):
             raise InputError(f"decoder width {width} does not divide by {heads} heads")
         self.embed = nn.Linear(encoder.width, width)
         self.mask_token = nn.Parameter(torch.zeros(1, 1, width))
-        self.positions = Positions(positions, encoder.grid, width)
-        self.blocks = nn.ModuleList(vit_block(width, heads, mlp_ratio) for _ in range(depth))
+        self.positions = Positions(positions, encoder.grid, width, width // heads)
+        self.blocks = nn.ModuleList(ViTBlock(width, heads, mlp_ratio) for _ in range(depth))
         self.norm = nn.LayerNorm(width, eps=1e-6)
         self.head = nn.Linear(width, 3 * encoder.patch[0] * encoder.patch[1] * encoder.patch[2])
         self.initialize_weights()
@@ -128,10 +128,12 @@ class MAEDecoder(nn.Module):
         x = self.embed(latents)  # [B, (1 +) V, W]
         extra = x.shape[1] - mask.visible.shape[1]  # a class token has no position
         visible = x[:, extra:] + self.positions(mask.grid, mask.visible).to(x.dtype)
-        masked = self.mask_token + self.positions(mask.grid, mask.masked).to(x.dtype)  # [B, M, W]
-        x = torch.cat([x[:, :extra], visible, masked], dim=1)
+        masked = self.mask_token.expand(*mask.masked.shape, -1)
+        masked = masked + self.positions(mask.grid, mask.masked).to(x.dtype)  # [B, M, W]
+        x = torch.cat([x[:, :extra], visible, masked], dim=1)  # [B, (1 +) V + M, W]
+        rotation = self.positions.rotation(mask.grid, mask.tokens, x.device, extra)
         for block in self.blocks:
-            x = block(x)
+            x = block(x, rotation)
         return self.head(self.norm(x[:, -mask.masked.shape[1] :])).float()  # [B, M, P]
 
     def activations(self, seen: int, masked: int) -> Activations:

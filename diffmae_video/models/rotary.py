@@ -1,4 +1,6 @@
-"""Rotary positions in space and time (RoFormer, Su et al. 2021, arXiv 2104.09864), axial over (time, row, column).
+"""Rotary positions in space and time (RoFormer, Su et al. 2021, arXiv 2104.09864).
+
+The rotation is axial: some features turn with time, some with the row and some with the column.
 
 Queries and keys are rotated by angles that grow with a token's place, so that attention depends on the
 distance between tokens and on nothing else: there is no table, and any grid, length and frame spacing fits.
@@ -11,7 +13,6 @@ Along each axis the frequencies fall geometrically from a quarter turn per token
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -22,12 +23,8 @@ from diffmae_video.tokens import Triple
 QUARTER_TURN = math.pi / 2  # radians per token, the highest frequency
 SPAN = 100.0  # the highest frequency over the lowest
 
-
-class Rotation(NamedTuple):
-    """Cosines and sines of tokens' angles, each [B or 1, 1, n, head width / 2]; the 1 is for the heads."""
-
-    cos: Tensor
-    sin: Tensor
+# Cosines and sines of tokens' angles, each [B or 1, 1, n, head width / 2]; the 1 is for the heads.
+Rotation = tuple[Tensor, Tensor]
 
 
 def token_places(grid: Triple, times: Tensor | None = None, device: torch.device | None = None) -> Tensor:
@@ -91,11 +88,11 @@ def rotation_of(places: Tensor, head_width: int, unplaced: int = 0) -> Rotation:
     if unplaced:
         still = angles.new_zeros(len(angles), unplaced, angles.shape[-1])
         angles = torch.cat([still, angles], dim=1)
-    return Rotation(angles.cos()[:, None], angles.sin()[:, None])
+    return angles.cos()[:, None], angles.sin()[:, None]
 
 
 def rotate(x: Tensor, rotation: Rotation) -> Tensor:
     """Turns queries or keys [B, heads, n, d]; feature i is paired with feature i + d / 2."""
-    cos, sin = rotation.cos.to(x.dtype), rotation.sin.to(x.dtype)
+    cos, sin = (values.to(x.dtype) for values in rotation)
     first, second = x.chunk(2, dim=-1)
     return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)
