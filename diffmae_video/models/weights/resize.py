@@ -80,6 +80,8 @@ def _resample(old: Positions, grid: Triple) -> Positions:
     """Positions of another grid: separable ones stay separable, others become one table."""
     if grid == old.grid:
         return old
+    if old.kind == "rope":
+        return Positions("rope", grid, old.width, old.head_width)
     video, image = grid[0] > 1, old.grid[0] == 1
     if not video or (old.kind != "learned" and not image):
         new = Positions("joint" if video else "learned", grid, old.width)
