@@ -113,6 +113,15 @@ def test_a_saved_model_loads_with_its_positions(tmp_path):
     torch.testing.assert_close(encoder(other), model.encode(other))
 
 
+def test_formats_without_rotary_positions_refuse_them(tmp_path):
+    from diffmae_video.models.weights.convert import save_as
+
+    for to, reason in (("timm", "has rotary ones"), ("hf-videomae", "was trained with rope")):
+        with pytest.raises(InputError, match=reason) as refusal:
+            save_as(rope_diffmae("cross").encoder, tmp_path / to, to)
+        assert str(refusal.value).endswith("convert it to diffmae, onnx or torch-export")
+
+
 # --- a timestep per token ---------------------------------------------------------------------
 
 

@@ -88,9 +88,10 @@ def save_as(model: Encoder | Classifier, path: str | Path, to: str) -> None:
         raise InputError(f"unknown format {to!r}; choose one of {', '.join(FORMATS)}")
     if obstacle := _obstacle(encoder, to):
         others = formats_for(model)
-        if classifier is None and to == "timm":
+        fits_timm_as_images = classifier is None and encoder.positions.kind != "rope"
+        if fits_timm_as_images and to == "timm":
             obstacle += " (load it with num_frames=1 to make it an encoder of images)"
-        elif classifier is None and "timm" not in others:
+        elif fits_timm_as_images and "timm" not in others:
             others.append("timm (as an encoder of images)")
         choice = f"{', '.join(others[:-1])} or {others[-1]}"
         kind = "encoder" if classifier is None else "classifier"

@@ -22,6 +22,8 @@ FILE_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 
 def timm_obstacle(encoder: Encoder) -> str | None:
     """Why timm's format cannot hold an encoder; None if it can."""
+    if encoder.positions.kind == "rope":
+        return "timm's ViT adds positions to the patches, and this has rotary ones"
     if encoder.patch[0] == 1 and encoder.grid[0] == 1:
         return None
     frames = encoder.grid[0] * encoder.patch[0]
