@@ -12,6 +12,7 @@ def clip_dataset(entries, num_frames=4, stride=2, fps=0.0, **changes):
         "patch": (2, 8, 8),
         "mask": {"kind": "random", "ratio": 0.75},
         "timesteps": 1000,
+        "token_timesteps": False,
         "crop_scale": (0.5, 1.0),
         "flip": True,
         "crop_on_device": False,

@@ -42,3 +42,11 @@ def test_the_training_device_can_crop(entries):
     assert {clip.frames.shape[1:] for clip in loaded.clips} == {(272, 640, 3), (144, 176, 3)}
     assert torch.equal(clips_on(loaded.clips, (32, 32), torch.device("cpu")), expected.clips)
     assert torch.equal(loaded.mask.masked, expected.mask.masked)
+
+
+def test_every_masked_patch_gets_a_timestep_of_its_own(entries):
+    dataset, key = clip_dataset(entries, token_timesteps=True), SampleKey(1, 0, 1)
+    sample = dataset[key]
+    assert sample.t.shape == sample.mask.masked.shape
+    assert 1 <= int(sample.t.min()) < int(sample.t.max()) <= 1000
+    assert torch.equal(sample.t, dataset[key].t)
