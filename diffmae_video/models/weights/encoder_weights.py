@@ -255,6 +255,11 @@ def _check_shapes(
 ) -> tuple[int, int]:
     """The width and the MLPs' width, once all shapes agree with them."""
     kernel = tensors["patch.weight"]
+    if not kernel.numel():
+        raise InputError(
+            f"{path}: {names['patch.weight']} is empty, as in checkpoints of DeepSpeed's ZeRO stage 3; "
+            "gather the weights into one file with its zero_to_fp32.py"
+        )
     if kernel.ndim not in kernel_ndims or (kernel.ndim > 2 and kernel.shape[1] != 3):
         raise InputError(
             f"{path}: {names['patch.weight']} is {list(kernel.shape)}; patches must have 3 channels"

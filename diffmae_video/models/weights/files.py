@@ -37,7 +37,7 @@ FOLDER_WEIGHTS = (
     "pytorch_model.bin.index.json",
 )
 INDEX = re.compile(r"\.index(\.\w+)?\.json$")
-SHARD = re.compile(r"\d+[-_]of[-_]0*(?!1\.)\d+\.\w+$")  # model-00001-of-00002.safetensors
+SHARD = re.compile(r"-\d{5}-of-(?!00001)\d{5}\.\w+$")  # model-00001-of-00002.safetensors
 SUFFIXES = (".safetensors", ".bin", ".pth", ".pt", ".ckpt")
 
 
@@ -108,7 +108,7 @@ def _index_of(file: Path) -> Path | None:
     Raises:
         InputError: the file's name says that it is a shard, and no index lists it.
     """
-    if file.suffix in (".safetensors", ".bin"):
+    if file.suffix in SUFFIXES:
         for index in sorted(file.parent.glob("*.index*.json")):
             if file.name in _weight_map(index).values():
                 return index

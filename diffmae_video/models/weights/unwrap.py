@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,10 @@ logger = logging.getLogger(__name__)
 
 # The keys under which most training programs store the weights, in order of preference.
 USUAL_KEYS = ("model", "module", "model_state", "state_dict", "model_state_dict")
-# DistributedDataParallel and torch.compile put these before every key.
-WRAPPERS = ("module.", "_orig_mod.")
+# DistributedDataParallel and torch.compile put these before every key,
+WRAPPERS = ("module.", "_orig_mod.", "_fsdp_wrapped_module.")
+# and torch.compile, FSDP and activation checkpointing these before the keys of the modules that they wrap.
+INNER_WRAPPERS = re.compile(r"(?<=\.)(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
 
 
 def unwrap(content: Any, path: Path) -> tuple[dict[str, Tensor], str]:
@@ -54,6 +57,9 @@ def unwrap(content: Any, path: Path) -> tuple[dict[str, Tensor], str]:
     while prefix := next((p for p in WRAPPERS if all(key.startswith(p) for key in weights)), None):
         weights = {key.removeprefix(prefix): value for key, value in weights.items()}
         removed += prefix
+    if inner := sorted({match[0] for key in weights for match in INNER_WRAPPERS.finditer(key)}):
+        logger.warning("%s: removed %s from within its keys", path, ", ".join(map(repr, inner)))
+        weights = {INNER_WRAPPERS.sub("", key): value for key, value in weights.items()}
     return weights, removed
 
 

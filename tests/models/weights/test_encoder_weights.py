@@ -70,6 +70,11 @@ def test_what_the_encoder_does_not_have_is_refused(tmp_path, extra):
         ("blocks.0.attn.qkv.bias", (D,), r"qkv.bias is \[24\] and not \[72\]"),
         ("patch_embed.proj.weight", (D, 4, 8, 8), "3 channels"),
         ("patch_embed.proj.weight", (D, 192), "3 channels"),
+        (
+            "patch_embed.proj.weight",
+            (0,),
+            "patch_embed.proj.weight is empty, as in checkpoints of DeepSpeed's ZeRO",
+        ),
         ("pos_embed", (1, 17, D + 1), r"pos_embed is \[1, 17, 25\] and not \[tokens, 24\]"),
         ("pos_embed", (D,), r"pos_embed is \[24\]"),
         ("pos_embed", (1, 16, D), "15 positions are no square|no_embed_class|16"),

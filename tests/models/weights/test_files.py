@@ -183,6 +183,11 @@ def test_a_single_file_beside_an_index_is_read_alone(tmp_path):
     assert parts[0].is_file()
 
 
+def test_a_file_whose_name_counts_steps_is_not_a_shard(tmp_path):
+    ref = Reference(t=1, steps=1)
+    check(save(tmp_path / "epoch-10-of-100.pth", mae_weights(ref)), ref, torch.randn(1, 3, 32, 32))
+
+
 def test_a_folder_names_what_it_holds_instead(tmp_path):
     save(tmp_path / "mp_rank_00_model_states.pt", mae_weights(Reference(t=1, steps=1)))
     (tmp_path / "checkpoint-10").mkdir()

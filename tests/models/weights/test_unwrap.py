@@ -55,6 +55,19 @@ def test_of_several_models_the_usual_key_is_read_and_a_line_says_so(tmp_path, ca
     assert caplog.messages == [f"{tmp_path}: reads the weights under 'model', not under model_ema"]
 
 
+def test_wrappers_of_inner_modules_are_removed(tmp_path, caplog):
+    keys = [
+        "_fsdp_wrapped_module.blocks.0._checkpoint_wrapped_module.attn._orig_mod.w",
+        "_fsdp_wrapped_module.b",
+    ]
+    weights, prefix = unwrap({key: torch.ones(1) for key in keys}, tmp_path)
+    assert prefix == "_fsdp_wrapped_module."
+    assert list(weights) == ["blocks.0.attn.w", "b"]
+    assert caplog.messages == [
+        f"{tmp_path}: removed '_checkpoint_wrapped_module.', '_orig_mod.' from within its keys"
+    ]
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
