@@ -14,14 +14,11 @@ from diffmae_video.models.pretrained import load_model
 from diffmae_video.models.weights.load_backbone import load_backbone, load_feature_model
 from diffmae_video.models.weights.load_encoder import load_encoder
 
-MODELS = (DiffMAE, MAE, DDPM, ADM, IGPT, Encoder, UNetEncoder, PixelGPT, Classifier)
-
 __all__ = [
     "ADM",
     "DDPM",
     "IGPT",
     "MAE",
-    "MODELS",
     "Backbone",
     "Classifier",
     "Decoder",

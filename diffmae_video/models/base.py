@@ -198,8 +198,8 @@ class PretrainingModel(nn.Module, Pretrained, ABC):
             InputError: this model does not.
         """
         raise InputError(
-            f"a {type(self).__name__} does not predict masked patches from the visible ones; give a model "
-            "that was pre-trained on masks, say a DiffMAE or an MAE"
+            f"{type(self).__name__} does not predict masked patches from visible ones; give the folder of a "
+            "model that was pre-trained on masks, such as a DiffMAE or an MAE"
         )
 
     def predictor(self, clip: Tensor, mask: Mask, num_samples: int = 1) -> PredictX0:
@@ -367,7 +367,7 @@ def load_inpainter(folder: str | Path) -> PretrainingModel:
     model = load_model(folder)
     if not isinstance(model, PretrainingModel):
         raise InputError(
-            f"{folder}: holds a {type(model).__name__}, which does not inpaint; give the folder of a "
+            f"{folder}: holds the model {type(model).__name__}, which does not inpaint; give the folder of a "
             "pre-training run"
         )
     try:

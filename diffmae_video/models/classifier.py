@@ -10,15 +10,18 @@ import torch
 from torch import Tensor, nn
 
 from diffmae_video.errors import InputError
-from diffmae_video.models.adm import UNetEncoder
 from diffmae_video.models.backbone import Backbone
 from diffmae_video.models.encoder import Encoder
-from diffmae_video.models.igpt import PixelGPT
 from diffmae_video.models.pixels import IMAGENET_MEAN, IMAGENET_STD
-from diffmae_video.models.pretrained import AVERAGED_WEIGHTS, Pretrained, load_model, load_weights
+from diffmae_video.models.pretrained import (
+    AVERAGED_WEIGHTS,
+    Pretrained,
+    load_model,
+    load_weights,
+    saved_classes,
+)
 
 POOLS = ("mean", "token")
-BACKBONES: dict[str, type[Backbone]] = {cls.__name__: cls for cls in (Encoder, UNetEncoder, PixelGPT)}
 
 
 class Classifier(nn.Module, Pretrained):
@@ -62,10 +65,11 @@ class Classifier(nn.Module, Pretrained):
             raise InputError(f"unknown pool {pool!r}; there are {', '.join(POOLS)}")
         self.classes, self.pool, self.multi_label = list(classes), pool, multi_label
         self.mean, self.std = tuple(mean), tuple(std)
-        if backbone not in BACKBONES:
-            raise InputError(f"unknown backbone {backbone!r}; there are {', '.join(BACKBONES)}")
+        backbones = {name: x for name, x in saved_classes().items() if issubclass(x, Backbone)}
+        if backbone not in backbones:
+            raise InputError(f"unknown backbone {backbone!r}; choose one of {', '.join(backbones)}")
         arguments = dict(encoder or {})
-        self.encoder = BACKBONES[backbone].for_pool(
+        self.encoder: Backbone = backbones[backbone].for_pool(
             pool, image_size=image_size, num_frames=num_frames, patch=patch, **arguments
         )
         eps = arguments.get("eps", 1e-6)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import json
+import pkgutil
 from pathlib import Path
 from typing import Any
 
@@ -91,14 +94,27 @@ def load_weights(model: nn.Module, path: Path) -> nn.Module:
     return model.eval()
 
 
+def saved_classes() -> dict[str, Any]:
+    """The classes that a config.json may name, by name: all concrete ones, of every module in models/."""
+    package = importlib.import_module("diffmae_video.models")
+    for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+        importlib.import_module(module.name)
+    classes: dict[str, Any] = {}
+    remaining: list[type] = [Pretrained]
+    while remaining:
+        cls = remaining.pop()
+        remaining += cls.__subclasses__()
+        if issubclass(cls, nn.Module) and not inspect.isabstract(cls):
+            classes[cls.__name__] = cls
+    return dict(sorted(classes.items()))
+
+
 def load_model(folder: str | Path) -> Any:
     """Loads a model from a folder that ``save_pretrained`` or a training run wrote, in evaluation mode.
 
     Raises:
         InputError: a file is missing or damaged, the class is unknown, or the keys are not the model's.
     """
-    from diffmae_video import models
-
     folder = Path(folder)
     if not (folder / CONFIG).is_file():
         raise InputError(f"{folder}: no {CONFIG} here; give the folder of a saved model")
@@ -109,7 +125,7 @@ def load_model(folder: str | Path) -> Any:
             config["backbone"] = config.pop("trunk")
     except (json.JSONDecodeError, KeyError, AttributeError, UnicodeDecodeError) as error:
         raise InputError(f"{folder / CONFIG}: not the configuration of a model of this project") from error
-    classes = {cls.__name__: cls for cls in models.MODELS}
+    classes = saved_classes()
     if name not in classes:
         raise InputError(f"{folder / CONFIG}: unknown model {name!r}; known are {', '.join(classes)}")
     try:

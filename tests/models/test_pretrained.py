@@ -62,7 +62,7 @@ def break_weights(folder, how):
         ("text", "not a whole safetensors file"),
         ("no config", "no config.json here"),
         ("broken config", "not the configuration of a model"),
-        ("other model", "unknown model 'GAN'; known are DiffMAE"),
+        ("other model", "unknown model 'GAN'; known are ADM"),
         ("other width", r"decoder.head.weight is \[384, 32\] and not \[384, 64\]"),
         ("other argument", "colour"),
     ],

@@ -120,7 +120,7 @@ def test_the_same_seed_draws_the_same_mask(live):
     ("folder", "message"),
     [
         ("none", "no config.json here"),
-        ("encoder", "holds a Encoder, which does not inpaint"),
+        ("encoder", "holds the model Encoder, which does not inpaint"),
         ("normalised", "cannot be rendered"),
         ("bare", "config.yaml: no such file"),
     ],
