@@ -1,4 +1,4 @@
-"""What every reader of videos offers: frames at ascending indices, as uint8 [n, H, W, 3]."""
+"""What every video reader offers: frames at ascending indices, as uint8 [n, H, W, 3]."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from fractions import Fraction
 from types import TracebackType
+from typing import NamedTuple
 
 import numpy as np
 from typing_extensions import Self
@@ -17,17 +18,36 @@ class VideoError(InputError):
     """A video that cannot be read; the message names the file and the reason."""
 
 
+class ColourTags(NamedTuple):
+    """What a video stream says about its colours, in the code points of ITU-T H.273 (2: not specified).
+
+    Attributes:
+        matrix: from RGB to luma and chroma; 1 is BT.709, 9 is BT.2020.
+        primaries: the red, green and blue that are meant.
+        transfer: from light to signal; 16 is PQ and 18 is HLG.
+        range: 0: not specified, 1: limited (16 to 235), 2: full.
+        bits: of a sample.
+    """
+
+    matrix: int = 2
+    primaries: int = 2
+    transfer: int = 2
+    range: int = 0
+    bits: int = 8
+
+
 class VideoReader(ABC):
     """An open video.
 
     Attributes:
-        path: the file.
-        num_frames: frames that the file really holds.
+        path: the file or folder.
+        num_frames: frames that can be read.
         fps: mean frames per second.
         height, width: of a frame as it is returned, upright and resized, in pixels.
-        aspect: of a pixel, its width over its height as it is to be shown.
-        has_matrix: whether the file says how its colours are coded; if not, BT.601 is taken.
-        icc: of a picture, the profile of its colours.
+        aspect: of a pixel, its width over its height when it is shown.
+        colours: what the stream says about its colours.
+        icc: a picture's colour profile.
+        notes: what a user should know about the file, a sentence each.
     """
 
     path: str
@@ -36,17 +56,32 @@ class VideoReader(ABC):
     height: int
     width: int
     aspect: Fraction = Fraction(1)
-    has_matrix: bool = True
+    colours: ColourTags = ColourTags()
     icc: bytes | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     @abstractmethod
     def times(self) -> np.ndarray:
-        """Seconds from the first frame to each one: float64 [num_frames]."""
+        """Seconds from the first frame to each frame: float64 [num_frames]."""
+
+    @property
+    def duration(self) -> float:
+        """Seconds from the first frame to the end of the last one."""
+        return float(self.times[-1]) + 1 / self.fps
 
     @abstractmethod
     def decode(self, indices: list[int]) -> np.ndarray:
-        """Frames at indices that were checked: uint8 [n, H, W, 3]."""
+        """Frames at valid indices: uint8 [n, H, W, 3]."""
+
+    def check(self) -> None:
+        """Decodes every frame.
+
+        Raises:
+            VideoError: a frame is missing or damaged, or the file is cut off.
+        """
+        for index in range(self.num_frames):
+            self.frames([index])
 
     @abstractmethod
     def close(self) -> None: ...
@@ -55,16 +90,14 @@ class VideoReader(ABC):
         """Frames at ascending indices (repeats allowed): uint8 [n, H, W, 3], RGB.
 
         Raises:
-            VideoError: an index outside the video, or frames that cannot be decoded.
+            VideoError: an index lies outside the video, or a frame cannot be decoded.
         """
-        wanted = [int(i) for i in indices]
-        if wanted != sorted(wanted) or (wanted and not 0 <= wanted[0] <= wanted[-1] < self.num_frames):
-            raise VideoError(
-                f"{self.path}: frames {wanted} are not ascending indices below {self.num_frames}"
-            )
-        if not wanted:
+        asked = [int(i) for i in indices]
+        if asked != sorted(asked) or (asked and not 0 <= asked[0] <= asked[-1] < self.num_frames):
+            raise VideoError(f"{self.path}: frames {asked} are not ascending indices below {self.num_frames}")
+        if not asked:
             return np.empty((0, self.height, self.width, 3), np.uint8)
-        return self.decode(wanted)
+        return self.decode(asked)
 
     def __enter__(self) -> Self:
         return self
@@ -76,13 +109,13 @@ class VideoReader(ABC):
 
 
 def resized(height: int, width: int, short_side: int | None) -> tuple[int, int]:
-    """(height, width) with a short side of at most ``short_side``; None and 0 leave them."""
+    """(height, width) scaled to a short side of at most ``short_side``; None and 0 keep the size."""
     scale = min(1.0, short_side / min(height, width)) if short_side else 1.0
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
 def reason(error: BaseException) -> str:
     """A library's error in one line."""
-    text = getattr(error, "strerror", None) or str(error)  # FFmpeg's own repeat the path
+    text = getattr(error, "strerror", None) or str(error)  # FFmpeg's errors repeat the path
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return lines[0][:200] if lines else type(error).__name__

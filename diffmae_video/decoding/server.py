@@ -17,9 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from diffmae_video.decoding.backends import ImageReader, open_video
+from diffmae_video.decoding.backends import open_quietly
 from diffmae_video.decoding.base import VideoError, VideoReader, reason
-from diffmae_video.decoding.pyav import PyAVReader
 from diffmae_video.decoding.resize import resize_video
 from diffmae_video.errors import InputError
 
@@ -39,7 +38,7 @@ class Server:
     def open(self, path: str, backend: str, short_side: int | None) -> dict[str, Any]:
         self.close()
         self.path = path
-        self.video = video = open_video(path, backend, short_side)
+        self.video = video = open_quietly(path, backend, short_side)
         return {name: getattr(video, name) for name in ("num_frames", "fps", "height", "width")}
 
     def frames(self, indices: list[int]) -> dict[str, Any]:
@@ -51,10 +50,8 @@ class Server:
         return self._share(self.video.times)
 
     def check(self, path: str) -> dict[str, Any]:
-        with open_video(path, "pyav") as video:
-            assert isinstance(video, (PyAVReader, ImageReader))
-            if isinstance(video, PyAVReader):
-                video.check()
+        with open_quietly(path, "pyav") as video:
+            video.check()
             return {"num_frames": video.num_frames}
 
     def resize(self, source: str, target: str, short_side: int, gop: int, crf: int) -> dict[str, Any]:

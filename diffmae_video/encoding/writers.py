@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from diffmae_video.decoding.base import VideoReader
-from diffmae_video.decoding.pyav import ATTACHED_PICTURE
+from diffmae_video.decoding.packets import ATTACHED_PICTURE
 from diffmae_video.errors import InputError, require
 from diffmae_video.files import atomic_path, flush_folder
 
@@ -158,7 +158,7 @@ class _Encoder:
         if like is not None and ending == ".mp4":  # PyAV cannot say it in a WebM
             self.stream.codec_context.sample_aspect_ratio = like.aspect
         # Said, since players take large frames for BT.709's; of a film that does not say it, they do anyway.
-        if ending != ".gif" and (like is None or like.has_matrix):
+        if ending != ".gif" and (like is None or like.colours.matrix != 2):
             self.stream.codec_context.colorspace = av.video.reformatter.Colorspace.ITU601
             self.stream.codec_context.color_range = av.video.reformatter.ColorRange.MPEG
 

@@ -172,10 +172,10 @@ def test_the_shape_of_pixels_and_what_is_said_of_colours_stay(tmp_path, ending):
                 container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
             container.mux(stream.encode(None))
         with open_video(tmp_path / f"{name}{ending}", "pyav") as video:
-            assert (video.aspect, video.has_matrix) == (aspect, matrix != 2)
+            assert (video.aspect, video.colours.matrix != 2) == (aspect, matrix != 2)
             write(tmp_path / f"out{ending}", video.frames(range(4)), video.fps, like=video)
         with open_video(tmp_path / f"out{ending}", "pyav") as video:
-            assert (video.aspect, video.has_matrix) == (aspect, matrix != 2)
+            assert (video.aspect, video.colours.matrix != 2) == (aspect, matrix != 2)
 
 
 def test_a_picture_keeps_its_profile_of_colours(tmp_path):

@@ -1,0 +1,87 @@
+"""The torchcodec reader; it needs torch and a system FFmpeg (4 to 8)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from diffmae_video.decoding.base import VideoError, VideoReader, reason
+from diffmae_video.decoding.pyav import PyAVReader
+from diffmae_video.errors import InputError, require
+
+
+class TorchCodecReader(VideoReader):
+    """torchcodec, which scans the file for its frames.
+
+    Args:
+        exact: the same file, opened with the same size.
+    """
+
+    def __init__(self, exact: PyAVReader) -> None:
+        decoders = _decoders()
+        self.path, self.num_frames, self.fps = exact.path, exact.num_frames, exact.fps
+        self.height, self.width, self.aspect = exact.height, exact.width, exact.aspect
+        self.colours, self.notes = exact.colours, exact.notes
+        self._times, self._duration = exact.times, exact.duration
+        options = {}
+        if (self.height, self.width) != exact.stored_size:
+            transforms = require("torchcodec.transforms", "torchcodec")
+            options["transforms"] = [transforms.Resize(size=(self.height, self.width))]
+        try:
+            self.decoder = decoders.VideoDecoder(
+                self.path, dimension_order="NHWC", num_ffmpeg_threads=1, **options
+            )
+            self.held_frames = int(self.decoder.metadata.num_frames or 0)
+        except (RuntimeError, ValueError, IndexError) as error:
+            raise VideoError(f"{self.path}: torchcodec cannot read it ({reason(error)})") from error
+
+    @property
+    def times(self) -> np.ndarray:
+        return self._times
+
+    @property
+    def duration(self) -> float:
+        return self._duration
+
+    def decode(self, indices: list[int]) -> np.ndarray:
+        try:
+            decoded: np.ndarray = self.decoder.get_frames_at(indices).data.numpy()
+        except (RuntimeError, IndexError) as error:
+            raise VideoError(f"{self.path}: torchcodec cannot decode it ({reason(error)})") from error
+        return decoded
+
+    def close(self) -> None:
+        del self.decoder
+
+
+def open_with_torchcodec(path: str, short_side: int | None) -> VideoReader:
+    """torchcodec for files whose stored frames are all shown as they are, and else PyAV.
+
+    torchcodec does not follow edit lists, clocks that break and mirrored orientations as FFmpeg does.
+
+    Raises:
+        InputError: torchcodec is installed and does not load.
+    """
+    _decoders()
+    exact = PyAVReader(path, short_side)
+    if not exact.is_plain:
+        return exact
+    try:
+        video = TorchCodecReader(exact)
+    except VideoError:
+        exact.close()
+        raise
+    if video.held_frames != exact.num_frames:
+        video.close()
+        return exact
+    exact.close()
+    return video
+
+
+def _decoders():  # type: ignore[no-untyped-def]
+    try:
+        return require("torchcodec.decoders", "torchcodec")
+    except (OSError, RuntimeError) as error:  # it is installed, and its FFmpeg is not
+        raise InputError(
+            f"torchcodec does not load ({reason(error)}); it needs a system FFmpeg, versions 4 to 8 "
+            "(Debian: apt install ffmpeg)"
+        ) from error
