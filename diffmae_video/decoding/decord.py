@@ -24,15 +24,14 @@ class DecordReader(VideoReader):
         exact: the same file, opened with the same size.
     """
 
-    def __init__(self, exact: PyAVReader) -> None:
+    def __init__(self, exact: PyAVReader, short_side: int | None) -> None:
         decord = require("decord", "video")
         self.path, self.num_frames, self.fps = exact.path, exact.num_frames, exact.fps
         self.height, self.width, self.aspect = exact.height, exact.width, exact.aspect
         self.colours, self.notes = exact.colours, exact.notes
         self._times, self._duration = exact.times, exact.duration
         self.errors = (decord.DECORDError, RuntimeError, IndexError)
-        is_scaled = (self.height, self.width) != exact.stored_size
-        size = {"width": self.width, "height": self.height} if is_scaled else {}
+        size = {"width": self.width, "height": self.height} if short_side else {}
         try:
             self.reader = decord.VideoReader(self.path, ctx=decord.cpu(0), num_threads=1, **size)
         except self.errors as error:
@@ -74,7 +73,7 @@ def open_with_decord(path: str, short_side: int | None) -> VideoReader:
     if not (is_known and is_single and exact.is_plain):
         return exact
     try:
-        video = DecordReader(exact)
+        video = DecordReader(exact, short_side)
     except VideoError:
         exact.close()
         raise

@@ -43,14 +43,5 @@ class Orientation(NamedTuple):
         columns = slice(None, None, -1 if self.mirrored else 1)
         return picture[rows, columns]
 
-    def filters(self) -> list[str]:
-        """The names and arguments of the FFmpeg filters that bring a stored frame upright."""
-        steps = [
-            (self.transposed, "transpose=cclock_flip"),
-            (self.mirrored, "hflip"),
-            (self.flipped, "vflip"),
-        ]
-        return [name for is_needed, name in steps if is_needed]
-
 
 UPRIGHT = Orientation()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from diffmae_video.decoding.base import VideoError, VideoReader, reason, resized
 from diffmae_video.decoding.endings import is_image_name
+from diffmae_video.files import natural_key
 
 FOLDER_FPS = 25.0  # of a folder of frames where no rate is given; FFmpeg's own default for numbered pictures
 ERRORS = (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError)
@@ -70,14 +70,20 @@ class AnimatedPictureReader(VideoReader):
         return self._duration
 
     def decode(self, indices: list[int]) -> np.ndarray:
-        pictures: dict[int, np.ndarray] = {}
+        out = np.empty((len(indices), self.height, self.width, 3), np.uint8)
         try:
-            for index in sorted(set(indices)):
-                self.stored.seek(index)
-                pictures[index] = _scaled(self.stored.convert("RGB"), (self.height, self.width))
+            for place, index in enumerate(indices):
+                # Pillow fails on some files when it goes back, or skips frames.
+                if index < self.stored.tell():
+                    self.stored.close()
+                    self.stored = Image.open(self.path)
+                for number in range(self.stored.tell(), index + 1):
+                    self.stored.seek(number)
+                    self.stored.load()
+                out[place] = _scaled(self.stored.convert("RGB"), (self.height, self.width))
         except ERRORS as error:
             raise VideoError(f"{self.path}: frame {index} cannot be decoded ({reason(error)})") from error
-        return np.stack([pictures[index] for index in indices])
+        return out
 
     def close(self) -> None:
         self.stored.close()
@@ -141,12 +147,6 @@ def frame_files(folder: str | Path) -> list[Path]:
 def is_frame_folder(path: str | Path) -> bool:
     """Whether a path is a folder with pictures directly in it."""
     return Path(path).is_dir() and bool(frame_files(path))
-
-
-def natural_key(path: Path) -> list[tuple[int, str]]:
-    """Sorts names by the numbers in them: 2.png, 10.png."""
-    parts = re.split(r"(\d+)", path.name.lower())
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in parts if part] + [(-1, path.name)]
 
 
 def is_animated(path: str | Path) -> bool:

@@ -20,6 +20,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ import numpy as np
 from typing_extensions import Self
 
 import diffmae_video
-from diffmae_video.decoding.base import VideoError, VideoReader
+from diffmae_video.decoding.base import ColourTags, VideoError, VideoReader
 from diffmae_video.errors import InputError
 
 ROOT = Path(diffmae_video.__file__).resolve().parent.parent
@@ -215,6 +216,8 @@ class _GuardedReader(VideoReader):
         about = process.ask(path, do="open", path=path, backend=backend, short_side=short_side)
         self.num_frames, self.fps = about["num_frames"], about["fps"]
         self.height, self.width = about["height"], about["width"]
+        self.aspect, self.colours = Fraction(*about["aspect"]), ColourTags(*about["colours"])
+        self._duration = float(about["duration"])
         process.opened = self
 
     def _request(self, **request: Any) -> np.ndarray:
@@ -225,6 +228,10 @@ class _GuardedReader(VideoReader):
     @functools.cached_property
     def times(self) -> np.ndarray:
         return self._request(do="times").copy()
+
+    @property
+    def duration(self) -> float:
+        return self._duration
 
     def decode(self, indices: Sequence[int]) -> np.ndarray:
         return self._request(do="frames", indices=list(indices))

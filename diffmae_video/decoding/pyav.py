@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import bisect
-import itertools
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from typing import Any
@@ -22,6 +21,9 @@ from diffmae_video.decoding.packets import (
     video_stream,
 )
 from diffmae_video.errors import require
+
+HEAD = 250  # frames at a file's beginning that are looked at for those that cannot be decoded
+LARGEST_DELAY = 32  # packets that a decoder takes before it gives a frame of an earlier one: twice H.264's 16
 
 
 class PyAVReader(VideoReader):
@@ -57,7 +59,8 @@ class PyAVReader(VideoReader):
             raise VideoError(f"{path}: PyAV cannot read it ({reason(error)})") from error
         try:
             self._read_index()
-            self._find_first_frame()
+            self._find_frames()
+            self._describe()
         except self.errors as error:
             self.close()
             if isinstance(error, VideoError):
@@ -69,84 +72,113 @@ class PyAVReader(VideoReader):
         stream = video_stream(self.container)
         if stream is None:
             raise VideoError(f"{self.path}: has no video stream")
-        self.stream: Any = stream
-        stream.thread_type = "NONE"
-        self.container_kind = kind = self.container.format.name
+        self._use(stream)
+        self.container_kind = self.container.format.name
         self.packets = packets = read_packets(self.container, stream)
         if stream.frames and (missing := missing_frames(self.container, stream, packets)):
             raise VideoError(f"{self.path}: {missing}")
-        shown = [i for i, is_shown in enumerate(packets.is_shown) if is_shown]
+        self.tick = Fraction(stream.time_base)
+        self.clock_offsets: tuple[float, ...] = (0.0,)
+        self.packet_stamps = packets.pts
+        may_break = self.container.format.flags & self.av.format.Flags.ts_discont.value
+        if may_break and None not in packets.pts and None not in packets.dts:
+            clock = mend_clock(packets.pts, packets.dts, packets.is_key, float(1 / self.tick))
+            self.packet_stamps = clock.stamps
+            self.clock_offsets = tuple(float(offset * self.tick) for offset in clock.offsets)
+        breaks = len(self.clock_offsets) - 1
+        if breaks:
+            self.notes += (
+                f"{self.path}: its clock breaks {breaks} time{'s' * (breaks > 1)}; its parts are played "
+                "without gaps",
+            )
+        # Time stamps say where to seek, but for MPEG-TS, which has no index to find them, and for clocks that
+        # break.
+        self.seeks_by_byte = breaks > 0 or "mpegts" in self.container_kind
+        self.dropped: set[int] = set()
+        self.is_timed = True
+        self.cursor: tuple[int, Iterator[tuple[Any, Any]]] | None = None
+        self.key_stamps: list[int] = []
+
+    def _find_frames(self) -> None:
+        """Finds which packets are frames that can be shown, and in which order.
+
+        A file that does not begin with a key frame is decoded up to its second key frame: what has not come
+        out by then needs a frame from before the file's beginning.
+        """
+        packets, stamps = self.packets, self.packet_stamps
+        shown = [number for number, is_shown in enumerate(packets.is_shown) if is_shown]
         if not shown:
             raise VideoError(f"{self.path}: holds no frame")
-
-        self.tick = tick = Fraction(stream.time_base)
-        self.clock_offsets: tuple[float, ...] = (0.0,)
-        stamps = packets.pts
-        is_stamped = None not in [stamps[i] for i in shown]
-        may_break = self.container.format.flags & self.av.format.Flags.ts_discont.value
-        if may_break and is_stamped and None not in packets.dts:
-            clock = mend_clock(stamps, packets.dts, packets.is_key, float(1 / tick))
-            stamps = list(clock.stamps)
-            self.clock_offsets = tuple(float(offset * tick) for offset in clock.offsets)
-        self.is_mended = len(self.clock_offsets) > 1
-        if self.is_mended:
-            self.notes += (
-                f"{self.path}: its clock breaks {len(self.clock_offsets) - 1} times; the parts between are "
-                "played without gaps",
-            )
-        self.packet_stamps = stamps
-        in_order: list[Any] = [stamps[i] for i in shown]
-        self.stamps: list[int] = sorted(in_order) if is_stamped else list(range(len(shown)))
+        leading = stamps[:HEAD]
+        is_clean = packets.is_key[0] and None not in leading and stamps[0] == min(leading)
+        if is_clean:
+            self.key_packets = {stamps[0]: 0}
+            frame = next(self._decode_from(stamps[0] if shown[0] == 0 else None), (None, None))[1]
+        else:
+            frame = self._drop_undecodable()
+        if frame is None:
+            raise VideoError(f"{self.path}: holds no frame that can be decoded")
+        shown = [number for number in shown if number not in self.dropped]
+        in_order = [stamps[number] for number in shown]
+        self.num_frames = len(shown)
+        self.is_stamped = None not in in_order
+        self.stamps: list[int] = sorted(in_order) if self.is_stamped else list(range(len(shown)))
+        context = self.stream.codec_context
         # Where a frame has no time of its own, frames are counted in the order of decoding. AVI has decoding
         # times only, and GIF marks every frame as a key frame.
         self.is_timed = (
-            is_stamped
+            self.is_stamped
             and len(set(in_order)) == len(in_order)
-            and not (kind == "avi" and stream.codec_context.has_b_frames)
-            and kind != "gif"
-            and (not self.is_mended or None not in packets.positions)
+            and not (self.container_kind == "avi" and context.has_b_frames)
+            and self.container_kind != "gif"
+            and not (self.seeks_by_byte and None in packets.positions)
         )
-        keys = {stamps[i] for i in shown if packets.is_key[i]}
-        marked = {stamps[i] for i in shown if packets.is_marked[i]}
-        self.key_stamps: list[int] = sorted(keys) if self.is_timed else []
-        self.is_plain = (
-            self.is_timed
-            and not self.is_mended
-            and len(shown) == len(packets.pts)
-            and keys == marked
-            and not has_open_gop(in_order, keys)
-        )
-        self.is_stamped = is_stamped
-        self.cursor: tuple[int, Iterator[Any]] | None = None
+        keys = {stamps[n]: n for n in shown if packets.is_key[n]}
+        marked = {stamps[n] for n in shown if packets.is_marked[n]}
+        self.key_packets = keys if self.is_timed else {}
+        self.key_stamps = sorted(self.key_packets)
+        self.keys = [bisect.bisect_left(self.stamps, stamp) for stamp in self.key_stamps] or [0]
 
-    def _find_first_frame(self) -> None:
-        """Finds the first frame that can be decoded, and drops those before it."""
-        starts_with_key = bool(self.key_stamps) and self.key_stamps[0] == self.stamps[0]
-        for frame in self._decode_from(self.key_stamps[0] if starts_with_key else None, self.stamps):
-            if not frame.is_corrupt:
-                break
-        else:
-            raise VideoError(f"{self.path}: holds no frame that can be decoded")
-        self.stored_size = (frame.height, frame.width)
         matrix = frame.side_data.get("DISPLAYMATRIX")
         self.orientation = UPRIGHT
         if matrix is not None:
             self.orientation = Orientation.from_matrix(np.frombuffer(matrix, np.int32).tolist())
-        skipped = 0
-        if self.is_stamped and not starts_with_key and frame.pts is not None:
-            skipped = bisect.bisect_left(self.stamps, frame.pts)
-        if skipped:
-            self.is_plain = False
-            self.stamps = self.stamps[skipped:]
-            self.key_stamps = [stamp for stamp in self.key_stamps if stamp >= self.stamps[0]]
+        self.stored_size = (frame.height, frame.width)
+        self.is_plain = (
+            self.is_timed
+            and not self.seeks_by_byte
+            and len(shown) == len(packets.pts)
+            and set(keys) == marked
+            and not has_open_gop(in_order, set(keys))
+            and self.orientation == UPRIGHT
+        )
+
+    def _drop_undecodable(self) -> Any | None:
+        """Notes the packets at the beginning that cannot be decoded; returns the first good frame, if any."""
+        shown = [number for number, is_shown in enumerate(self.packets.is_shown) if is_shown]
+        keys = [number for number, is_marked in enumerate(self.packets.is_marked) if is_marked]
+        settled = keys[1] if len(keys) > 1 else len(self.packet_stamps)
+        first, good = None, set()
+        for number, frame in self._decode_from(None):
+            if number is None:  # the decoder does not say which packet the frame is from
+                return frame
+            if not frame.is_corrupt:
+                first = first or frame
+                good.add(number)
+            if number >= settled:
+                break
+            if len(good) == HEAD:
+                settled = number - LARGEST_DELAY
+                break
+        if not good:
+            return None
+        self.dropped = {number for number in shown if number < min(settled, max(good)) and number not in good}
+        if self.dropped:
             self.notes += (
-                f"{self.path}: its first {skipped} frames cannot be decoded, because it begins between "
-                "key frames; they are skipped",
+                f"{self.path}: begins between key frames, and its first frames cannot be decoded; "
+                f"{len(self.dropped)} are skipped",
             )
-        self.is_plain = self.is_plain and self.orientation == UPRIGHT
-        self.num_frames = len(self.stamps)
-        self.keys = [bisect.bisect_left(self.stamps, stamp) for stamp in self.key_stamps] or [0]
-        self._describe()
+        return first
 
     def _describe(self) -> None:
         """Sets rate, times, colours and the aspect of pixels."""
@@ -188,40 +220,48 @@ class PyAVReader(VideoReader):
     def duration(self) -> float:
         return float(self._times[-1]) + self.last_duration
 
-    def _decode_from(self, key: int | None, asked: Sequence[int]) -> Iterator[Any]:
-        """Decodes from a key frame on, or with None from the file's beginning.
+    def _use(self, stream: Any) -> None:
+        """Prepares a stream for decoding in one thread, where frames know the number of their packet."""
+        self.stream: Any = stream
+        stream.thread_type = "NONE"
+        stream.codec_context.flags |= self.av.codec.context.Flags.copy_opaque.value
 
-        A seek may end elsewhere in containers without an index (MPEG-TS).
+    def _decode_from(self, key: int | None, asked: Sequence[int] | None = None) -> Iterator[tuple[Any, Any]]:
+        """Decodes from a key frame on: numbers of packets and the frames that they hold.
+
+        The number is None after a seek by time, which may end elsewhere.
 
         Args:
-            key: the key frame's stamp.
-            asked: the stamps of frames that must be decoded; others may be left out.
+            key: the key frame's stamp; None for the file's beginning.
+            asked: stamps of frames that must be decoded, in any case; None for all.
         """
-        number = 0  # of the packet
+        number: int | None = None
         if key is None:
-            index = self.stream.index
+            number, index = 0, self.stream.index
             self.container.close()
             self.container = open_container(self.path)
-            self.stream = self.container.streams[index]
-            self.stream.thread_type = "NONE"
-        elif self.is_mended:  # by bytes, as the container's own clock is ambiguous
-            number = self.packet_stamps.index(key)
-            self.container.seek(
-                self.packets.positions[number], stream=self.stream, unsupported_byte_offset=True
-            )
+            self._use(self.container.streams[index])
+        elif self.seeks_by_byte:
+            number = self.key_packets[key]
+            place = self.packets.positions[number]
+            self.container.seek(place, stream=self.stream, unsupported_byte_offset=True)
         else:
             self.container.seek(key, stream=self.stream)
         context = self.stream.codec_context
-        needed = set(asked)
+        needed = None if asked is None else set(asked)
         for packet in self.container.demux(self.stream):
-            if packet.size and self.is_mended:
+            stamp = packet.pts
+            if number is not None and packet.size:
                 if key is not None and packet.pos != self.packets.positions[number]:
                     return  # the seek ended elsewhere
-                packet.pts, number = self.packet_stamps[number], number + 1
+                packet.opaque, stamp, number = number, self.packet_stamps[number], number + 1
             # Frames that no other refers to (most of H.264's B-frames) are only decoded if asked for.
-            skips = self.is_timed and packet.size and packet.pts not in needed
+            skips = self.is_timed and packet.size and needed is not None and stamp not in needed
             context.skip_frame = "NONREF" if skips else "DEFAULT"
-            yield from packet.decode()
+            for frame in packet.decode():
+                found = frame.opaque if number is not None else None
+                if found not in self.dropped:
+                    yield found, frame
 
     def decode(self, indices: list[int]) -> np.ndarray:
         out = np.empty((len(indices), self.height, self.width, 3), np.uint8)
@@ -239,8 +279,9 @@ class PyAVReader(VideoReader):
         while done < len(indices):
             before = done
             key = None if from_beginning else self._key(indices[done])
-            for frame in self._decode_from(key, [self.stamps[i] for i in indices[done:]]):
-                stamp, wanted = frame.pts, self.stamps[indices[done]]
+            for number, frame in self._decode_from(key, [self.stamps[i] for i in indices[done:]]):
+                stamp = frame.pts if number is None else self.packet_stamps[number]
+                wanted = self.stamps[indices[done]]
                 if stamp is not None and stamp > wanted:
                     break  # the seek went too far, or the frame was not decoded
                 if stamp == wanted:
@@ -264,9 +305,9 @@ class PyAVReader(VideoReader):
         index, decoded = self.cursor or (0, iter(()))
         self.cursor = None
         if not index or index > indices[0]:
-            index, decoded = 0, self._from_first_frame()
+            index, decoded = 0, self._decode_from(None)
         done = 0
-        for frame in decoded:
+        for _, frame in decoded:
             if index == indices[done]:
                 done = self._keep(frame, indices, done, out)
             index += 1
@@ -274,11 +315,6 @@ class PyAVReader(VideoReader):
                 self.cursor = (index, decoded)
                 return
         raise VideoError(f"{self.path}: frame {indices[done]} of {self.num_frames} could not be decoded")
-
-    def _from_first_frame(self) -> Iterator[Any]:
-        """All frames in the order of decoding, without those at the beginning that cannot be decoded."""
-        decoded = self._decode_from(None, self.stamps)
-        return itertools.dropwhile(lambda frame: frame.is_corrupt, decoded)
 
     def _keep(self, frame: Any, indices: list[int], done: int, out: np.ndarray) -> int:
         """Writes a frame to all its places, from ``done`` on; returns the place after them."""
@@ -300,6 +336,20 @@ class PyAVReader(VideoReader):
         planes = self.converter.reformat(frame, *size, format="gbrp", interpolation=flags, threads=1)
         return self.orientation.upright(planes.to_ndarray())
 
+    def stored_frames(self) -> Iterator[Any]:
+        """All frames from the first one on, as PyAV decodes them: neither upright nor resized.
+
+        Raises:
+            VideoError: a frame is damaged.
+        """
+        try:
+            for _, frame in self._decode_from(None):
+                if frame.is_corrupt:
+                    raise VideoError(f"{self.path}: the frame at {frame.time} s is damaged")
+                yield frame
+        except self.av.FFmpegError as error:
+            raise VideoError(f"{self.path}: PyAV cannot decode it ({reason(error)})") from error
+
     def check(self) -> None:
         """Decodes every frame.
 
@@ -308,14 +358,7 @@ class PyAVReader(VideoReader):
         """
         if missing := missing_frames(self.container, self.stream, self.packets) or missing_end(self.path):
             raise VideoError(f"{self.path}: {missing}")
-        count = 0
-        try:
-            for frame in self._from_first_frame():
-                if frame.is_corrupt:
-                    raise VideoError(f"{self.path}: the frame at {frame.time} s is damaged")
-                count += 1
-        except self.av.FFmpegError as error:
-            raise VideoError(f"{self.path}: PyAV cannot decode it ({reason(error)})") from error
+        count = sum(1 for _ in self.stored_frames())
         if count < self.num_frames:
             raise VideoError(f"{self.path}: {count} of {self.num_frames} frames could be decoded")
         self.frames(sorted({0, self.num_frames // 2, self.num_frames - 1}))  # with seeks, as in training

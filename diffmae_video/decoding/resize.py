@@ -5,17 +5,28 @@ from __future__ import annotations
 import errno
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
-from diffmae_video.decoding.base import VideoError
+import numpy as np
+
+from diffmae_video.decoding.base import VideoError, reason
+from diffmae_video.decoding.orientation import UPRIGHT, Orientation
 from diffmae_video.decoding.pyav import PyAVReader
 from diffmae_video.errors import require
 from diffmae_video.files import atomic_path
+
+# Errors of the place where the copy is written. They say nothing about the source.
+TARGET_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
+FAST_DECODING = {"preset": "veryfast", "tune": "fastdecode", "bf": "0", "threads": "1"}
 
 
 def resize_video(
     source: str | Path, target: str | Path, short_side: int, gop: int = 2, crf: int = 23
 ) -> None:
-    """Writes an H.264 copy whose short side has at most ``short_side`` pixels; no audio.
+    """Writes an upright H.264 copy whose short side has at most ``short_side`` pixels, without sound.
+
+    The copy runs at the source's mean rate. It keeps the aspect of the pixels and what the source says about
+    its colours, with 8 bits for each sample.
 
     Args:
         gop: frames between key frames; few, so that a reader that skips decodes little. There are no
@@ -27,40 +38,51 @@ def resize_video(
         OSError: the target cannot be written; nothing is left there.
     """
     av = require("av", "video")
-    with PyAVReader(str(Path(source).absolute())) as exact:  # refuses what is cut off
-        rate = Fraction(exact.fps).limit_denominator(10_000)
-    count = 0
-    try:
-        # mp4 whatever the target's name is: the name is the user's
-        with (
-            atomic_path(target) as aside,
-            av.open(str(source)) as reader,
-            av.open(str(aside), "w", "mp4") as writer,
-        ):
-            if not reader.streams.video:
-                raise VideoError(f"{source}: has no video stream")
-            stream = reader.streams.best("video")
-            scale = min(1.0, short_side / min(stream.height, stream.width))
-            options = {"crf": str(crf), "preset": "veryfast", "tune": "fastdecode", "bf": "0", "threads": "1"}
-            out = writer.add_stream("libx264", rate=rate, options=options)
-            out.width, out.height = (2 * round(side * scale / 2) for side in (stream.width, stream.height))
-            out.pix_fmt, out.gop_size = "yuv420p", gop
-            # Without these a player guesses the colours by the size, which is another one now.
-            for tag in ("colorspace", "color_primaries", "color_trc", "color_range"):
-                setattr(out.codec_context, tag, getattr(stream.codec_context, tag))
-            for frame in reader.decode(stream):
-                if frame.is_corrupt:
-                    raise VideoError(f"{source}: the frame at {frame.time} s is damaged")
-                if not count and frame.rotation:
-                    out.set_display_rotation(frame.rotation)  # is shown upright, as the source is
-                small = frame.reformat(out.width, out.height, "yuv420p", interpolation="AREA")
-                small.pts, small.time_base = count, 1 / rate  # a constant rate
-                writer.mux(out.encode(small))
-                count += 1
-            if not count:
-                raise VideoError(f"{source}: holds no frame")
-            writer.mux(out.encode(None))
-    except av.FFmpegError as error:
-        if error.errno in (errno.ENOSPC, errno.EACCES, errno.EROFS):
-            raise OSError(error.errno, error.strerror, str(target)) from error
-        raise VideoError(f"{source}: cannot be converted ({error.strerror or error})") from error
+    flags = require("av.video.reformatter", "video").Interpolation
+    scaling = flags.AREA | flags.ACCURATE_RND
+    with PyAVReader(str(Path(source).absolute())) as reader:
+        rate = Fraction(reader.fps).limit_denominator(10_000)
+        stored_height, stored_width = reader.stored_size
+        scale = min(1.0, short_side / min(stored_height, stored_width))
+        height, width = (2 * max(1, round(side * scale / 2)) for side in (stored_height, stored_width))
+        try:
+            # mp4, whatever the target's ending: the name is the user's
+            with atomic_path(target) as aside, av.open(str(aside), "w", "mp4") as writer:
+                options = {
+                    "crf": str(crf),
+                    "preset": "veryfast",
+                    "tune": "fastdecode",
+                    "bf": "0",
+                    "threads": "1",
+                }
+                out = writer.add_stream("libx264", rate=rate, options=options)
+                out.pix_fmt, out.gop_size = "yuv420p", gop
+                out.height, out.width = (width, height) if reader.orientation.transposed else (height, width)
+                context = out.codec_context
+                context.sample_aspect_ratio = reader.aspect
+                # Without these a player guesses the colours from the size, which changes here.
+                colours = reader.colours
+                context.colorspace, context.color_range = colours.matrix, colours.range
+                context.color_primaries, context.color_trc = colours.primaries, colours.transfer
+                for number, frame in enumerate(reader.stored_frames()):
+                    small = frame.reformat(width, height, "yuv420p", interpolation=scaling, threads=1)
+                    small = _upright(av, small, reader.orientation)
+                    small.pts, small.time_base = number, 1 / rate
+                    writer.mux(out.encode(small))
+                writer.mux(out.encode(None))
+        except av.FFmpegError as error:
+            if error.errno in TARGET_ERRORS:
+                raise OSError(error.errno, error.strerror, str(target)) from error
+            raise VideoError(f"{source}: cannot be converted ({reason(error)})") from error
+
+
+def _upright(av: Any, frame: Any, orientation: Orientation) -> Any:
+    """Brings a frame in yuv420p with even sides upright."""
+    if orientation == UPRIGHT:
+        return frame
+    stored, height = frame.to_ndarray(), frame.height
+    chroma = stored[height:].reshape(2, height // 2, frame.width // 2)
+    planes = [orientation.upright(plane) for plane in (stored[:height], *chroma)]
+    width = planes[0].shape[1]
+    pixels = np.concatenate([plane.reshape(-1, width) for plane in planes])
+    return av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), "yuv420p")

@@ -7,7 +7,6 @@ file descriptor of the shared memory.
 from __future__ import annotations
 
 import ctypes
-import errno
 import json
 import mmap
 import os
@@ -19,11 +18,10 @@ import numpy as np
 
 from diffmae_video.decoding.backends import open_quietly
 from diffmae_video.decoding.base import VideoError, VideoReader, reason
-from diffmae_video.decoding.resize import resize_video
+from diffmae_video.decoding.resize import TARGET_ERRORS, resize_video
 from diffmae_video.errors import InputError
 
 PR_SET_PDEATHSIG = 1  # when the thread that started this process ends
-STOPPING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO)
 
 
 class Server:
@@ -39,7 +37,11 @@ class Server:
         self.close()
         self.path = path
         self.video = video = open_quietly(path, backend, short_side)
-        return {name: getattr(video, name) for name in ("num_frames", "fps", "height", "width")}
+        return {
+            **{name: getattr(video, name) for name in ("num_frames", "fps", "height", "width", "duration")},
+            "aspect": [video.aspect.numerator, video.aspect.denominator],
+            "colours": list(video.colours),
+        }
 
     def frames(self, indices: list[int]) -> dict[str, Any]:
         assert self.video is not None
@@ -57,8 +59,8 @@ class Server:
     def resize(self, source: str, target: str, short_side: int, gop: int, crf: int) -> dict[str, Any]:
         try:
             resize_video(source, target, short_side, gop, crf)
-        except OSError as error:  # the target's, not the file's: a full disk is no broken video
-            if error.errno not in STOPPING:
+        except OSError as error:  # a full disk does not make the video bad
+            if error.errno not in TARGET_ERRORS:
                 raise
             return {"errno": error.errno, "message": error.strerror}
         return {}
