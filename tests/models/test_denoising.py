@@ -1,66 +1,10 @@
-"""DDPM and ADM: their networks against the libraries', and their samplers on a known Gaussian."""
+"""What DDPM and ADM share: the loss, the samplers on a known Gaussian, and RePaint."""
 
 import pytest
 import torch
-from diffusers import UNet2DModel
-from timm.models.vision_transformer import VisionTransformer
 
-from diffmae_video import InputError, Mask, load_encoder, load_model
-from diffmae_video.models import ADM, DDPM
-from diffmae_video.models.layers import TimestepEmbedding
-from diffmae_video.models.weights.timm_format import timm_weights
-
-UNET = {"width": 32, "multipliers": [1, 2, 2], "resnets": 1, "attention": [8, 4], "head_width": 32}
-VIT = {"width": 32, "depth": 2, "heads": 2}
-
-
-def ddpm(frames=1, prediction="eps", **encoder):
-    patch = (1, 4, 4) if frames == 1 else (2, 4, 4)
-    return DDPM((16, 16), frames, patch, {**VIT, **encoder}, prediction=prediction).eval()
-
-
-def adm(prediction="eps"):
-    model = ADM((16, 16), 1, (1, 4, 4), UNET, prediction=prediction).eval()
-    for parameter in model.parameters():  # or what is 0 at first would hide the rest
-        if not parameter.any():
-            torch.nn.init.normal_(parameter, std=0.1)
-    return model
-
-
-@torch.no_grad()
-def test_adm_is_diffusers_unet():
-    model = adm()
-    peer = UNet2DModel(
-        sample_size=16,
-        block_out_channels=(32, 64, 64),
-        down_block_types=("ResnetDownsampleBlock2D", "AttnDownBlock2D", "AttnDownBlock2D"),
-        up_block_types=("AttnUpBlock2D", "AttnUpBlock2D", "ResnetUpsampleBlock2D"),
-        layers_per_block=1,
-        downsample_type="resnet",
-        upsample_type="resnet",
-        resnet_time_scale_shift="scale_shift",
-        attention_head_dim=32,
-    ).eval()
-    state = model.state_dict()
-    peer.load_state_dict({k.removeprefix("encoder.").removeprefix("decoder."): v for k, v in state.items()})
-    xt, t = torch.randn(2, 3, 1, 16, 16), torch.tensor([1, 700])
-    expected = peer(xt[:, :, 0], t - 1).sample  # diffusers counts timesteps from 0
-    torch.testing.assert_close(model.network(xt, t)[:, :, 0], expected, atol=1e-5, rtol=1e-5)
-
-
-@torch.no_grad()
-def test_ddpm_is_timms_vit_with_the_timestep_as_its_first_token():
-    model = ddpm()
-    xt, t = torch.randn(2, 3, 1, 16, 16), torch.tensor([1, 700])
-    peer = VisionTransformer(16, 4, embed_dim=32, depth=2, num_heads=2, num_classes=0, global_pool="").eval()
-    for row in range(2):
-        weights = timm_weights(model.backbone())
-        weights["cls_token"] = model.timestep(t[row : row + 1])[:, None]
-        peer.load_state_dict(weights)
-        tokens = peer(xt[row : row + 1, :, 0])[:, 1:]
-        patches = model.head(tokens).view(1, 4, 4, 4, 4, 3)  # rows, columns, of pixels p, q, c
-        picture = patches.permute(0, 5, 1, 3, 2, 4).reshape(1, 3, 16, 16)
-        torch.testing.assert_close(model.network(xt, t)[row : row + 1, :, 0], picture, atol=1e-5, rtol=1e-5)
+from diffmae_video import Mask, load_model
+from tests.models.denoising_models import adm, ddpm
 
 
 @pytest.mark.parametrize("prediction", ["eps", "x0"])
@@ -118,30 +62,6 @@ def test_inpainting_keeps_what_is_seen_and_never_reads_the_rest(build):
     assert not torch.equal(several[0], several[1])
 
 
-def test_ddpm_takes_clips_and_its_backbone_is_an_encoder_at_t_0(tmp_path):
-    model = ddpm(frames=4)
-    model.save_pretrained(tmp_path)
-    clip = torch.randn(2, 3, 4, 16, 16)
-    assert model(clip).prediction.shape == clip.shape
-    tokens = model.encode(clip)
-    assert tokens.shape == (2, 32, 32)
-    torch.testing.assert_close(load_encoder(tmp_path)(clip), tokens)
-    model.timestep.fc2.bias.data += 1
-    assert not torch.allclose(model.encode(clip), tokens)
-    assert isinstance(model.timestep, TimestepEmbedding)
-
-
-def test_adm_reads_its_features_off_the_middle_at_the_lowest_timestep():
-    model, clip = adm(), torch.randn(2, 3, 1, 16, 16)
-    tokens = model.encode(clip)
-    assert tokens.shape == (2, 16, 64)
-    assert torch.equal(tokens, model.encoder(clip, torch.tensor([1, 1])))
-    assert not torch.allclose(tokens, model.encoder(clip, torch.tensor([500, 500])))
-    other = model.encoder.resized((32, 16), 1)
-    assert other(torch.randn(1, 3, 32, 16)).shape == (1, 32, 64)
-    assert torch.equal(other(clip), tokens)
-
-
 @pytest.mark.parametrize("build", [ddpm, adm])
 def test_every_model_comes_back_from_its_folder(tmp_path, build):
     model, clip = build(prediction="x0"), torch.randn(1, 3, 1, 16, 16)
@@ -151,18 +71,3 @@ def test_every_model_comes_back_from_its_folder(tmp_path, build):
     assert again.prediction == "x0"
     t = torch.tensor([9])
     assert torch.equal(again.network(clip, t), model.network(clip, t))
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"num_frames": 4, "patch": (2, 4, 4)}, "adm is for pictures: set DATA.NUM_FRAMES 1, not 4"),
-        ({"encoder": {**UNET, "width": 40}}, "does not divide by its 32 groups"),
-        ({"encoder": {**UNET, "multipliers": [1, 2, 3], "head_width": 64}}, "channels that divide by 64"),
-        ({"image_size": (18, 16), "patch": (1, 2, 2)}, "cannot be halved 2 times"),
-        ({"prediction": "v"}, "unknown prediction 'v'"),
-    ],
-)
-def test_what_makes_no_adm(arguments, message):
-    with pytest.raises(InputError, match=message):
-        ADM(**{"image_size": (16, 16), "num_frames": 1, "patch": (1, 4, 4), "encoder": UNET, **arguments})

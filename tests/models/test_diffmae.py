@@ -1,11 +1,14 @@
 """What the method promises: who sees what, and that noise is on masked pixels only."""
 
+import itertools
+
 import pytest
 import torch
 
 from diffmae_video import InputError, Mask
-from diffmae_video.models.decoder import DECODERS, tapped_blocks
-from diffmae_video.tokens import gather_tokens, patchify
+from diffmae_video.models.decoder import DECODERS
+from diffmae_video.tokens import patchify
+from tests.models.masked_autoencoders import build
 from tests.tiny_models import tiny_diffmae
 
 GRID = (2, 4, 4)
@@ -112,18 +115,6 @@ def test_what_is_none_is_drawn_and_a_generator_fixes_it():
     assert not torch.equal(model(clip, generator=torch.Generator().manual_seed(2)).loss, one.loss)
 
 
-@torch.no_grad()
-def test_the_encoder_sees_visible_patches_only():
-    model, clip, mask, _ = setup("cross")
-    tokens = model.encode(clip, mask)
-    assert tokens.shape == (2, 8, 32)
-    assert torch.equal(model.encode(change(clip, mask.masked[0, 0]), mask), tokens)
-    assert model.encode(clip).shape == (2, 32, 32)
-    # A mask that hides nothing of importance: order and positions are those of the full clip's tokens.
-    embedded = model.encoder.embed(clip)
-    torch.testing.assert_close(model.encoder.embed(clip, mask), gather_tokens(embedded, mask.visible))
-
-
 def test_an_image_is_a_clip_of_one_frame():
     model = tiny_diffmae(frames=1, size=(16, 32), patch=(1, 8, 8))
     assert model(torch.randn(2, 3, 1, 16, 32)).prediction.shape == (2, 6, 192)
@@ -202,13 +193,6 @@ def test_every_parameter_gets_a_gradient():
         assert [n for n, p in model.named_parameters() if p.grad is None] == []
 
 
-def test_top_down_connections():
-    assert tapped_blocks(12, 12) == list(range(11, -1, -1))
-    assert tapped_blocks(12, 4) == [11, 7, 4, 0]
-    assert tapped_blocks(3, 1) == [2]
-    assert tapped_blocks(2, 4) == [1, 1, 0, 0]
-
-
 def test_what_does_not_fit_is_refused():
     model = tiny_diffmae()
     with pytest.raises(InputError, match="grid of"):
@@ -221,3 +205,78 @@ def test_what_does_not_fit_is_refused():
         tiny_diffmae(decoder={"heads": 5})
     with pytest.raises(InputError, match="unknown decoder 'self'"):
         tiny_diffmae("self")
+
+
+@torch.no_grad()
+def test_eps_prediction_is_the_noise_and_denoise_turns_it_into_x0():
+    model = build("cross", "eps", "4")
+    clip, mask = torch.rand(2, 3, 4, 16, 32), Mask.random(2, (2, 2, 4), 0.5)
+    x0 = patchify(clip, model.patch).gather(1, mask.masked[..., None].expand(-1, -1, 384))
+    noise, t = torch.randn(x0.shape), torch.tensor([5, 100])
+    out = model(clip, mask, t, noise)
+    torch.testing.assert_close(out.loss, ((out.prediction - noise) ** 2).mean())
+    xt = model.schedule.add_noise(x0, t, noise)
+    model.decoder.forward = lambda *_: noise  # a perfect network
+    torch.testing.assert_close(
+        model.denoise(xt, t, model.encode_latents(clip, mask), mask), x0, atol=1e-3, rtol=0
+    )
+
+
+@pytest.mark.parametrize("kind", DECODERS)
+def test_several_samples_of_one_clip(kind):
+    model = build(kind, "x0", "4")
+    clip, mask = torch.randn(2, 3, 4, 16, 32), Mask.random(2, (2, 2, 4), 0.5)
+    result = model.inpaint(clip, mask, steps=4, num_samples=3, return_steps=True)
+    hidden = mask.to_pixels(model.patch).expand_as(clip)
+    assert result.clip.shape == (6, *clip.shape[1:])
+    assert result.steps.shape == (4, 6, *clip.shape[1:])
+    for i, j in itertools.product(range(2), range(3)):
+        sample = result.clip[3 * i + j]
+        assert torch.equal(sample[~hidden[i]], clip[i][~hidden[i]])
+        assert j == 0 or not torch.equal(sample, result.clip[3 * i])
+
+
+# --- decoding a share of the masked patches ---------------------------------------------------
+
+
+def test_decode_fraction_is_for_cross_and_a_share():
+    with pytest.raises(InputError, match="needs the cross decoder"):
+        tiny_diffmae("cross_self", decode_fraction=0.5)
+    for wrong in (0.0, 1.5):
+        with pytest.raises(InputError, match="share in"):
+            tiny_diffmae("cross", decode_fraction=wrong)
+
+
+def test_a_subset_is_decoded_in_training_only_and_as_in_the_full_forward():
+    model = build("cross", "x0", "4", decode_fraction=0.5).train()
+    clip, mask = torch.randn(2, 3, 4, 16, 32), Mask.random(2, (2, 2, 4), 0.75)
+    noise, t = torch.randn(2, 12, 384), torch.tensor([200, 700])
+    out = model(clip, mask, t, noise)
+    assert out.prediction.shape == (2, 6, 384)
+    full = model.eval()(clip, mask, t, noise)
+    assert full.prediction.shape == (2, 12, 384)
+    assert full.decoded is None
+    for i in range(2):
+        places = [mask.masked[i].tolist().index(token) for token in out.decoded[i].tolist()]
+        assert places == sorted(set(places))
+        torch.testing.assert_close(out.prediction[i], full.prediction[i, places])
+
+
+def test_the_mean_over_subsets_is_the_full_loss_and_gradient():
+    model = build("cross", "x0", "4", decode_fraction=0.25).train()
+    clip, mask = torch.randn(1, 3, 4, 16, 32), Mask.random(1, (2, 2, 4), 0.75)
+    noise, t = torch.randn(1, 12, 384), torch.tensor([300])
+    weight = model.decoder.head.weight
+
+    def loss_and_gradient(seed):
+        loss = model(clip, mask, t, noise, torch.Generator().manual_seed(seed)).loss
+        return loss.detach(), torch.autograd.grad(loss, weight)[0]
+
+    draws = [loss_and_gradient(seed) for seed in range(600)]
+    model.eval()
+    loss, gradient = loss_and_gradient(0)
+    losses = torch.stack([d[0] for d in draws])
+    error = losses.std() / len(draws) ** 0.5
+    assert abs(losses.mean() - loss) < 4 * error
+    mean = torch.stack([d[1] for d in draws]).mean(0)
+    assert (mean - gradient).norm() < 0.1 * gradient.norm()
