@@ -227,8 +227,7 @@ def _hidden_by_picture(picture: Image.Image, file_format: str) -> np.ndarray:
     if picture.mode == "P" and file_format not in PALETTES_OF_COLOURS:
         if (colours == colours[..., :1]).all():
             return _hidden_by_levels(colours[..., 0], HALF)
-        hidden: np.ndarray = colours.max(axis=-1) > 0
-        return hidden
+        return np.any(colours, axis=-1)
     return _hidden_by_colours(colours)
 
 
@@ -236,12 +235,10 @@ def _hidden_by_levels(grey: np.ndarray, half: int) -> np.ndarray:
     """What a grey picture hides: bool [H, W]. A few dark levels on black are numbers of objects."""
     levels = np.unique(grey)
     is_numbered = levels[0] == 0 and levels[-1] <= half and len(levels) <= MAX_LEVELS
-    hidden: np.ndarray = grey > (0 if is_numbered else half)
-    return hidden
+    return np.greater(grey, 0 if is_numbered else half)
 
 
 def _hidden_by_colours(colours: np.ndarray) -> np.ndarray:
     """What a picture of colours hides: uint8 [H, W, 3] -> bool [H, W]."""
     is_davis = not (colours & UNUSED_BITS).any()
-    hidden: np.ndarray = colours.max(axis=-1) > (0 if is_davis else HALF)
-    return hidden
+    return np.greater(colours.max(axis=-1), 0 if is_davis else HALF)
