@@ -160,7 +160,11 @@ OPTIONS = {
         "", "Training set: a list, or a folder of videos. Where NUM_FRAMES is 1 it may hold pictures."
     ),
     "DATA.VAL": Option("", "Validation set: a list or a folder; empty: none."),
-    "DATA.ROOT": Option("", "Folder that relative paths of a list start from; empty: the list's own folder."),
+    "DATA.ROOT": Option(
+        "",
+        "Folder that relative paths of a list start from, or old=new to replace the beginning of absolute "
+        "paths; empty: the list's own folder.",
+    ),
     "DATA.NUM_FRAMES": Option(16, "Frames of a clip.", at_least=1),
     "DATA.STRIDE": Option(4, "Distance between two frames of a clip.", "frames", at_least=1),
     "DATA.FPS": Option(

@@ -12,8 +12,10 @@
 
     x,y,w,h            a box in pixels of the upright frame, from its top left corner
     x,y,w,h,t0,t1      the same box, hidden only from t0 up to t1 seconds
-    a picture          fills what is white (or opaque, if the picture is transparent) in every frame
-    a video            the same, with one mask frame for each frame of the input
+    a picture          fills in every frame what is white; what is opaque, if the picture has transparent
+                       parts; or every colour but black, if it numbers objects, as masks of DAVIS do
+    a video, an animated picture or a folder of pictures
+                       the same, with one mask for each frame of the input
     random, tube, frame, block, center
                        a mask drawn on the model's patches; --mask-ratio is the share that it hides
                        (not of center, which hides half of the height and width)

@@ -11,6 +11,7 @@ In every kind of file, a mask hides
 from __future__ import annotations
 
 import io
+import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,6 +25,7 @@ from diffmae_video.errors import InputError, require
 from diffmae_video.files import natural_key
 
 HALF = 127  # of 255
+MAX_CLOCK_ERROR = 6  # milliseconds; GIF stores durations in hundredths of a second
 MAX_LEVELS = 32  # grey levels of a mask that numbers objects
 # The palette of PASCAL VOC and DAVIS spreads the bits of an object's number over the highest bits of the
 # three channels, so that these bits are never set. White is not in it.
@@ -82,8 +84,13 @@ class MaskFilm(ABC):
         """Closes the files of the film."""
 
 
-def open_mask_film(path: str | Path) -> MaskFilm:
+def open_mask_film(path: str | Path, num_frames: int) -> MaskFilm:
     """Opens a folder of mask pictures (in natural order), an animated picture or a video.
+
+    Args:
+        path: the folder or file.
+        num_frames: of the film that the masks are for. Encoders of animated pictures merge equal frames;
+            these are repeated if the durations then give this number. The caller checks the result.
 
     Raises:
         InputError: it is missing, or holds no mask that can be read.
@@ -96,11 +103,16 @@ def open_mask_film(path: str | Path) -> MaskFilm:
         return _MaskSequence(path, lambda: map(read_mask_picture, pictures))
     try:
         with _open(path) as picture:
-            is_picture, is_transparent = True, any(_alpha(f).min() < 255 for f in _frames(picture))
+            opacities, durations = [], []
+            for frame in _frames(picture):
+                opacities.append(int(_alpha(frame).min()))
+                durations.append(float(frame.info.get("duration", 0)))
+            is_picture, is_transparent = True, min(opacities) < 255
     except (UnidentifiedImageError, OSError):
         is_picture = False
     if is_picture:
-        return _MaskSequence(path, lambda: _animation(path, is_transparent))
+        repeats = _repeats(durations, num_frames)
+        return _MaskSequence(path, lambda: _animation(path, is_transparent, repeats))
     video = open_video(path, "pyav")  # decord fails on lossless H.264 of small frames
     if any(alpha.min() < 255 for alpha in _alpha_layer(path)):
         video.close()
@@ -180,13 +192,23 @@ def _frames(picture: Image.Image) -> Iterator[Image.Image]:
     return iter(ImageSequence.Iterator(picture))
 
 
-def _animation(path: Path, is_transparent: bool) -> Iterator[np.ndarray]:
+def _repeats(durations: list[float], num_frames: int) -> list[int]:
+    """How often each frame is shown if all ``num_frames`` take equally long; once each if that cannot be."""
+    once = [1] * len(durations)
+    if not all(durations) or len(durations) >= num_frames:
+        return once
+    frame = sum(durations) / num_frames
+    ends = np.cumsum(durations) / frame
+    repeats = np.diff(ends.round(), prepend=0).astype(int)
+    fits = np.abs(ends - ends.round()).max() * frame <= MAX_CLOCK_ERROR and repeats.min() >= 1
+    return repeats.tolist() if fits else once
+
+
+def _animation(path: Path, is_transparent: bool, repeats: list[int]) -> Iterator[np.ndarray]:
     with _open(path) as picture:
-        for frame in _frames(picture):
-            if is_transparent:
-                yield _alpha(frame) > HALF
-            else:
-                yield _hidden_by_picture(frame, picture.format or "")
+        for frame, count in zip(_frames(picture), repeats, strict=True):
+            mask = _alpha(frame) > HALF if is_transparent else _hidden_by_picture(frame, picture.format or "")
+            yield from itertools.repeat(mask, count)
 
 
 def _alpha(picture: Image.Image) -> np.ndarray:

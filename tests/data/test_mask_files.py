@@ -36,14 +36,14 @@ def black_and_white(mask):
     return Image.fromarray(255 * mask.astype(np.uint8)).convert("RGB")
 
 
-def save_animation(path, pictures, **options):
+def save_animation(path, pictures, milliseconds=100, **options):
     first, *others = pictures
-    first.save(path, save_all=True, append_images=others, duration=100, **options)
+    first.save(path, save_all=True, append_images=others, duration=milliseconds, **options)
 
 
-def read_film(path):
+def read_film(path, num_frames=4):
     assert is_mask_film(path)
-    film = open_mask_film(path)
+    film = open_mask_film(path, num_frames)
     assert (film.height, film.width) == (48, 64)
     masks = film.hidden(0, film.num_frames)
     assert np.array_equal(film.hidden(1, 3), masks[1:3])  # going back
@@ -145,7 +145,7 @@ def test_what_is_not_a_mask_is_named(tmp_path):
     (tmp_path / "folder").mkdir()
     for name, message in (("mask.webm", "mask.webm"), ("none.mp4", "no such file"), ("folder", "no picture")):
         with pytest.raises(InputError, match=message):
-            open_mask_film(tmp_path / name)
+            open_mask_film(tmp_path / name, 4)
 
 
 # --- films -------------------------------------------------------------------------------------------
@@ -205,6 +205,21 @@ def test_transparency_counts_for_the_whole_film(tmp_path):
     assert np.array_equal(read_film(tmp_path / "opaque.png"), growing())
 
 
+@pytest.mark.parametrize("ending", ["gif", "png", "webp"])
+@pytest.mark.parametrize("milliseconds", [40, 100])
+def test_merged_frames_of_an_animation_are_repeated(tmp_path, ending, milliseconds):
+    """Encoders merge equal frames, here into four of ten."""
+    masks = growing()[[0, 0, 0, 1, 2, 2, 3, 3, 3, 3]]
+    path = tmp_path / f"mask.{ending}"
+    options = {"lossless": True} if ending == "webp" else {}
+    save_animation(path, [opaque_black(mask) for mask in masks], milliseconds, **options)
+    with Image.open(path) as stored:
+        assert stored.n_frames == 4
+    assert np.array_equal(read_film(path, 10), masks)
+    for other in (3, 4, 7, 9, 11, 13):  # for films of another length they are what they are
+        assert len(read_film(path, other)) == 4, other
+
+
 def test_davis_colours_of_an_animated_gif(tmp_path):
     pictures = []
     for mask in growing():
@@ -226,7 +241,7 @@ def test_a_folder_of_pictures_in_natural_order(tmp_path):
     assert np.array_equal(read_film(tmp_path), masks)
     Image.new("L", (32, 48)).save(tmp_path / "mask12.png")
     with pytest.raises(InputError, match="mask 11 has 32 x 48 pixels and the first one 64 x 48"):
-        open_mask_film(tmp_path)
+        open_mask_film(tmp_path, 12)
 
 
 def test_a_still_gif_is_a_picture(tmp_path):

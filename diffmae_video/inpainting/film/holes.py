@@ -113,7 +113,7 @@ class FilmHole(Hole):
 
     def __init__(self, canvas: Canvas, path: Path, num_frames: int) -> None:
         super().__init__(canvas)
-        self.masks = open_mask_film(path)
+        self.masks = open_mask_film(path, num_frames)
         _check_size(path, (self.masks.height, self.masks.width), canvas)
         if self.masks.num_frames != num_frames:
             self.close()

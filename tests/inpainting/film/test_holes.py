@@ -112,6 +112,28 @@ def test_masks_of_files(tmp_path, film):
         open_hole(str(tmp_path / "black.png"), 0.5, model, canvas, film, 0)
 
 
+def test_masks_with_transparency_and_in_folders(tmp_path, film):
+    canvas, model = Canvas.for_film((40, 48), GRID, PATCH, tiles=False), tiny_diffmae()
+    expected = np.zeros((10, 40, 48), bool)
+    pictures = []
+    for i, mask in enumerate(expected):
+        mask[8:24, 4 * i : 4 * i + 8] = True
+        pictures.append(Image.fromarray(np.stack([0 * mask] * 3 + [255 * mask], -1).astype(np.uint8)))
+        (tmp_path / "folder").mkdir(exist_ok=True)
+        pictures[-1].save(tmp_path / "folder" / f"{i + 1}.png")
+    for name in ("mask.gif", "mask.webp"):
+        pictures[0].save(
+            tmp_path / name, save_all=True, append_images=pictures[1:], duration=200, lossless=True
+        )
+    for name in ("folder", "mask.gif", "mask.webp"):
+        hole = open_hole(str(tmp_path / name), 0.5, model, canvas, film, 0)
+        assert np.array_equal(hole.pixels(0, 10), expected), name
+        hole.close()
+    (tmp_path / "folder/10.png").unlink()
+    with pytest.raises(InputError, match="the mask has 9 frames and the input 10"):
+        open_hole(str(tmp_path / "folder"), 0.5, model, canvas, film, 0)
+
+
 def test_a_box_text():
     assert parse_box("1,2,3,4") == ((1, 2, 3, 4), None)
     assert parse_box("1,2,3,4,0.5,2") == ((1, 2, 3, 4), (0.5, 2.0))
