@@ -1,0 +1,37 @@
+"""The least time that a number of multiply-accumulates takes on this machine."""
+
+from __future__ import annotations
+
+import time
+
+import torch
+
+from diffmae_video.runtime.device import default_device
+
+SIDE = 1024  # of the matrices whose product is timed
+TRIALS = 5
+
+
+def least_seconds(macs: float) -> float:
+    """Seconds that matrix products of ``macs`` multiply-accumulates take on the default device.
+
+    Training takes longer: reading videos, norms and the optimizer come on top. The rate is measured
+    (a fraction of a second on a CPU), in bfloat16 on a GPU and float32 on a CPU.
+    """
+    device = default_device()
+    dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
+    a, b = (torch.randn(SIDE, SIDE, device=device, dtype=dtype) for _ in range(2))
+    best = float("inf")
+    for _ in range(TRIALS):
+        started = time.perf_counter()
+        (a @ b)[0, 0].item()  # waits for the product
+        best = min(best, time.perf_counter() - started)
+    return macs * best / SIDE**3
+
+
+def describe_seconds(seconds: float) -> str:
+    """A duration in the unit that suits it, such as ``3.2 hours``."""
+    for name, length in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.1f} {name}"
+    return f"{seconds:.1f} seconds"

@@ -1,0 +1,94 @@
+"""The labelled lists of a fine-tuning run: those of the config, or one list of which a part is held out."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from fvcore.common.config import CfgNode
+
+from diffmae_video.build import training_entries
+from diffmae_video.data import Entry, read_list, write_list
+from diffmae_video.data.hold_out import hold_out
+from diffmae_video.errors import InputError
+
+
+class FinetuningLists(NamedTuple):
+    """What a run trains and validates on.
+
+    Attributes:
+        train, val: the entries; ``val`` is empty for a run without validation.
+        is_held_out: whether ``val`` was taken out of DATA.TRAIN.
+    """
+
+    train: list[Entry]
+    val: list[Entry]
+    is_held_out: bool
+
+    def __str__(self) -> str:
+        """How many videos there are, in one line."""
+        if not self.val:
+            return f"{len(self.train)} videos to train on, none to validate on"
+        if not self.is_held_out:
+            return f"{len(self.train)} videos to train on, {len(self.val)} to validate on"
+        total = len(self.train) + len(self.val)
+        return (
+            f"{len(self.val)} of {total} videos held out for validation, {len(self.train)} to train on; give "
+            "DATA.VAL, or set FINETUNE.HOLD_OUT to 0 to train on all of them"
+        )
+
+
+def read_finetuning_lists(cfg: CfgNode) -> FinetuningLists:
+    """Reads DATA.TRAIN and DATA.VAL; without DATA.VAL holds out FINETUNE.HOLD_OUT of DATA.TRAIN.
+
+    Raises:
+        InputError: a list cannot be read, an entry has no label, or nothing can be held out.
+    """
+    entries = training_entries(cfg)
+    if cfg.DATA.VAL:
+        val = read_list(cfg.DATA.VAL, cfg.DATA.ROOT, images=cfg.DATA.NUM_FRAMES == 1)
+        return FinetuningLists(entries, val, is_held_out=False)
+    if not cfg.FINETUNE.HOLD_OUT:
+        return FinetuningLists(entries, [], is_held_out=False)
+    # Paths become absolute, but links are not followed: their targets may have other names and endings.
+    entries = [dataclasses.replace(entry, path=str(Path(entry.path).absolute())) for entry in entries]
+    train, val = hold_out(entries, cfg.FINETUNE.HOLD_OUT, cfg.FINETUNE.MULTI_LABEL)
+    if not val:
+        raise InputError(
+            "FINETUNE.HOLD_OUT: no class has two videos, so none can be held out for validation; give "
+            "DATA.VAL, or set it to 0"
+        )
+    return FinetuningLists(train, val, is_held_out=True)
+
+
+def write_held_out_lists(cfg: CfgNode, lists: FinetuningLists, output: Path, is_main: bool) -> CfgNode:
+    """Writes both parts of a split list to the run's folder, and returns a config that names them.
+
+    Every process must call this; the main one writes.
+
+    Raises:
+        InputError: DATA.TRAIN itself would be overwritten.
+    """
+    source = Path(cfg.DATA.TRAIN).resolve()
+    cfg = cfg.clone()
+    cfg.defrost()
+    for key, entries in (("TRAIN", lists.train), ("VAL", lists.val)):
+        path = (output / f"{key.lower()}.csv").resolve()
+        if path == source:
+            raise InputError(
+                f"DATA.TRAIN: {path} would be overwritten by a part of itself; give another --output, or "
+                "DATA.VAL"
+            )
+        cfg.DATA[key] = str(path)
+        if is_main:
+            write_list(path, entries)
+    cfg.FINETUNE.HOLD_OUT = 0.0
+    cfg.freeze()
+    return cfg
+
+
+def missing_files(entries: Sequence[Entry], count: int = 100) -> list[str]:
+    """The paths among the first ``count`` entries at which there is no file."""
+    return [entry.path for entry in entries[:count] if not Path(entry.path).exists()]
