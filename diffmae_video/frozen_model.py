@@ -20,6 +20,9 @@ from diffmae_video.runtime.device import default_device
 # A run's lists are those that it was trained on; which videos to look at is up to the caller.
 NO_LISTS = ("DATA.TRAIN", "", "DATA.VAL", "", "DATA.ROOT", "")
 
+# Weights state the first four of these; only a run states all.
+CLIP_KEYS = ("DATA.NUM_FRAMES", "DATA.SIZE", "DATA.MEAN", "DATA.STD", "DATA.STRIDE", "DATA.FPS")
+
 
 @dataclass(frozen=True)
 class FrozenModel:
@@ -75,10 +78,10 @@ def load_frozen(path: str | Path, options: Sequence[Any] = ()) -> FrozenModel:
     return FrozenModel(model.to(default_device()), cfg)
 
 
-def clip_options(path: str | Path, options: Sequence[Any] = ()) -> list[Any]:
-    """What a checkpoint says about its clips, as options ``[KEY, VALUE, ...]`` of the section DATA.
+def clip_options(path: str | Path, options: Sequence[Any] = ()) -> dict[str, Any]:
+    """The options about clips that a checkpoint states: size, number of frames, mean and std by key.
 
-    Size, number of frames, mean and std; for a run's checkpoint also stride and frame rate.
+    A run's checkpoint states the stride and the frame rate too.
 
     Args:
         path, options: see :func:`load_frozen`.
@@ -87,8 +90,13 @@ def clip_options(path: str | Path, options: Sequence[Any] = ()) -> list[Any]:
         InputError: see :func:`load_frozen`.
     """
     _, cfg, is_run = _load(Path(path), options)
-    names = ("NUM_FRAMES", "SIZE", "MEAN", "STD", *(("STRIDE", "FPS") if is_run else ()))
-    return [item for name in names for item in (f"DATA.{name}", cfg.DATA[name])]
+    stated = clip_options_of(cfg)
+    return stated if is_run else {key: stated[key] for key in CLIP_KEYS[:4]}
+
+
+def clip_options_of(cfg: CfgNode) -> dict[str, Any]:
+    """The options about clips of a run's config, by key."""
+    return {key: cfg.DATA[key.removeprefix("DATA.")] for key in CLIP_KEYS}
 
 
 def _load(path: Path, options: Sequence[Any]) -> tuple[Backbone | Classifier, CfgNode, bool]:

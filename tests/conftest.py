@@ -7,6 +7,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 import hypothesis
+import numpy as np
 import pytest
 import torch
 import tqdm  # noqa: F401 - before _silent_tools
@@ -55,3 +56,17 @@ def clips_dir() -> Path:
 @pytest.fixture(scope="session")
 def real_clips(clips_dir) -> dict[str, Path]:
     return {name.split(".")[0]: clips_dir / name for name in SHIPPED}
+
+
+@pytest.fixture(scope="session")
+def films(tmp_path_factory):
+    """Six films, quick to decode, of a square that drifts over noise."""
+    from diffmae_video.encoding.clips import write_video
+
+    folder, chance = tmp_path_factory.mktemp("films"), np.random.default_rng(0)
+    for name in range(6):
+        frames = chance.integers(0, 80, (16, 64, 64, 3), np.uint8)
+        for i, frame in enumerate(frames):
+            frame[name * 4 : name * 4 + 16, i : i + 16] = 40 * name + 50
+        write_video(folder / f"{name}.mp4", frames, fps=12)
+    return folder

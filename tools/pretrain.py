@@ -8,8 +8,9 @@
 
 Any option of docs/options.md can be set as KEY VALUE after the flags.
 
-SIGTERM and SIGUSR1 end a run after the step that it is in: it saves and exits with code 75, and
---resume goes on. Code 1: it cannot go on by itself (a process died, or steps are not finite).
+SIGTERM and SIGUSR1 end a run after the forward pass that it is in, or the next one if it has several
+processes: it saves the last complete step and exits with code 75; continue with --resume. Exit code 1: the
+run cannot continue by itself (a process died, or losses are not finite).
 """
 
 from __future__ import annotations

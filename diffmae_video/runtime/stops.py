@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from types import FrameType
 from typing import Any
@@ -33,30 +33,34 @@ def end_run(process: Process, message: str, code: int) -> RunEnded:
 
 
 class Agreement:
-    """Flags that any process may raise, and that all processes act on after the same step.
+    """Flags that any process may raise, and that all processes act on at the same place in the run.
 
-    :meth:`ask` starts to sum the flags over the processes while a step computes. The sum runs on the CPU and
-    in a process group of its own, so that no device waits for it. :meth:`answer` returns it at the end of
-    the step. A flag that is raised during a step therefore takes effect one step later.
+    :meth:`ask` starts to sum the flags over the processes while a forward and backward pass computes. The
+    sum runs on the CPU and in a process group of its own, so that no device waits for it. :meth:`answer`
+    returns it after the pass. A flag that is raised during a pass therefore takes effect after the next
+    one; in a process that is alone it takes effect at once.
 
     Args:
         patience: minutes that a process waits for another one.
+        flags: what this process has seen; called by :meth:`ask`.
     """
 
-    def __init__(self, process: Process, patience: float) -> None:
-        self.is_shared = process.world > 1
+    def __init__(self, process: Process, patience: float, flags: Callable[[], Sequence[bool]]) -> None:
+        self.flags, self.is_shared = flags, process.world > 1
         if self.is_shared:
             self.group: Any = dist.new_group(backend="gloo", timeout=timedelta(minutes=patience))
 
-    def ask(self, *flags: bool) -> None:
-        self.flags = torch.tensor(flags, dtype=torch.int32)
+    def ask(self) -> None:
         if self.is_shared:
-            self.work: Any = dist.all_reduce(self.flags, group=self.group, async_op=True)
+            self.sums = torch.tensor(self.flags(), dtype=torch.int32)
+            self.work: Any = dist.all_reduce(self.sums, group=self.group, async_op=True)
 
     def answer(self) -> list[bool]:
-        if self.is_shared:
-            self.work.wait()
-        return [bool(flag) for flag in self.flags]
+        """Whether any process raised each of the flags."""
+        if not self.is_shared:
+            return list(self.flags())
+        self.work.wait()
+        return [bool(flag) for flag in self.sums]
 
 
 class StopSignals:

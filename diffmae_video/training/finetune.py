@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+import os
 import shutil
 import sys
 from collections.abc import Sequence
@@ -16,38 +16,44 @@ import yaml
 from fvcore.common.config import CfgNode
 from torch import Tensor
 
-from diffmae_video.build import build_classifier, evaluation_dataset, labelled_dataset, training_entries
+from diffmae_video.build import build_classifier, evaluation_dataset, labelled_dataset
 from diffmae_video.classification.classify import classify
 from diffmae_video.classification.metrics import accuracy, mean_average_precision
+from diffmae_video.cost.flops import count_macs
+from diffmae_video.cost.least_time import describe_seconds, least_seconds
 from diffmae_video.data import (
     Entry,
     LabelledClips,
     class_names,
     label_targets,
     normalise,
-    read_list,
     training_loader,
-    write_list,
 )
 from diffmae_video.data.augment import MixAugmentation
-from diffmae_video.data.hold_out import hold_out
-from diffmae_video.data.lists import count_files, spread
+from diffmae_video.data.lists import check_first_files, spread
 from diffmae_video.errors import InputError
 from diffmae_video.files import atomic_path, write_text
 from diffmae_video.models import Classifier
 from diffmae_video.models.card import BEST, write_card
 from diffmae_video.models.pretrained import CONFIG, WEIGHTS
 from diffmae_video.randomness import random_state
+from diffmae_video.runtime.device import default_device
 from diffmae_video.runtime.processes import Process, start_process
 from diffmae_video.runtime.stops import lost_peers
 from diffmae_video.training.checkpoints import file_of
 from diffmae_video.training.engine import resolve_precision
+from diffmae_video.training.finetuning_lists import (
+    read_finetuning_lists,
+    write_held_out_lists,
+)
 from diffmae_video.training.from_config import engine_options, loop_options, plan_of
 from diffmae_video.training.loop import NOT_DATA, TrainingLoop
 from diffmae_video.training.optimizer import build_optimizer
 from diffmae_video.training.preparation import prepare_backbone
 from diffmae_video.training.run import RECIPE, Run
 from diffmae_video.training.sharded_state import EMA
+
+TRAINING_FORWARDS = 3  # a forward and backward pass costs about three forward passes
 
 
 def finetune(cfg: CfgNode, output: str | Path, resume: bool = False) -> None:
@@ -68,25 +74,22 @@ def finetune(cfg: CfgNode, output: str | Path, resume: bool = False) -> None:
     process = start_process(cfg.TRAIN.PATIENCE)
     with lost_peers(process):
         run = Run.open(Path(output), resume, cfg.CHECKPOINT.KEEP, process)
-        cfg, entries, held_out = _lists(cfg, run.output, process)
-        classes = class_names(entries, cfg.FINETUNE.MULTI_LABEL)
+        lists = read_finetuning_lists(cfg)
+        if lists.is_held_out:
+            cfg = write_held_out_lists(cfg, lists, run.output, process.is_main)
+        classes = class_names(lists.train, cfg.FINETUNE.MULTI_LABEL)
         torch.manual_seed(cfg.TRAIN.SEED)
         torch.set_float32_matmul_precision("high")
         model = build_classifier(cfg, classes)
         if not cfg.FINETUNE.INIT and run.resumed_from is None:
-            prepare_backbone(model.encoder, cfg, entries, process)
-        dataset = labelled_dataset(cfg, entries, classes)
-        plan = plan_of(cfg, entries, process.world)
+            prepare_backbone(model.encoder, cfg, lists.train, process)
+        dataset = labelled_dataset(cfg, lists.train, classes)
+        plan = plan_of(cfg, lists.train, process.world)
         precision = resolve_precision(cfg.TRAIN.PRECISION, process.device)
         if process.is_main:
-            count = sum(p.numel() for p in model.parameters())
-            start = f"on {cfg.FINETUNE.INIT}" if cfg.FINETUNE.INIT else "from scratch"
             machine = f"{precision} on {process.world} x {process.device.type}"
-            print(
-                f"{count / 1e6:.1f} M parameters, {start}, {len(classes)} classes of {count_files(entries)}; "
-                f"{machine}; {plan}",
-                flush=True,
-            )
+            print(f"{describe_model(model, cfg)}; {len(classes)} classes; {lists}", flush=True)
+            print(f"{machine}; {plan}", flush=True)
         weights = class_weights(cfg.FINETUNE.CLASS_WEIGHTS, classes, dataset.labels)
         optimizer = build_optimizer(
             model, cfg.TRAIN.WEIGHT_DECAY, tuple(cfg.TRAIN.BETAS), cfg.FINETUNE.LAYER_DECAY
@@ -101,8 +104,8 @@ def finetune(cfg: CfgNode, output: str | Path, resume: bool = False) -> None:
             start=run.state.samples,
         )
         validation = None
-        if held_out and cfg.VALIDATION.EVERY_STEPS:
-            validation = RecognitionValidation(cfg, process, held_out, classes)
+        if lists.val and cfg.VALIDATION.EVERY_STEPS:
+            validation = RecognitionValidation(cfg, process, lists.val, classes)
         loss = FinetuningLoss(
             engine,
             process.device,
@@ -122,39 +125,43 @@ def finetune(cfg: CfgNode, output: str | Path, resume: bool = False) -> None:
                 copy_best(run)
 
 
-def _lists(cfg: CfgNode, output: Path, process: Process) -> tuple[CfgNode, list[Entry], list[Entry]]:
-    """The videos to train on and to validate on; a config that names the lists that they are in.
+def describe_finetuning(cfg: CfgNode) -> str:
+    """What :func:`finetune` would do, without doing it: model, cost, lists, steps, rate and least time.
+
+    WORLD_SIZE in the environment is the number of processes, 1 if it is not set.
 
     Raises:
-        InputError: a list cannot be read, nothing can be held out, or DATA.TRAIN would be replaced.
+        InputError: the config, a list or the weights do not allow the run.
     """
-    entries = training_entries(cfg)
-    if cfg.DATA.VAL:
-        return cfg, entries, read_list(cfg.DATA.VAL, cfg.DATA.ROOT, images=cfg.DATA.NUM_FRAMES == 1)
-    if not cfg.FINETUNE.HOLD_OUT:
-        return cfg, entries, []
-    # absolute, but links stay: what they point to can have another name and ending
-    entries = [dataclasses.replace(entry, path=str(Path(entry.path).absolute())) for entry in entries]
-    entries, held_out = hold_out(entries, cfg.FINETUNE.HOLD_OUT, cfg.FINETUNE.MULTI_LABEL)
-    if not held_out:
-        raise InputError(
-            "FINETUNE.HOLD_OUT: no class has two videos, to hold one out; give DATA.VAL, or set it to 0"
-        )
-    source = Path(cfg.DATA.TRAIN).resolve()
-    cfg = cfg.clone()
-    cfg.defrost()
-    for key, part in (("TRAIN", entries), ("VAL", held_out)):
-        path = (output / f"{key.lower()}.csv").resolve()
-        if path == source:
-            raise InputError(
-                f"DATA.TRAIN: {path} would be replaced by a part of it; give another --output, or DATA.VAL"
-            )
-        cfg.DATA[key] = str(path)
-        if process.is_main:
-            write_list(cfg.DATA[key], part)
-    cfg.FINETUNE.HOLD_OUT = 0.0
-    cfg.freeze()
-    return cfg, entries, held_out
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    lists = read_finetuning_lists(cfg)
+    missing = {
+        key: check_first_files(entries) for key, entries in (("TRAIN", lists.train), ("VAL", lists.val))
+    }
+    classes = class_names(lists.train, cfg.FINETUNE.MULTI_LABEL)
+    label_targets(lists.val, classes, cfg.FINETUNE.MULTI_LABEL)  # reports unknown labels
+    model = build_classifier(cfg, classes)
+    plan = plan_of(cfg, lists.train, world)
+    macs = count_macs(model.eval(), torch.zeros(1, 3, cfg.DATA.NUM_FRAMES, *cfg.DATA.SIZE))
+    step = least_seconds(TRAINING_FORWARDS * macs * plan.clips / world)
+    (height, width), device = cfg.DATA.SIZE, default_device().type
+    lines = [
+        f"{describe_model(model, cfg)}, {macs / 1e9:.1f} GFLOPs (multiply-accumulates) per clip forward",
+        f"clips of {cfg.DATA.NUM_FRAMES} frames of {height} x {width} pixels, stride {cfg.DATA.STRIDE}",
+        f"{len(classes)} classes; {lists}",
+        f"{plan}; on {world} process{'es' if world > 1 else ''}",
+        f"at least {describe_seconds(step)} a step and {describe_seconds(plan.steps * step)} in all, "
+        f"counting matrix products at the speed of this machine's {device}",
+    ]
+    lines += [f"{cfg.DATA[key]}: {line}" for key, line in missing.items() if line]
+    return "\n".join(lines)
+
+
+def describe_model(model: Classifier, cfg: CfgNode) -> str:
+    """The size of a run's model, and what it starts from."""
+    count = sum(p.numel() for p in model.parameters())
+    start = f"on {cfg.FINETUNE.INIT}" if cfg.FINETUNE.INIT else "from scratch"
+    return f"{count / 1e6:.1f} M parameters, {start}"
 
 
 def class_weights(source: str, classes: Sequence[str], labels: Tensor) -> Tensor | None:

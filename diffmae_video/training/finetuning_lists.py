@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +11,7 @@ from fvcore.common.config import CfgNode
 from diffmae_video.build import training_entries
 from diffmae_video.data import Entry, read_list, write_list
 from diffmae_video.data.hold_out import hold_out
+from diffmae_video.data.lists import count_files
 from diffmae_video.errors import InputError
 
 
@@ -28,15 +28,15 @@ class FinetuningLists(NamedTuple):
     is_held_out: bool
 
     def __str__(self) -> str:
-        """How many videos there are, in one line."""
+        """The sizes of both lists, in one line."""
+        train = f"{count_files(self.train)} to train on"
         if not self.val:
-            return f"{len(self.train)} videos to train on, none to validate on"
+            return f"{train}, none to validate on"
         if not self.is_held_out:
-            return f"{len(self.train)} videos to train on, {len(self.val)} to validate on"
-        total = len(self.train) + len(self.val)
+            return f"{train}, {count_files(self.val)} to validate on"
         return (
-            f"{len(self.val)} of {total} videos held out for validation, {len(self.train)} to train on; give "
-            "DATA.VAL, or set FINETUNE.HOLD_OUT to 0 to train on all of them"
+            f"{train}, {count_files(self.val)} held out for validation; give DATA.VAL, or set "
+            "FINETUNE.HOLD_OUT to 0 to train on all of them"
         )
 
 
@@ -87,8 +87,3 @@ def write_held_out_lists(cfg: CfgNode, lists: FinetuningLists, output: Path, is_
     cfg.FINETUNE.HOLD_OUT = 0.0
     cfg.freeze()
     return cfg
-
-
-def missing_files(entries: Sequence[Entry], count: int = 100) -> list[str]:
-    """The paths among the first ``count`` entries at which there is no file."""
-    return [entry.path for entry in entries[:count] if not Path(entry.path).exists()]

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -81,6 +81,23 @@ class LoopOptions:
     patience: float
 
 
+class StepOutcome(NamedTuple):
+    """How a step went.
+
+    Attributes:
+        is_complete: False if the run must stop before the step's last forward pass; its gradients are
+            dropped, and the model is that of the step before.
+        is_good: it is complete, and its loss and gradient were finite.
+        must_stop: a signal asked a process to stop.
+        is_save_time: the last checkpoint is long enough ago.
+    """
+
+    is_complete: bool
+    is_good: bool
+    must_stop: bool
+    is_save_time: bool
+
+
 class TrainingLoop:
     """Takes the remaining steps of a run's plan.
 
@@ -120,8 +137,13 @@ class TrainingLoop:
         metrics = self._open_folder(recipe)
         options, state = self.options, self.state
         faults = FaultLog(self.output / BAD_VIDEOS, options.max_bad_share, options.batch_size)
-        agreement = Agreement(self.process, options.patience)
         bad_in_row, saved_step, saved_at = 0, state.step, time.monotonic()
+
+        def flags() -> tuple[bool, bool]:
+            minutes = (time.monotonic() - saved_at) / 60
+            return signals.seen, self.process.is_main and 0 < options.save_minutes <= minutes
+
+        agreement = Agreement(self.process, options.patience, flags)
         with (
             StopSignals() as signals,
             StepLog(
@@ -133,27 +155,28 @@ class TrainingLoop:
             batches = faults.watch(loaded)
             self.engine.train()
             while state.step < self.plan.steps:
-                minutes = (time.monotonic() - saved_at) / 60
-                agreement.ask(signals.seen, self.process.is_main and 0 < options.save_minutes <= minutes)
-                is_good = self._step(batches, log)
-                bad_in_row = 0 if is_good else bad_in_row + 1
-                collect(state.step)
-                must_stop, is_save_time = agreement.answer()
+                step = self._step(batches, log, agreement)
+                if step.is_complete:
+                    bad_in_row = 0 if step.is_good else bad_in_row + 1
+                    collect(state.step)
                 if bad_in_row >= options.max_bad_steps:
                     raise end_run(self.process, self._describe_bad_steps(bad_in_row), FAILED)
                 is_last = state.step == self.plan.steps
                 cost = None
-                if not must_stop and (is_last or (is_good and self._is_due(options.validate_every))):
+                is_measured = is_last or (step.is_good and self._is_due(options.validate_every))
+                if is_measured and not step.must_stop:
                     cost = self._validate()
                 is_best = cost is not None and self.run.is_best(cost)
-                is_due = is_save_time or is_best or self._is_due(options.save_every)
+                is_due = step.is_save_time or is_best or self._is_due(options.save_every)
+                must_save = is_last or (step.must_stop and saved_step < state.step)
                 # A checkpoint after a bad step would push out the good ones from before it.
-                if must_stop or is_last or (is_due and is_good):
+                if must_save or (is_due and step.is_good):
                     log.flush()
                     saved_step = state.step if self.run.save(self.engine, cost) else saved_step
                     saved_at = time.monotonic()
-                if must_stop and not is_last:
-                    message = f"stopped by a signal; step {saved_step} is saved, continue with --resume"
+                if step.must_stop and not is_last:
+                    saved = f"step {saved_step} is saved" if saved_step else "no step is saved"
+                    message = f"stopped by a signal; {saved}, continue with --resume"
                     raise end_run(self.process, message, STOPPED if saved_step == state.step else FAILED)
         self._write_model()
 
@@ -175,8 +198,8 @@ class TrainingLoop:
     def _is_due(self, every: int) -> bool:
         return every > 0 and self.state.step % every == 0
 
-    def _step(self, batches: Iterator[Any], log: StepLog) -> bool:
-        """Takes one optimizer step; False if its loss or its gradient was not finite."""
+    def _step(self, batches: Iterator[Any], log: StepLog, agreement: Agreement) -> StepOutcome:
+        """Takes one optimizer step, unless the run must stop before its last forward pass."""
         options, state = self.options, self.state
         started, waited = time.perf_counter(), 0.0
         rate = self.plan.rate(state.step)
@@ -186,7 +209,8 @@ class TrainingLoop:
         torch.manual_seed(random_state(*key).initial_seed())  # for dropout and the like
         losses: list[Tensor] = []
         samples: list[SampleKey] = []
-        for _ in range(options.accumulation):
+        for micro in range(options.accumulation):
+            agreement.ask()
             before = time.perf_counter()
             batch = next(batches)
             waited += time.perf_counter() - before
@@ -195,6 +219,9 @@ class TrainingLoop:
             losses.append(loss.detach())
             self.engine.backward(spread_non_finite(loss))
             result = take_step(self.engine)
+            must_stop, is_save_time = agreement.answer()
+            if must_stop and micro + 1 < options.accumulation:
+                return StepOutcome(False, False, must_stop, is_save_time)
         if result.applied and options.ema_decay:
             update_ema(self.engine, options.ema_decay)
         loss = torch.stack(losses).mean()
@@ -216,7 +243,7 @@ class TrainingLoop:
             clips_per_s=round(self.plan.clips / seconds, 2),
             memory_mb=round(self.process.peak_mb()),
         )
-        return is_good
+        return StepOutcome(True, is_good, must_stop, is_save_time)
 
     def _lowers_loss_scale(self, loss: Tensor) -> bool:
         """Whether a step was skipped only because fp16 searches for its loss scale: the loss is finite."""

@@ -62,7 +62,7 @@ def test_an_own_set_in_one_command(tmp_path, by_class, pretrained):
     options = ("--init", pretrained, "DATA.TRAIN", by_class, "TRAIN.EMA", 0.9, "FINETUNE.FREEZE", 1)
     done = finetune("--output", tmp_path / "run", *options, "TRAIN.MAX_STEPS", 4)
     assert done.returncode == 0, done.stderr
-    assert "2 classes of 4 videos" in done.stdout
+    assert "2 classes; 4 videos to train on, 2 videos held out" in done.stdout
     run = tmp_path / "run"
     held_out = read_list(run / "val.csv")
     assert sorted(entry.label for entry in held_out) == ["bright", "dark"]
@@ -147,3 +147,26 @@ def test_the_best_model_is_one_that_is_on_disk(tmp_path, by_class, monkeypatch, 
     best = 4 if fails else 2
     step = tmp_path / f"checkpoints/step_{best:08d}/model.safetensors"
     assert (tmp_path / "best/model.safetensors").read_bytes() == step.read_bytes()
+
+
+def test_a_dry_run_says_what_would_be_done_and_writes_nothing(tmp_path, by_class, pretrained, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = ["--config", str(ROOT / "configs/finetune/own_videos.yaml"), "--init", str(pretrained)]
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "tools/finetune.py"), *config, "--dry-run", "DATA.TRAIN", str(by_class)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env=environment(),
+    )
+    assert done.returncode == 0, done.stderr
+    taken, model, clips, lists, plan, duration = done.stdout.splitlines()
+    assert taken.startswith(
+        f"taken from {pretrained}, since it is not set: DATA.NUM_FRAMES 4, DATA.SIZE [32, 32]"
+    )
+    assert f"M parameters, on {pretrained}, " in model
+    assert clips == "clips of 4 frames of 32 x 32 pixels, stride 4"
+    assert lists.startswith("2 classes; 4 videos to train on, 2 videos held out for validation")
+    assert plan.startswith("8 steps of 16 videos")
+    assert duration.startswith("at least ")
+    assert not list(tmp_path.iterdir())

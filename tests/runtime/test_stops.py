@@ -29,9 +29,16 @@ def test_a_signal_is_remembered_and_all_is_as_before_afterwards(number):
         os.kill(os.getpid(), number)
         assert signals.seen
     assert signal.getsignal(number) == before
-    agreement = Agreement(ALONE, 1.0)
-    agreement.ask(signals.seen, False)
-    assert agreement.answer() == [True, False]
+
+
+def test_a_process_that_is_alone_acts_at_once():
+    with StopSignals() as signals:
+        agreement = Agreement(ALONE, 1.0, lambda: (signals.seen, False))
+        agreement.ask()
+        assert agreement.answer() == [False, False]
+        agreement.ask()
+        os.kill(os.getpid(), SIGNALS[0])
+        assert agreement.answer() == [True, False]
 
 
 def test_readers_outlive_the_signals_and_not_their_loop():

@@ -57,3 +57,15 @@ def test_from_scratch_the_defaults_hold(capsys):
 def test_a_checkpoint_that_is_not_there_is_one_line(tmp_path):
     with pytest.raises(InputError, match="nowhere"):
         load_finetuning_config(OWN, ["FINETUNE.INIT", tmp_path / "nowhere"])
+
+
+def test_a_resumed_run_keeps_its_clips(checkpoint, tmp_path, capsys):
+    """Its weights were trained on them, and the checkpoint that it started from may be gone."""
+    run = tmp_path / "finetuned"
+    run.mkdir()
+    (run / "config.yaml").write_text(load_config(None, ["DATA.SIZE", 48, "DATA.STRIDE", 5]).dump())
+    options = ["FINETUNE.INIT", tmp_path / "gone", "DATA.STRIDE", 6]
+    assert clip_of(load_finetuning_config(OWN, options, run)) == ([48, 48], 16, 6)
+    assert capsys.readouterr().out == ""
+    cfg = load_finetuning_config(OWN, ["FINETUNE.INIT", checkpoint], tmp_path / "not started")
+    assert clip_of(cfg) == ([32, 32], 4, 3)
