@@ -1,4 +1,4 @@
-"""The fine-tuning run: from a pre-trained encoder and labelled clips to a folder with a classifier."""
+"""Fine-tunes a classifier on labelled clips, from a pre-trained encoder or from scratch."""
 
 from __future__ import annotations
 
@@ -57,19 +57,19 @@ TRAINING_FORWARDS = 3  # a forward and backward pass costs about three forward p
 
 
 def finetune(cfg: CfgNode, output: str | Path, resume: bool = False) -> None:
-    """Fine-tunes a classifier by a config and writes it to a folder.
+    """Fine-tunes a classifier as a config says and writes it to a folder.
 
-    The folder gets what :func:`~diffmae_video.training.pretrain.pretrain` writes, a model card, and in
-    ``best/`` the model that was best in validation, with the recipe. The classes are the labels of
-    DATA.TRAIN.
+    The folder gets everything that :func:`~diffmae_video.training.pretrain.pretrain` writes, a model card,
+    and in ``best/`` the model with the best validation, with its recipe and card. The classes are the labels
+    of DATA.TRAIN.
 
     Args:
-        resume: go on with the folder's run from its newest whole checkpoint; with none it starts.
+        resume: continue the folder's run from its newest intact checkpoint, or start if there is none.
 
     Raises:
         InputError: the config, a list, the weights or the machine does not allow the run, or the
             folder holds one.
-        RunEnded: it was told to stop, or cannot go on; see :mod:`diffmae_video.runtime.stops`.
+        RunEnded: the run was asked to stop, or cannot continue; see :mod:`diffmae_video.runtime.stops`.
     """
     process = start_process(cfg.TRAIN.PATIENCE)
     with lost_peers(process):
@@ -165,17 +165,17 @@ def describe_model(model: Classifier, cfg: CfgNode) -> str:
 
 
 def class_weights(source: str, classes: Sequence[str], labels: Tensor) -> Tensor | None:
-    """The weight of each class in the loss, float32 [classes]; None for all 1.
+    """The weight of each class in the loss, float32 [classes]; None if all are 1.
 
-    ``balanced`` makes all classes weigh the same: by 1 / how often one is there, with a mean of 1 over
-    the samples; with several labels a class's positives weigh as much as its negatives.
+    With ``balanced``, a class is weighted by the inverse of its frequency, with a mean of 1 over the samples;
+    with several labels, a class's positives weigh as much as its negatives.
 
     Args:
         source: ``balanced``, a YAML file of class: weight, or empty.
         labels: of the training videos, int64 [n] or float [n, classes].
 
     Raises:
-        InputError: the file of weights is none, or leaves a class out.
+        InputError: the file is not a mapping of classes to weights, or lacks a class.
     """
     if not source:
         return None
@@ -243,7 +243,12 @@ class FinetuningLoss:
 
 
 def classification_loss(logits: Tensor, targets: Tensor, weights: Tensor | None, multi_label: bool) -> Tensor:
-    """Of logits and targets [B, classes], in float32; with several labels ``weights`` are of positives."""
+    """The loss in float32. With several labels ``weights`` apply to positives.
+
+    Args:
+        logits, targets: [B, classes].
+        weights: [classes].
+    """
     logits = logits.float()
     if multi_label:
         return F.binary_cross_entropy_with_logits(logits, targets, pos_weight=weights)
@@ -251,10 +256,10 @@ def classification_loss(logits: Tensor, targets: Tensor, weights: Tensor | None,
 
 
 class RecognitionValidation:
-    """One central view of each held-out video: the loss and the accuracy on it.
+    """Measures the loss and the accuracy on one central view of each held-out video.
 
     Args:
-        entries: the held-out videos; VALIDATION.CLIPS of them, spread evenly, count. One that cannot be
+        entries: the held-out videos, of which VALIDATION.CLIPS are used, spread evenly. One that cannot be
             read is left out, with a line on stderr.
         classes: of the model.
 
@@ -270,17 +275,17 @@ class RecognitionValidation:
         chosen = spread(entries, cfg.VALIDATION.CLIPS)
         self.labels = label_targets(chosen, classes, self.multi_label)
         self.dataset = evaluation_dataset(cfg, chosen, views=(1, 1), policy="skip")
-        self.named: set[str] = set()  # what could not be read, and was told
+        self.reported: set[str] = set()  # faults that were reported before
 
     def measure(self, model: Classifier) -> dict[str, float]:
-        """``loss``, without smoothing; ``top1`` and, of more than five classes, ``top5``, as shares.
+        """``loss`` without smoothing, ``top1`` and, with more than five classes, ``top5``, from 0 to 1.
 
-        With several labels ``map``, the mean average precision, in their place.
+        With several labels, ``map`` (mean average precision) replaces top1 and top5.
         """
         batch = self.cfg.EVALUATION.BATCH_SIZE
         found = classify(model, self.dataset, self.process, batch, self.cfg.DATA.WORKERS)
-        for fault in sorted({*found.faults} - {""} - self.named) if self.process.is_main else ():
-            self.named.add(fault)
+        for fault in sorted({*found.faults} - {""} - self.reported) if self.process.is_main else ():
+            self.reported.add(fault)
             print(f"validation goes on without a video: {fault}", file=sys.stderr, flush=True)
         logits, labels = found.logits[found.was_read], self.labels[found.was_read]
         if not len(logits):
@@ -292,7 +297,7 @@ class RecognitionValidation:
         return figures | ({"top5": accuracy(logits, labels, 5)} if logits.shape[1] > 5 else {})
 
     def cost(self, figures: dict[str, float]) -> float:
-        """The share that is wrong, or what is missing to a perfect precision."""
+        """1 - top1, or 1 - map with several labels: the lowest is best."""
         return 1 - figures["map" if self.multi_label else "top1"]
 
     def picture(self, model: Classifier) -> np.ndarray | None:
@@ -300,11 +305,11 @@ class RecognitionValidation:
 
 
 def copy_best(run: Run) -> None:
-    """The model of the best checkpoint and the recipe, in the run's folder ``best/``.
+    """Copies the model of the best checkpoint into the run's ``best/``, with its recipe and a model card.
 
     Raises:
-        InputError: somebody took the checkpoint away.
-        OSError: they cannot be written; the checkpoint itself is still there.
+        InputError: the checkpoint was deleted meanwhile.
+        OSError: a file cannot be written; the checkpoint itself is kept.
     """
     source, best = run.checkpoints.path(run.state.best_step), run.output / BEST
     if not (source / WEIGHTS).is_file():
