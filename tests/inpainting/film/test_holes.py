@@ -121,10 +121,9 @@ def test_masks_with_transparency_and_in_folders(tmp_path, film):
         pictures.append(Image.fromarray(np.stack([0 * mask] * 3 + [255 * mask], -1).astype(np.uint8)))
         (tmp_path / "folder").mkdir(exist_ok=True)
         pictures[-1].save(tmp_path / "folder" / f"{i + 1}.png")
-    for name in ("mask.gif", "mask.webp"):
-        pictures[0].save(
-            tmp_path / name, save_all=True, append_images=pictures[1:], duration=200, lossless=True
-        )
+    first, *others = pictures
+    for name, options in (("mask.gif", {"disposal": 2}), ("mask.webp", {"lossless": True})):
+        first.save(tmp_path / name, save_all=True, append_images=others, duration=200, **options)
     for name in ("folder", "mask.gif", "mask.webp"):
         hole = open_hole(str(tmp_path / name), 0.5, model, canvas, film, 0)
         assert np.array_equal(hole.pixels(0, 10), expected), name
