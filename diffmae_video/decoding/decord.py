@@ -13,6 +13,7 @@ from diffmae_video.errors import MissingExtraError, require
 # decord's sparse reads are exact for these where GOPs are closed; of HEVC they return other frames.
 EXACT_CODECS = ("h264", "vp8", "vp9")
 EXACT_CONTAINERS = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")
+MIN_WIDTH = 80  # in pixels: decord fails on the padded rows of some narrower frames (16, 48 and 72)
 
 
 class DecordReader(VideoReader):
@@ -70,7 +71,7 @@ def open_with_decord(path: str, short_side: int | None) -> VideoReader:
     context = exact.stream.codec_context
     is_known = exact.container_kind in EXACT_CONTAINERS and context.name in EXACT_CODECS
     is_single = len(exact.container.streams.video) == 1
-    if not (is_known and is_single and exact.is_plain):
+    if not (is_known and is_single and exact.is_plain) or exact.width < MIN_WIDTH:
         return exact
     try:
         video = DecordReader(exact, short_side)

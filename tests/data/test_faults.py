@@ -72,7 +72,7 @@ def test_what_is_read_in_its_place_depends_on_the_key_alone(bad, real_clips):
     a, b = dataset(paths)[key], dataset(paths, backend="decord")[key]
     assert [f.attempt for f in a.faults] == list(range(len(a.faults)))
     assert a.faults[0].path == str(bad["text"])
-    assert torch.equal(a.clips, b.clips)
+    assert (a.clips.int() - b.clips.int()).abs().max() <= 3  # decord rounds colours down
     assert torch.equal(a.mask.masked, b.mask.masked)
 
 
