@@ -1,8 +1,10 @@
 """Progress of long work without a terminal."""
 
+import gc
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -46,6 +48,28 @@ def test_figures_beside_the_bar_make_no_lines_of_their_own(capsys, clock):
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 2
     assert "loss=49" in lines[-1]
+
+
+def test_lines_keep_coming_during_a_long_step(capsys):
+    with ProgressBar(total=2, desc="resizing", line_seconds=0.1) as bar:
+        lines, deadline = [], time.monotonic() + 20
+        while len(lines) < 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+            lines += capsys.readouterr().err.splitlines()
+        assert {line[:21] for line in lines} == {"resizing:   0%, 0 of "}
+        bar.update(2)
+    assert "resizing: 100%, 2 of 2" in capsys.readouterr().err
+    time.sleep(0.3)
+    assert capsys.readouterr().err == ""
+
+
+def test_an_abandoned_bar_falls_silent(capsys):
+    bar = ProgressBar(total=2, line_seconds=0.1)
+    del bar
+    gc.collect()
+    time.sleep(0.3)
+    assert capsys.readouterr().err == ""
 
 
 def test_every_update_where_no_time_is_asked_for(capsys, clock):
