@@ -24,7 +24,9 @@ from diffmae_video.cli import run_tool, training_parser
 def main() -> None:
     parser = training_parser(__doc__)
     parser.add_argument(
-        "--dry-run", action="store_true", help="print model, cost, memory, steps and rate, and exit"
+        "--dry-run",
+        action="store_true",
+        help="print model, cost, memory, steps, rate and least time, and exit",
     )
     args = parser.parse_intermixed_args()
     cfg = load_config(args.config, args.options)

@@ -10,6 +10,7 @@ from diffmae_video.runtime.device import default_device
 
 SIDE = 1024  # of the matrices whose product is timed
 TRIALS = 5
+TRAINING_FORWARDS = 3  # a forward and backward pass costs about three forward passes
 
 
 def least_seconds(macs: float) -> float:
@@ -35,3 +36,17 @@ def describe_seconds(seconds: float) -> str:
         if seconds >= 2 * length:
             return f"{seconds / length:.1f} {name}"
     return f"{seconds:.1f} seconds"
+
+
+def describe_training_time(macs: float, steps: int) -> str:
+    """The least time of a training run, in one line.
+
+    Args:
+        macs: multiply-accumulates of one step's forward passes, on one process.
+        steps: optimizer steps of the run.
+    """
+    step = least_seconds(TRAINING_FORWARDS * macs)
+    return (
+        f"at least {describe_seconds(step)} a step and {describe_seconds(steps * step)} in all, counting "
+        f"matrix products at the speed of this machine's {default_device().type}"
+    )

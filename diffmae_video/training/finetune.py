@@ -20,7 +20,7 @@ from diffmae_video.build import build_classifier, evaluation_dataset, labelled_d
 from diffmae_video.classification.classify import classify
 from diffmae_video.classification.metrics import accuracy, mean_average_precision
 from diffmae_video.cost.flops import count_macs
-from diffmae_video.cost.least_time import describe_seconds, least_seconds
+from diffmae_video.cost.least_time import describe_training_time
 from diffmae_video.data import (
     Entry,
     LabelledClips,
@@ -37,7 +37,6 @@ from diffmae_video.models import Classifier
 from diffmae_video.models.card import BEST, write_card
 from diffmae_video.models.pretrained import CONFIG, WEIGHTS
 from diffmae_video.randomness import random_state
-from diffmae_video.runtime.device import default_device
 from diffmae_video.runtime.processes import Process, start_process
 from diffmae_video.runtime.stops import lost_peers
 from diffmae_video.training.checkpoints import file_of
@@ -52,8 +51,6 @@ from diffmae_video.training.optimizer import build_optimizer
 from diffmae_video.training.preparation import prepare_backbone
 from diffmae_video.training.run import RECIPE, Run
 from diffmae_video.training.sharded_state import EMA
-
-TRAINING_FORWARDS = 3  # a forward and backward pass costs about three forward passes
 
 
 def finetune(cfg: CfgNode, output: str | Path, resume: bool = False) -> None:
@@ -143,15 +140,13 @@ def describe_finetuning(cfg: CfgNode) -> str:
     model = build_classifier(cfg, classes)
     plan = plan_of(cfg, lists.train, world)
     macs = count_macs(model.eval(), torch.zeros(1, 3, cfg.DATA.NUM_FRAMES, *cfg.DATA.SIZE))
-    step = least_seconds(TRAINING_FORWARDS * macs * plan.clips / world)
-    (height, width), device = cfg.DATA.SIZE, default_device().type
+    height, width = cfg.DATA.SIZE
     lines = [
         f"{describe_model(model, cfg)}, {macs / 1e9:.1f} GFLOPs (multiply-accumulates) per clip forward",
         f"clips of {cfg.DATA.NUM_FRAMES} frames of {height} x {width} pixels, stride {cfg.DATA.STRIDE}",
         f"{len(classes)} classes; {lists}",
         f"{plan}; on {world} process{'es' if world > 1 else ''}",
-        f"at least {describe_seconds(step)} a step and {describe_seconds(plan.steps * step)} in all, "
-        f"counting matrix products at the speed of this machine's {device}",
+        describe_training_time(macs * plan.clips / world, plan.steps),
     ]
     lines += [f"{cfg.DATA[key]}: {line}" for key, line in missing.items() if line]
     return "\n".join(lines)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from diffmae_video.build import build_dataset, build_model, training_entries
 from diffmae_video.cost.flops import training_cost
+from diffmae_video.cost.least_time import describe_training_time
 from diffmae_video.cost.memory import estimate_memory
 from diffmae_video.data import TrainingClips, clips_on, normalise, training_loader
 from diffmae_video.data.lists import check_first_files
@@ -83,7 +84,7 @@ def pretrain(cfg: CfgNode, output: str | Path, resume: bool = False) -> None:
 
 
 def describe_run(cfg: CfgNode) -> str:
-    """Describes what :func:`pretrain` would do: model, cost, memory, steps and learning rate.
+    """Describes what :func:`pretrain` would do: model, cost, memory, steps, learning rate and least time.
 
     WORLD_SIZE in the environment is the number of processes, by default one.
 
@@ -94,7 +95,12 @@ def describe_run(cfg: CfgNode) -> str:
     entries = training_entries(cfg)
     missing = check_first_files(entries)
     plan = plan_of(cfg, entries, world)
-    lines = [str(training_cost(cfg)), f"{plan}; on {world} process{'es' if world > 1 else ''}"]
+    cost = training_cost(cfg)
+    lines = [
+        str(cost),
+        f"{plan}; on {world} process{'es' if world > 1 else ''}",
+        describe_training_time(cost.macs * plan.clips / world, plan.steps),
+    ]
     memory = estimate_memory(cfg, world, cfg.DEEPSPEED.ZERO_STAGE)
     if memory is not None:
         parts = (

@@ -2,7 +2,8 @@
 
 import pytest
 
-from diffmae_video.cost.least_time import describe_seconds, least_seconds
+from diffmae_video.cost import least_time
+from diffmae_video.cost.least_time import describe_seconds, describe_training_time, least_seconds
 
 
 def test_time_follows_the_work():
@@ -22,3 +23,9 @@ def test_time_follows_the_work():
 )
 def test_durations_in_words(seconds, words):
     assert describe_seconds(seconds) == words
+
+
+def test_the_time_of_a_run_is_its_steps(monkeypatch):
+    monkeypatch.setattr(least_time, "least_seconds", lambda macs: macs / 1e9)
+    told = describe_training_time(macs=20e9, steps=100)
+    assert told.startswith("at least 60.0 seconds a step and 100.0 minutes in all, counting matrix products")
