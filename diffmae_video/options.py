@@ -224,6 +224,11 @@ OPTIONS = {
     "TRAIN.WARMUP_STEPS": Option(
         0, "Warm-up in optimizer steps; 0: WARMUP_EPOCHS decides.", "steps", at_least=0
     ),
+    "TRAIN.OPTIMIZER": Option(
+        "adamw",
+        "`muon` orthogonalises the updates of the blocks' matrices; the rest takes AdamW. ZERO_STAGE 0 only.",
+        choices=("adamw", "muon"),
+    ),
     "TRAIN.WEIGHT_DECAY": Option(
         0.05, "Weight decay, of matrices only: not of biases, norms, positions and tokens.", at_least=0
     ),

@@ -123,7 +123,9 @@ def _engine_step(cfg: CfgNode, clip: Tensor, mask: Mask, compiled: bool) -> Call
     process = start_process()
     torch.manual_seed(cfg.TRAIN.SEED)
     model = build_model(cfg)
-    optimizer = build_optimizer(model, cfg.TRAIN.WEIGHT_DECAY, tuple(cfg.TRAIN.BETAS))
+    optimizer = build_optimizer(
+        model, cfg.TRAIN.WEIGHT_DECAY, tuple(cfg.TRAIN.BETAS), kind=cfg.TRAIN.OPTIMIZER
+    )
     options = replace(engine_options(cfg, cfg.TRAIN.PRECISION), compile=compiled)
     engine = build_engine(model, optimizer, process, options)
     engine.train()
@@ -138,7 +140,9 @@ def _engine_step(cfg: CfgNode, clip: Tensor, mask: Mask, compiled: bool) -> Call
 
 def training_step(model: nn.Module, cfg: CfgNode, loss: Callable[[], Tensor]) -> Callable[[], None]:
     """A function that takes one step of a bare loop: loss, gradients, AdamW."""
-    optimizer = build_optimizer(model, cfg.TRAIN.WEIGHT_DECAY, tuple(cfg.TRAIN.BETAS))
+    optimizer = build_optimizer(
+        model, cfg.TRAIN.WEIGHT_DECAY, tuple(cfg.TRAIN.BETAS), kind=cfg.TRAIN.OPTIMIZER
+    )
 
     def step() -> None:
         loss().backward()

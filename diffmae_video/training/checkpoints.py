@@ -39,6 +39,7 @@ from diffmae_video.runtime.processes import Process
 from diffmae_video.training.sharded_state import (
     EMA,
     MOMENTS,
+    MOMENTUM,
     WEIGHT,
     adam_steps,
     gather,
@@ -183,9 +184,9 @@ class Checkpoints:
 
 
 def optimizer_keys(engine: Any) -> Iterable[str]:
-    """What AdamW keeps for each parameter besides its weight."""
-    state = next(iter(engine.basic_optimizer.state.values()))
-    return (*MOMENTS, EMA) if EMA in state else MOMENTS
+    """What the optimizer keeps for parameters besides their weights."""
+    kept = {key for state in engine.basic_optimizer.state.values() for key in state}
+    return [key for key in (*MOMENTS, MOMENTUM, EMA) if key in kept]
 
 
 def file_of(key: str) -> str:
@@ -262,10 +263,16 @@ def restore(engine: Any, folder: Path) -> Progress:
     The engine's model already has the checkpoint's weights.
 
     Raises:
-        InputError: the engine keeps a moving average, and the checkpoint has none.
+        InputError: the run that wrote the checkpoint had another optimizer, or no moving average.
     """
     state = read_progress(folder)
-    for key in (WEIGHT, *optimizer_keys(engine)):
+    keys = (WEIGHT, *optimizer_keys(engine))
+    writer = "muon" if (folder / file_of(MOMENTUM)).is_file() else "adamw"
+    if (writer == "muon") != (MOMENTUM in keys):
+        raise InputError(
+            f"{folder}: was written with TRAIN.OPTIMIZER {writer}; set it so, or give another --output"
+        )
+    for key in keys:
         path = folder / file_of(key)
         if not path.is_file():
             raise InputError(f"{folder}: has no {path.name}; set TRAIN.EMA 0, as in the run that wrote it")

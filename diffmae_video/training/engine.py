@@ -21,6 +21,7 @@ from torch.utils.checkpoint import checkpoint
 
 from diffmae_video.errors import InputError
 from diffmae_video.runtime.processes import Process, quiet
+from diffmae_video.training.muon import MuonAdamW
 from diffmae_video.training.sharded_state import WEIGHT, loss_scale, model_weights, start_state
 
 RESERVED_SECTIONS = ("optimizer", "scheduler")  # of DeepSpeed's file: TRAIN sets them
@@ -131,8 +132,13 @@ def build_engine(
     """Wraps a model and its optimizer in a DeepSpeed engine, with the optimizer's state of step 0.
 
     Raises:
-        InputError: see :func:`deepspeed_config`.
+        InputError: see :func:`deepspeed_config`; or Muon with weights that are split over processes.
     """
+    if isinstance(optimizer, MuonAdamW) and options.zero_stage:
+        raise InputError(
+            f"TRAIN.OPTIMIZER muon: DEEPSPEED.ZERO_STAGE {options.zero_stage} flattens and splits the "
+            "matrices that Muon needs whole; set DEEPSPEED.ZERO_STAGE 0, or TRAIN.OPTIMIZER adamw"
+        )
     config = deepspeed_config(options, process.world)
     if options.checkpoint_activations:
         checkpoint_activations(model)
@@ -191,7 +197,7 @@ def take_step(engine: Any) -> StepResult:
     if is_plain:
         gradients = [p.grad for p in engine.module.parameters() if p.grad is not None]
         norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
-        engine.optimizer.found_inf = (~norm.isfinite()).float()  # the fused AdamW then skips the update
+        engine.optimizer.found_inf = (~norm.isfinite()).float()  # the optimizer then skips the update
         engine.step()
         return StepResult(bool(norm.isfinite()), float(norm))
     engine.step()

@@ -89,7 +89,11 @@ def finetune(cfg: CfgNode, output: str | Path, resume: bool = False) -> None:
             print(f"{machine}; {plan}", flush=True)
         weights = class_weights(cfg.FINETUNE.CLASS_WEIGHTS, classes, dataset.labels)
         optimizer = build_optimizer(
-            model, cfg.TRAIN.WEIGHT_DECAY, tuple(cfg.TRAIN.BETAS), cfg.FINETUNE.LAYER_DECAY
+            model,
+            cfg.TRAIN.WEIGHT_DECAY,
+            tuple(cfg.TRAIN.BETAS),
+            cfg.FINETUNE.LAYER_DECAY,
+            cfg.TRAIN.OPTIMIZER,
         )
         engine = run.build_engine(model, optimizer, engine_options(cfg, precision))
         loader = training_loader(

@@ -8,9 +8,13 @@ import torch
 from fvcore.common.param_scheduler import CompositeParamScheduler, CosineParamScheduler, LinearParamScheduler
 from torch import nn
 
+from diffmae_video.training.muon import MuonAdamW, is_block_matrix
 
-def parameter_groups(model: nn.Module, weight_decay: float, layer_decay: float = 1.0) -> list[dict[str, Any]]:
-    """AdamW's groups. Weight decay applies to matrices only, and not to those a module exempts.
+
+def parameter_groups(
+    model: nn.Module, weight_decay: float, layer_decay: float = 1.0, muon: bool = False
+) -> list[dict[str, Any]]:
+    """The optimizer's groups. Weight decay applies to matrices only, and not to those a module exempts.
 
     Biases and norms are vectors. A module exempts position tables, tokens and the like by a method
     ``no_weight_decay()``, which returns names of its parameters (timm's convention).
@@ -19,9 +23,10 @@ def parameter_groups(model: nn.Module, weight_decay: float, layer_decay: float =
         layer_decay: below 1, for fine-tuning a backbone or a classifier: each layer's rate is that of the
             next layer times this. The backbone lists its layers; the final norm and the head are in none
             and have the full rate (as in MAE; timm puts the norm with the last block).
+        muon: put the matrices of transformer blocks into groups of their own.
 
     Returns:
-        Groups with ``params``, ``weight_decay`` and ``lr_scale``.
+        Groups with ``params``, ``weight_decay``, ``lr_scale`` and ``muon``, whether Muon updates them.
     """
     layer_of: dict[int, int] = {}
     depth = 0
@@ -30,21 +35,23 @@ def parameter_groups(model: nn.Module, weight_decay: float, layer_decay: float =
         depth = len(layers) - 1
         layer_of = {id(p): i for i, layer in enumerate(layers) for p in layer}
     exempt = _exempt(model)
-    groups: dict[tuple[int, bool], list[nn.Parameter]] = {}
+    groups: dict[tuple[int, bool, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
         is_decayed = parameter.ndim > 1 and name not in exempt
         layer = layer_of.get(id(parameter), depth + 1)
-        groups.setdefault((layer, is_decayed), []).append(parameter)
+        key = (layer, is_decayed, muon and is_decayed and is_block_matrix(name, parameter))
+        groups.setdefault(key, []).append(parameter)
     return [
         {
             "params": parameters,
             "weight_decay": weight_decay if is_decayed else 0.0,
             "lr_scale": layer_decay ** (depth + 1 - layer),
+            "muon": is_muon,
         }
-        for (layer, is_decayed), parameters in sorted(
-            groups.items(), key=lambda item: (item[0][0], not item[0][1])
+        for (layer, is_decayed, is_muon), parameters in sorted(
+            groups.items(), key=lambda item: (item[0][0], not item[0][1], not item[0][2])
         )
     ]
 
@@ -60,10 +67,20 @@ def _exempt(model: nn.Module) -> set[str]:
 
 
 def build_optimizer(
-    model: nn.Module, weight_decay: float, betas: tuple[float, float], layer_decay: float = 1.0
-) -> torch.optim.AdamW:
-    """AdamW, in one fused kernel on CPU and on GPU."""
-    groups = parameter_groups(model, weight_decay, layer_decay)
+    model: nn.Module,
+    weight_decay: float,
+    betas: tuple[float, float],
+    layer_decay: float = 1.0,
+    kind: str = "adamw",
+) -> torch.optim.Optimizer:
+    """AdamW, in one fused kernel on CPU and on GPU, or with ``kind`` muon :class:`MuonAdamW`.
+
+    Raises:
+        InputError: see :class:`~diffmae_video.training.muon.MuonAdamW`.
+    """
+    groups = parameter_groups(model, weight_decay, layer_decay, kind == "muon")
+    if kind == "muon":
+        return MuonAdamW(groups, betas)
     return torch.optim.AdamW(groups, lr=0.0, betas=betas, fused=True)
 
 

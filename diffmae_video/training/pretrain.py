@@ -58,7 +58,9 @@ def pretrain(cfg: CfgNode, output: str | Path, resume: bool = False) -> None:
             print(f"{count / 1e6:.1f} M parameters, {machine}; {plan}", flush=True)
         if run.resumed_from is None:
             prepare_backbone(model.encoder, cfg, dataset.entries, process)
-        optimizer = build_optimizer(model, cfg.TRAIN.WEIGHT_DECAY, tuple(cfg.TRAIN.BETAS))
+        optimizer = build_optimizer(
+            model, cfg.TRAIN.WEIGHT_DECAY, tuple(cfg.TRAIN.BETAS), kind=cfg.TRAIN.OPTIMIZER
+        )
         engine = run.build_engine(model, optimizer, engine_options(cfg, precision))
         loader = training_loader(
             dataset,

@@ -1,14 +1,15 @@
 """Weights, moments and moving average of each parameter, whole and by name, however DeepSpeed splits them.
 
-A parameter has a ``weight`` in float32, AdamW's ``exp_avg`` and ``exp_avg_sq``, and with a moving average an
-``ema``. DeepSpeed keeps them
+A parameter has a ``weight`` in float32, AdamW's ``exp_avg`` and ``exp_avg_sq`` or Muon's ``momentum_buffer``,
+and with a moving average an ``ema``. DeepSpeed keeps them
 
 - at stage 0 in float32: with the model's own parameters;
 - at stage 0 in bf16 and fp16: with a float32 copy of each parameter;
 - at stages 1 and 2: in one flat piece per process, cut from all parameters in a row;
 - at stage 3: in flat pieces of each parameter, padded to the same length.
 
-The moving average is kept beside AdamW's moments, so it is split and gathered as they are.
+The moving average is kept beside the moments, so it is split and gathered as they are. Muon works at stage 0
+only.
 """
 
 from __future__ import annotations
@@ -23,23 +24,26 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 WEIGHT, EMA = "weight", "ema"
-MOMENTS = ("exp_avg", "exp_avg_sq")
+MOMENTS = ("exp_avg", "exp_avg_sq")  # of AdamW
+MOMENTUM = "momentum_buffer"  # of Muon
 SCALER = ("cur_scale", "cur_iter", "last_overflow_iter", "cur_hysteresis")  # of fp16's loss scale
 
 
 def start_state(engine: Any, ema: bool) -> None:
-    """Gives AdamW its state of step 0, with a moving average if ``ema`` is set.
+    """Gives the optimizer its state of step 0, with a moving average if ``ema`` is set.
 
     DeepSpeed leaves that to the first step, except at stage 0 in bf16 and fp16, where it has taken an empty
     step that would count in AdamW's bias correction.
     """
+    matrices = {p for group in engine.basic_optimizer.param_groups if group["muon"] for p in group["params"]}
     for master in _masters(engine):
-        state = engine.basic_optimizer.state[master] = {
-            "step": torch.zeros((), dtype=torch.float32, device=master.device),
-            **{key: torch.zeros_like(master, requires_grad=False) for key in MOMENTS},
-        }
+        keys = (MOMENTUM,) if master in matrices else MOMENTS
+        state = {key: torch.zeros_like(master, requires_grad=False) for key in keys}
+        if master not in matrices:
+            state["step"] = torch.zeros((), dtype=torch.float32, device=master.device)
         if ema:
             state[EMA] = master.detach().clone()
+        engine.basic_optimizer.state[master] = state
     link = getattr(engine.optimizer, "_lazy_init_hp_params_optimizer_state", None)
     if link is not None:
         link()
@@ -54,13 +58,18 @@ def update_ema(engine: Any, decay: float) -> None:
 
 
 def gather(engine: Any, key: str) -> Iterator[tuple[str, Tensor]]:
-    """Yields each trained parameter's name and whole value, float32 on the CPU, on all processes at once."""
+    """Yields each trained parameter's name and whole value, float32 on the CPU, on all processes at once.
+
+    Leaves out parameters without the key: AdamW's moments of Muon's matrices, and Muon's of the others.
+    """
     from deepspeed.utils import safe_get_full_fp32_param, safe_get_full_optimizer_state
 
     whole = _whole_masters(engine)
     for name, parameter in _trained(engine):
         if parameter in whole:
             master = whole[parameter]
+            if key not in (WEIGHT, *engine.basic_optimizer.state[master]):
+                continue
             value = master if key == WEIGHT else engine.basic_optimizer.state[master][key]
         elif key == WEIGHT:
             value = safe_get_full_fp32_param(parameter)
@@ -88,11 +97,16 @@ def model_weights(engine: Any, key: str = WEIGHT) -> dict[str, Tensor]:
 
 
 def scatter(engine: Any, key: str, value_of: Callable[[str], Tensor]) -> None:
-    """Sets each trained parameter, or this process's part of it, to its whole value by name."""
+    """Sets each trained parameter, or this process's part of it, to its whole value by name.
+
+    Leaves out the parameters that :func:`gather` leaves out.
+    """
     from deepspeed import utils
 
     whole = _whole_masters(engine)
     for name, parameter in _trained(engine):
+        if parameter in whole and key not in (WEIGHT, *engine.basic_optimizer.state[whole[parameter]]):
+            continue
         value = value_of(name).float()
         if parameter in whole:
             master = whole[parameter]
@@ -115,12 +129,17 @@ def scatter(engine: Any, key: str, value_of: Callable[[str], Tensor]) -> None:
 
 def adam_steps(engine: Any) -> int:
     """Steps that AdamW has taken, without skipped ones."""
-    return int(engine.basic_optimizer.state[_masters(engine)[0]]["step"])
+    return int(next(state["step"] for state in _states(engine) if "step" in state))
 
 
 def set_adam_steps(engine: Any, steps: int) -> None:
-    for master in _masters(engine):
-        engine.basic_optimizer.state[master]["step"].fill_(steps)
+    for state in _states(engine):
+        if "step" in state:
+            state["step"].fill_(steps)
+
+
+def _states(engine: Any) -> list[dict[str, Tensor]]:
+    return [engine.basic_optimizer.state[master] for master in _masters(engine)]
 
 
 def loss_scale(engine: Any) -> dict[str, float]:

@@ -29,7 +29,7 @@ def engine_of(stage=0, precision="fp32", model=None, *options):
         torch.manual_seed(0)
         model = tiny_diffmae(encoder={"class_token": True})
     cfg = config("DEEPSPEED.ZERO_STAGE", stage, *options)
-    optimizer = build_optimizer(model, 0.05, (0.9, 0.95))
+    optimizer = build_optimizer(model, 0.05, (0.9, 0.95), kind=cfg.TRAIN.OPTIMIZER)
     with patch.dict(os.environ):  # what a start sets in it is not for the runs of later tests
         engine = build_engine(model, optimizer, start_process(), engine_options(cfg, precision))
     os.environ["LOCAL_RANK"] = "0"  # but for this, which DeepSpeed reads in each step at stage 3
