@@ -18,7 +18,6 @@ from diffmae_video.decoding import open_video
 from diffmae_video.encoding.clips import write_video
 from diffmae_video.evaluation.predict import Predictor
 from diffmae_video.evaluation.scorers import load_classifier_scorer, load_neighbour_scorer
-from diffmae_video.evaluation.timeline import Timeline, window_indices
 from diffmae_video.models import Classifier, Encoder
 from tests.encoding.test_writers import packets
 from tests.repository import ROOT
@@ -177,24 +176,6 @@ def test_neighbours_label_videos_without_training(tmp_path, predict, monkeypatch
     code, out, err = predict("--checkpoint", "encoder", "--knn", "unlabelled.csv", "--input", "films")
     assert (code, out, len(err.splitlines())) == (2, "", 1)
     assert "label" in err
-
-
-def test_time_between_windows_is_linear():
-    timeline = Timeline(np.array([1.0, 2.0, 4.0]), np.array([[1.0, 0.0], [0.0, 1.0], [0.5, 0.5]]))
-    for second in (0, 1, 1.25, 2, 3.5, 4, 9):
-        expected = [np.interp(second, timeline.seconds, p) for p in timeline.probabilities.T]
-        assert timeline.at(second) == pytest.approx(expected)
-
-
-def test_windows_cover_the_video_half_a_clip_apart(tmp_path):
-    save_classifier(tmp_path / "run")
-    with tiny_predictor(tmp_path / "run") as predictor, open_video(film(tmp_path / "a.mp4"), "pyav") as video:
-        windows = window_indices(video, predictor.clip_sampler)
-        by_rate = window_indices(video, predictor.clip_sampler._replace(fps=FPS / 2))
-    assert [clip[0] for clip in windows] == [*range(0, 53, 4), 53]  # clips of 4 x 2 frames, the last at 53
-    assert windows[-1] == [53, 55, 57, 59]
-    assert [clip[0] for clip in by_rate] == [*range(0, 47, 8), 47]  # twice as long
-    assert by_rate[1] == [8, 12, 16, 20]
 
 
 def test_a_folder_goes_on_past_a_broken_video(tmp_path, predict):
