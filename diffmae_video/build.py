@@ -57,8 +57,7 @@ def build_model(cfg: CfgNode) -> PretrainingModel:
 def _check_objective(cfg: CfgNode) -> None:
     if cfg.MODEL.OBJECTIVE not in OBJECTIVES:
         raise InputError(
-            f"MODEL.OBJECTIVE: unknown objective {cfg.MODEL.OBJECTIVE!r}; choose one of "
-            f"{', '.join(OBJECTIVES)}"
+            f"MODEL.OBJECTIVE: unknown objective {cfg.MODEL.OBJECTIVE!r}; choose from {', '.join(OBJECTIVES)}"
         )
 
 
@@ -196,7 +195,7 @@ def encoder_arguments(cfg: CfgNode) -> dict[str, Any]:
     encoder = cfg.MODEL.ENCODER
     if encoder.SIZE not in ENCODER_SIZES:
         raise InputError(
-            f"MODEL.ENCODER.SIZE: unknown size {encoder.SIZE!r}; choose one of {', '.join(ENCODER_SIZES)}"
+            f"MODEL.ENCODER.SIZE: unknown size {encoder.SIZE!r}; choose from {', '.join(ENCODER_SIZES)}"
         )
     width, depth, heads = ENCODER_SIZES[encoder.SIZE]
     return {

@@ -1,8 +1,8 @@
 """What a model costs: its parameters, and the multiply-accumulates of a forward.
 
-Numbers are in fvcore's sense, one multiply-accumulate counting 1 (others count 2). Only products of
-matrices count; norms, activations and sums do not. Nothing is computed: the model is traced on the
-meta device, where tensors have shapes and no values, so that ViT-H takes under a second.
+As in fvcore, a multiply-accumulate counts 1 (elsewhere it counts 2). Only matrix products count, not
+norms, activations and sums. Nothing is computed: the model is traced on the meta device, where tensors
+have shapes but no values, so that ViT-H takes less than a second.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from diffmae_video.models import PretrainingModel
 
 @dataclass(frozen=True)
 class Cost:
-    """What one training clip costs.
+    """The cost of one training clip.
 
     Attributes:
         parameters: of the encoder and the decoder.
-        encoder_macs, decoder_macs: multiply-accumulates of one forward, of the encoder and of the rest; a
-            training step is about three forwards.
+        encoder_macs, decoder_macs: multiply-accumulates of one forward, in the encoder and in the rest; a
+            training step costs about three forwards.
     """
 
     parameters: int
@@ -56,22 +56,22 @@ def training_cost(cfg: CfgNode) -> Cost:
     """The cost of one training forward of a config's model, for one clip at the config's mask.
 
     Raises:
-        InputError: the config makes no model, or its mask does not fit the clips.
+        InputError: the model cannot be built, or its mask does not fit the clips.
     """
     model = meta_model(cfg).train()
     mask = None if model.mask is None else Mask.draw(batch=1, grid=model.grid, **model.mask).to("meta")
     clip = torch.empty(1, 3, cfg.DATA.NUM_FRAMES, *cfg.DATA.SIZE, device="meta")
     macs = macs_by_module(model, clip, mask)
     parameters = sum(p.numel() for p in model.parameters())
-    encoder = macs.get("encoder", macs[""] - macs.get("decoder", 0))  # ADM's is called in parts
+    encoder = macs.get("encoder", macs[""] - macs.get("decoder", 0))  # ADM's encoder is called in parts
     return Cost(parameters, encoder, macs[""] - encoder)
 
 
 def meta_model(cfg: CfgNode) -> PretrainingModel:
-    """The model of a config on the meta device: every shape, and no memory for weights.
+    """The model of a config on the meta device: all shapes, but no memory for weights.
 
     Raises:
-        InputError: the config makes no model.
+        InputError: the model cannot be built.
     """
     with WeightsOnMeta():
         return build_model(cfg).to("meta")
@@ -85,18 +85,18 @@ def count_macs(model: nn.Module, *inputs: Any) -> int:
 def macs_by_module(model: nn.Module, *inputs: Any) -> dict[str, int]:
     """The multiply-accumulates of ``model(*inputs)`` by module name; "" is the whole model.
 
-    What a module's children cost is in its own number, wherever they are called from.
+    A module's number includes that of its children, wherever they are called from.
 
     Args:
-        model: in the mode, training or not, that is to be counted.
-        inputs: tensors of the model's device, and what else it takes.
+        model: in the mode, training or evaluation, that is to be counted.
+        inputs: tensors on the model's device, and other arguments.
 
     Raises:
-        InputError: the model has a product of matrices that no handle counts.
+        InputError: no handle counts one of the model's matrix products.
     """
     if any(isinstance(module, nn.Conv2d) for module in model.modules()):
         return _macs_of_convolutions(model, *inputs)
-    with warnings.catch_warnings():  # fvcore.nn compiles losses at import, by a deprecated function
+    with warnings.catch_warnings():  # importing fvcore.nn calls a deprecated function
         warnings.simplefilter("ignore", FutureWarning)
         from fvcore.nn import FlopCountAnalysis, jit_handles
 
@@ -108,7 +108,7 @@ def macs_by_module(model: nn.Module, *inputs: Any) -> dict[str, int]:
         "aten::bmm": jit_handles.bmm_flop_jit,
         "aten::einsum": jit_handles.einsum_flop_jit,
         "aten::_convolution": jit_handles.conv_flop_jit,
-        "aten::scaled_dot_product_attention": attention_macs,  # fvcore has none, and counts 0
+        "aten::scaled_dot_product_attention": attention_macs,  # fvcore would count 0
     }
     tensors = tuple(x for x in inputs if isinstance(x, Tensor))
     analysis = FlopCountAnalysis(_TensorsOnly(model, inputs), tensors)
@@ -126,9 +126,9 @@ def macs_by_module(model: nn.Module, *inputs: Any) -> dict[str, int]:
 
 
 def _macs_of_convolutions(model: nn.Module, *inputs: Any) -> dict[str, int]:
-    """:func:`macs_by_module` by torch's counter: fvcore's tracing has no convolutions on the meta device.
+    """:func:`macs_by_module` by torch's counter, since fvcore cannot trace convolutions on the meta device.
 
-    It counts a module's own calls alone, and not those of its children from elsewhere.
+    A module's number leaves out children that are called from elsewhere.
     """
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         model(*inputs)
@@ -137,21 +137,21 @@ def _macs_of_convolutions(model: nn.Module, *inputs: Any) -> dict[str, int]:
     return {**by_name, "": by_name["Global"]}
 
 
-# Parts of names of operators that multiply matrices.
+# Parts of the names of operators that multiply matrices.
 PRODUCTS = ("mm", "matmul", "dot", "attention", "conv", "einsum", "lstm", "gru", "rnn")
 
 
 def attention_macs(inputs: Sequence[Any], outputs: Sequence[Any]) -> int:
     """fvcore's handle of ``aten::scaled_dot_product_attention``: q @ k^T and attention @ v.
 
-    Shapes: q [..., L, E], k [..., S, E], v [..., S, Ev]. What an attention mask hides is counted.
+    Shapes: q [..., L, E], k [..., S, E], v [..., S, Ev]. Products that an attention mask hides count too.
     """
     q, k, v = (value.type().sizes() for value in inputs[:3])
     return math.prod(q[:-1]) * k[-2] * (q[-1] + v[-1])
 
 
 class _TensorsOnly(nn.Module):
-    """A model as the tracer wants it: tensors in, tensors out, all other inputs bound."""
+    """A model for the tracer: tensors in, tensors out, all other inputs bound."""
 
     def __init__(self, model: nn.Module, inputs: Sequence[Any]) -> None:
         super().__init__()
@@ -164,9 +164,9 @@ class _TensorsOnly(nn.Module):
 
 
 class WeightsOnMeta(TorchFunctionMode):
-    """``torch.empty``, which makes weights, gives tensors of the meta device.
+    """``torch.empty``, which allocates weights, returns tensors on the meta device.
 
-    ``with torch.device("meta")`` would do it to every tensor, and constructors read some.
+    ``with torch.device("meta")`` would do so for every tensor, but constructors read the values of some.
     """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

@@ -1,7 +1,7 @@
-"""What memory a training step takes on each GPU, by formula.
+"""The memory of a training step on each GPU, by formula.
 
-Counted is what lives from forward to backward, and the state of the optimizer. Not counted: buffers of
-communication, what an allocator leaves unused, and the CUDA context.
+Counts what forward keeps for backward, and the state of the optimizer. Does not count communication buffers,
+fragmentation of the allocator, or the CUDA context.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 from fvcore.common.config import CfgNode
 
-from diffmae_video.build import mask_arguments
 from diffmae_video.cost.flops import meta_model
 from diffmae_video.masks import Mask
 from diffmae_video.models.activations import Activations
@@ -24,7 +23,7 @@ class Memory:
         weights, gradients: in the precision of the model.
         optimizer: AdamW's moments, the moving average, and a float32 copy of the weights where the
             engine keeps one.
-        activations: what forward leaves for backward, and the block that backward is at.
+        activations: what forward keeps for backward, and the block that backward works on.
     """
 
     weights: float
@@ -39,7 +38,7 @@ class Memory:
 
 @dataclass(frozen=True)
 class Footprint:
-    """What a model takes, however many GPUs share it.
+    """The memory of a model, before it is divided among GPUs.
 
     Attributes:
         parameters: of the model.
@@ -56,13 +55,13 @@ class Footprint:
 
     @classmethod
     def of(cls, cfg: CfgNode) -> Footprint | None:
-        """That of a config's training step; None if there is no formula for its model.
+        """The footprint of a config's training step; None if there is no formula for its model.
 
         Raises:
-            InputError: the config makes no model, or its mask does not fit the clips.
+            InputError: the model cannot be built, or its mask does not fit the clips.
         """
         model = meta_model(cfg)
-        mask = Mask.draw(batch=1, grid=model.grid, **mask_arguments(cfg))
+        mask = None if model.mask is None else Mask.draw(batch=1, grid=model.grid, **model.mask)
         kept = model.activations(mask)
         if kept is None:
             return None
@@ -73,14 +72,14 @@ class Footprint:
     def on_gpu(self, world: int, zero_stage: int, checkpointing: bool, clips: int) -> Memory:
         """The memory on each of ``world`` GPUs.
 
-        What a ZeRO stage splits over the GPUs: 1 the optimizer, 2 the gradients too, 3 the weights too
-        (Rajbhandari et al. 2020, figure 1).
+        ZeRO stage 1 splits the optimizer's state over the GPUs, stage 2 the gradients too, and stage 3 the
+        weights too (Rajbhandari et al. 2020, figure 1).
 
         Args:
-            checkpointing: keep only what enters a block, and compute the rest again in backward.
-            clips: of one forward on one GPU.
+            checkpointing: keep only the input of each block, and recompute the rest in backward.
+            clips: per forward on one GPU.
         """
-        has_copy = self.size == 2 or zero_stage > 0  # DeepSpeed keeps one of float32 too, if it splits
+        has_copy = self.size == 2 or zero_stage > 0  # in float32, DeepSpeed keeps a copy only if it splits it
         values = 2 + has_copy + self.is_averaged
         weights, gradients, optimizer = (1 / world if zero_stage >= stage else 1.0 for stage in (3, 2, 1))
         return Memory(
@@ -102,8 +101,8 @@ def estimate_memory(cfg: CfgNode, world: int, zero_stage: int) -> Memory | None:
 def activation_bytes(kept: Activations, size: int, checkpointing: bool) -> tuple[float, float]:
     """The bytes that a forward of one clip keeps for backward, and those that backward takes besides.
 
-    Backward takes the gradients of the input and the output of the largest MLP's hidden layer, and with
-    checkpointing what a block computes again.
+    Backward takes the gradients of the largest MLP's hidden layer, before and after GELU, and with
+    checkpointing what a block recomputes.
 
     Args:
         size: of a value in bytes, 4 or 2; targets and predictions are in float32.

@@ -1,12 +1,11 @@
-"""ADM (Dhariwal & Nichol 2021, arXiv 2105.05233): a U-Net that denoises pictures, of diffusers' blocks.
+"""ADM (Dhariwal & Nichol 2021, arXiv 2105.05233): a U-Net that denoises pictures.
 
-Diffusers': the blocks, in :class:`diffusers.UNet2DModel`'s own configuration of them. Ours: ADM's shape as
-arguments of it (norms that the timestep scales and shifts, resnet blocks that resize, attention at given
-resolutions, heads 64 wide), the cut into a way down and a way up, and what is around: schedule, loss,
-sampling. ADM learns variances too; here the noise alone is predicted, by the plain squared error.
+The blocks are those of :class:`diffusers.UNet2DModel`, configured as in ADM: norms that the timestep
+scales and shifts, resnet blocks that resize, attention at given resolutions, heads 64 wide. The U-Net is
+cut into an encoder (the way down and the middle), which recognition uses, and a decoder (the way up). ADM
+also learns variances; here only the noise is predicted, with the plain squared error.
 
-The way down and the middle go downstream. Timesteps are counted from 1, as everywhere here, and from 0 by
-diffusers.
+Timesteps start at 1, as everywhere in this package; in diffusers they start at 0.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from diffmae_video.models.denoising import DenoisingModel
 from diffmae_video.models.pixels import IMAGENET_MEAN, IMAGENET_STD
 from diffmae_video.tokens import Triple, grid_of
 
-CLEAN = 1  # the timestep that a clean picture is looked at with: the lowest one of training
+CLEAN = 1  # the timestep given with a clean picture: the lowest one of training
 
 
 class UNetEncoder(Backbone):
@@ -31,17 +30,17 @@ class UNetEncoder(Backbone):
 
     Args:
         image_size: (height, width) of the pictures in pixels.
-        num_frames: 1.
-        patch: of the masks for inpainting; the network has none.
+        num_frames: must be 1.
+        patch: of the masks for inpainting; the network itself has no patches.
         width: channels of the first level.
-        multipliers: of them, one for each level.
-        resnets: of each level.
-        attention: the resolutions with attention, in pixels of the height.
-        head_width: of attention.
-        dropout: of the resnets.
+        multipliers: each level's channels, as multiples of ``width``.
+        resnets: resnet blocks of each level.
+        attention: the resolutions with attention, as heights in pixels.
+        head_width: channels of an attention head.
+        dropout: in the resnet blocks.
 
     Raises:
-        InputError: more than one frame, or sizes that do not fit.
+        InputError: more than one frame, or sizes that do not fit together.
         MissingExtraError: diffusers is not installed.
     """
 
@@ -68,7 +67,7 @@ class UNetEncoder(Backbone):
 
     @property
     def blocks(self) -> list[nn.Module]:
-        """All modules that are blocks, for checkpointing of activations."""
+        """The modules whose activations can be checkpointed."""
         return [module for block in self._blocks() for module in block]
 
     def _blocks(self) -> list[list[nn.Module]]:
@@ -82,16 +81,13 @@ class UNetEncoder(Backbone):
         return [*blocks, [first, *self.mid_block.attentions], [last]]
 
     def layers(self) -> list[list[nn.Parameter]]:
-        """The first convolution and the timestep; then each block, those that halve the size included."""
+        """The first convolution and the timestep's embedding; then each block, downsampling ones included."""
         embedding = [*self.conv_in.parameters(), *self.time_embedding.parameters()]
         blocks = [[p for module in block for p in module.parameters()] for block in self._blocks()]
         return [embedding, *blocks]
 
     def resized(self, image_size: Sequence[int] | None, num_frames: int | None) -> UNetEncoder:
-        """This one for pictures of another size: convolutions take any that the levels can halve.
-
-        Attention stays on its levels.
-        """
+        """This encoder for pictures of any size that the levels can halve; attention stays on its levels."""
         own = self._hub_mixin_config
         if image_size is None or list(image_size) == list(own["image_size"]):
             check_pictures("adm", num_frames or 1)
@@ -104,9 +100,9 @@ class UNetEncoder(Backbone):
         return other.train(self.training)
 
     def down(self, pictures: Tensor, t: Tensor) -> tuple[Tensor, list[Tensor], Tensor]:
-        """Pictures [B, 3, H, W] at t int64 [B] to the middle's output [B, D, h, w].
+        """Pictures [B, 3, H, W] at t int64 [B] to the output [B, D, h, w] of the middle.
 
-        Beside it what the way up joins in, the finest first, and the timestep's embedding [B, E].
+        Also returns the skip connections, finest first, and the timestep's embedding [B, E].
         """
         dtype = self.conv_in.weight.dtype
         embedded = self.time_embedding(self.time_proj(t - 1).to(dtype))
@@ -118,9 +114,9 @@ class UNetEncoder(Backbone):
         return self.mid_block(x, embedded), skips, embedded
 
     def forward(self, clip: Tensor, t: Tensor | None = None) -> Tensor:
-        """Tokens [B, h * w, D] of the middle, of pictures [B, 3, (1,) H, W].
+        """Pictures [B, 3, (1,) H, W] at t int64 [B] to the tokens [B, h * w, D] of the middle.
 
-        ``t`` is int64 [B], by default the lowest timestep: the picture is clean.
+        By default the picture is clean, and t is the lowest timestep.
         """
         pictures = pictures_of(clip)
         if t is None:
@@ -130,7 +126,7 @@ class UNetEncoder(Backbone):
 
 
 class UNetDecoder(nn.Module):
-    """The way up, with the outputs of the way down joined in."""
+    """The way up, with skip connections."""
 
     def __init__(self, unet: Any) -> None:
         super().__init__()
@@ -153,11 +149,11 @@ class UNetDecoder(nn.Module):
 
 
 class ADM(DenoisingModel):
-    """ADM's U-Net; see :class:`UNetEncoder` for ``encoder``, and its errors.
+    """ADM's U-Net.
 
     Args:
-        image_size, num_frames, patch: see :class:`UNetEncoder`.
-        encoder: further arguments of it.
+        image_size, num_frames, patch: see :class:`UNetEncoder`, also for errors.
+        encoder: further arguments of :class:`UNetEncoder`.
         schedule, prediction, mean, std: see :class:`~diffmae_video.models.denoising.DenoisingModel`.
     """
 
@@ -195,10 +191,10 @@ def _unet(
     """diffusers' U-Net in ADM's shape.
 
     Raises:
-        InputError: sizes that do not fit.
+        InputError: sizes that do not fit together.
     """
     if width % 32:
-        raise InputError(f"adm: a width of {width} does not divide by its 32 groups of channels")
+        raise InputError(f"adm: the width must be a multiple of 32, for its groups of channels; got {width}")
     if any(side % 2 ** (len(multipliers) - 1) for side in image_size):
         raise InputError(
             f"adm: {image_size[0]} x {image_size[1]} pixels cannot be halved {len(multipliers) - 1} times; "
@@ -210,8 +206,8 @@ def _unet(
     ]
     if narrow or width * multipliers[-1] % head_width:
         raise InputError(
-            f"adm: levels with attention, and the last one, need channels that divide by {head_width}, the "
-            f"width of a head; there are {[width * m for m in multipliers]}"
+            f"adm: the last level and levels with attention need a multiple of {head_width} channels, the "
+            f"width of a head; the levels have {[width * m for m in multipliers]}"
         )
     down = ["AttnDownBlock2D" if has else "ResnetDownsampleBlock2D" for has in attends]
     up = ["AttnUpBlock2D" if has else "ResnetUpsampleBlock2D" for has in reversed(attends)]
@@ -227,7 +223,7 @@ def _unet(
         attention_head_dim=head_width,
         dropout=dropout,
     )
-    # as in ADM, what is added to a residual stream, and the output, are 0 at first
+    # As in ADM, residual branches and the output start at zero.
     for name, module in unet.named_modules():
         if name.endswith(("conv2", "to_out.0", "conv_out")):
             nn.init.zeros_(module.weight)

@@ -112,8 +112,7 @@ class Backbone(nn.Module, Pretrained, ABC):
         """
         if is_on:
             raise InputError(
-                f"FINETUNE.GENERATIVE: is for models of igpt, and this one is a {type(self).__name__}; set "
-                "it to 0"
+                f"FINETUNE.GENERATIVE: {type(self).__name__} has no generative loss, as igpt has; set it to 0"
             )
 
     def tokens_and_loss(self, clip: Tensor) -> tuple[Tensor, Tensor]:

@@ -163,7 +163,7 @@ class PretrainingModel(nn.Module, Pretrained, ABC):
         grid = grid_of((clip.shape[2], clip.shape[3], clip.shape[4]), self.patch)
         return Mask.draw(batch=len(clip), grid=grid, generator=generator, device=clip.device, **self.mask)
 
-    def activations(self, mask: Mask) -> Activations | None:
+    def activations(self, mask: Mask | None) -> Activations | None:
         """What a training forward of one clip keeps for backward; None if no formula is known."""
         return None
 

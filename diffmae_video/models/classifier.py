@@ -25,21 +25,21 @@ POOLS = ("mean", "token")
 
 
 class Classifier(nn.Module, Pretrained):
-    """What pre-training is for. An image is a clip of one frame.
+    """Classifies clips; an image is a clip of one frame.
 
     Args:
         classes: their names, in the order of the logits.
         image_size, num_frames, patch: see :class:`~diffmae_video.models.encoder.Encoder`.
-        encoder: further arguments of it; whether an Encoder ends in a norm is up to ``pool``.
-        pool: ``mean`` of the patch tokens and then a norm of its own, in place of the encoder's (MAE),
-            or the class ``token`` after the encoder's norm.
+        encoder: further arguments of the backbone. ``pool`` decides whether an Encoder has a final norm.
+        pool: ``mean`` takes the mean of the patch tokens, then a norm that replaces the encoder's (MAE);
+            ``token`` takes the class token after the encoder's norm.
         dropout: before the head.
-        multi_label: each class is a yes or no of its own: sigmoids and not a softmax.
+        multi_label: a clip may have any number of classes: sigmoids instead of a softmax.
         mean, std: of the normalisation that clips have gone through, on pixels in [0, 1].
-        backbone: the class that ``encoder`` has the arguments of: Encoder, UNetEncoder or PixelGPT.
+        backbone: the class of the backbone, such as Encoder, UNetEncoder or PixelGPT.
 
     Raises:
-        InputError: no class, a class twice, an unknown pool or backbone, or no class token to pool by.
+        InputError: no classes, a class given twice, an unknown pool or backbone, or no class token for it.
     """
 
     feature_layer: int | None = None  # the layer is part of the classifier; see Backbone.feature_layer
@@ -60,14 +60,16 @@ class Classifier(nn.Module, Pretrained):
     ) -> None:
         super().__init__()
         if not classes or len(set(classes)) < len(classes):
-            raise InputError(f"a classifier takes classes, each once; got {len(classes)} names")
+            raise InputError(
+                f"a classifier needs one or more classes, each named once; got {len(classes)} names"
+            )
         if pool not in POOLS:
-            raise InputError(f"unknown pool {pool!r}; there are {', '.join(POOLS)}")
+            raise InputError(f"unknown pool {pool!r}; choose from {', '.join(POOLS)}")
         self.classes, self.pool, self.multi_label = list(classes), pool, multi_label
         self.mean, self.std = tuple(mean), tuple(std)
         backbones = {name: x for name, x in saved_classes().items() if issubclass(x, Backbone)}
         if backbone not in backbones:
-            raise InputError(f"unknown backbone {backbone!r}; choose one of {', '.join(backbones)}")
+            raise InputError(f"unknown backbone {backbone!r}; choose from {', '.join(backbones)}")
         arguments = dict(encoder or {})
         self.encoder: Backbone = backbones[backbone].for_pool(
             pool, image_size=image_size, num_frames=num_frames, patch=patch, **arguments
@@ -103,18 +105,18 @@ class Classifier(nn.Module, Pretrained):
         kind = type(encoder).__name__
         model = cls(classes, **shape, encoder=own, pool=pool, backbone=kind, **arguments)
         theirs, ours = encoder.state_dict(), model.encoder.state_dict()
-        # With pool "mean" the encoder's norm stays behind; with "token" one that it has not starts afresh.
+        # Pool "mean" drops the encoder's norm; pool "token" starts a fresh norm if the encoder has none.
         model.encoder.load_state_dict(ours | {name: theirs[name] for name in ours if name in theirs})
         return model
 
     def freeze(self, blocks: int) -> None:
-        """Keeps the embedding, the positions and the first blocks as they are in training.
+        """Freezes the embedding, the positions and the first blocks.
 
         Raises:
             InputError: the encoder has fewer blocks.
         """
         if blocks > self.encoder.depth:
-            raise InputError(f"{blocks} blocks cannot be frozen: the encoder has {self.encoder.depth}")
+            raise InputError(f"FINETUNE.FREEZE: {blocks} blocks, but the encoder has {self.encoder.depth}")
         for layer in self.encoder.layers()[: blocks + 1]:
             for parameter in layer:
                 parameter.requires_grad_(False)
@@ -159,7 +161,7 @@ class Classifier(nn.Module, Pretrained):
         return pooled
 
     def probabilities(self, logits: Tensor) -> Tensor:
-        """Of logits [..., classes], by class: they sum to 1 unless ``multi_label``."""
+        """Logits [..., classes] to the probability of each class; they sum to 1 unless ``multi_label``."""
         return logits.sigmoid() if self.multi_label else torch.softmax(logits, -1)
 
 

@@ -1,9 +1,9 @@
-"""DDPM on a ViT: all tokens are noised, and the timestep is one token more.
+"""DDPM on a ViT: all tokens are noised, and the timestep is an additional token.
 
-The comparison's "DDPM, ViT-L" (DiffMAE's table). The loss is Ho et al.'s; the network is DiffMAE's own
-encoder with a linear head, and the timestep's token stands where a class token would. Downstream the
-clip is clean and t = 0: the token is then one vector, and is kept as a class token (our choice), so that
-what goes downstream is a plain :class:`~diffmae_video.models.encoder.Encoder`.
+This is "DDPM, ViT-L" of DiffMAE's comparison. The loss is that of Ho et al. (2020); the network is
+DiffMAE's encoder with a linear head, and the timestep's token takes the place of a class token. In
+recognition the clip is clean and t = 0, so that this token is a constant vector. It is stored as a class
+token (our choice), and the backbone is a plain :class:`~diffmae_video.models.encoder.Encoder`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class DDPM(DenoisingModel):
 
     Args:
         image_size, num_frames, patch, encoder: see :class:`~diffmae_video.models.diffmae.DiffMAE`; the
-            encoder has no class token of its own.
+            encoder has no other class token.
         schedule, prediction, mean, std: see :class:`~diffmae_video.models.denoising.DenoisingModel`.
     """
 

@@ -94,7 +94,7 @@ class Decoder(nn.Module):
     ) -> None:
         super().__init__()
         if kind not in DECODERS:
-            raise InputError(f"unknown decoder {kind!r}; there are {', '.join(DECODERS)}")
+            raise InputError(f"unknown decoder {kind!r}; choose from {', '.join(DECODERS)}")
         if width % heads:
             raise InputError(f"decoder width {width} does not divide by {heads} heads")
         self.kind, self.encoder_width = kind, encoder_width

@@ -49,7 +49,7 @@ class DenoisingModel(PretrainingModel):
     ) -> None:
         super().__init__(encoder, mean, std)
         if prediction not in PREDICTIONS:
-            raise InputError(f"unknown prediction {prediction!r}; choose one of {', '.join(PREDICTIONS)}")
+            raise InputError(f"unknown prediction {prediction!r}; choose from {', '.join(PREDICTIONS)}")
         self.schedule, self.prediction = NoiseSchedule(**(schedule or {})), prediction
 
     @abstractmethod

@@ -91,7 +91,7 @@ class DiffMAE(MaskedAutoencoder):
             **{"kind": "cross_self", **(decoder or {})},
         )
         if prediction not in PREDICTIONS:
-            raise InputError(f"unknown prediction {prediction!r}; there are {', '.join(PREDICTIONS)}")
+            raise InputError(f"unknown prediction {prediction!r}; choose from {', '.join(PREDICTIONS)}")
         if not 0 < decode_fraction <= 1:
             raise InputError(f"decode_fraction is a share in (0, 1], got {decode_fraction}")
         if decode_fraction < 1 and self.decoder.kind != "cross":

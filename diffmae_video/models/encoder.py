@@ -83,7 +83,7 @@ class Encoder(Backbone):
         return {"cls_token"}
 
     def layers(self) -> list[list[nn.Parameter]]:
-        """The embedding, its positions and the class token; then each block."""
+        """The embedding with positions and class token; then each block."""
         embedding = [*self.patch_embed.parameters(), *self.positions.parameters()]
         if self.cls_token is not None:
             embedding.append(self.cls_token)
@@ -106,17 +106,17 @@ class Encoder(Backbone):
         return tokens[:, 1:], tokens[:, 0]
 
     def embed(self, clip: Tensor, mask: Mask | None = None) -> Tensor:
-        """A clip [B, 3, T, H, W] to tokens [B, V, D]: masked patches are never embedded.
+        """A clip [B, 3, T, H, W] to tokens [B, V, D]; masked patches are never embedded.
 
         Raises:
-            InputError: the clip does not divide into patches, or the mask is of another grid.
+            InputError: the clip does not divide into patches, or the mask has another grid or batch size.
         """
         patches = patchify(clip, self.patch)  # [B, N, P]
         grid = grid_of((clip.shape[2], clip.shape[3], clip.shape[4]), self.patch)
         visible = None
         if mask is not None:
             if mask.grid != grid:
-                raise InputError(f"the mask is for a grid of {mask.grid} patches and the clip has {grid}")
+                raise InputError(f"the mask is for a grid of {mask.grid} patches, but the clip has {grid}")
             if mask.batch != len(clip):
                 raise InputError(f"a mask of {mask.batch} clips does not fit a batch of {len(clip)}")
             visible = mask.visible

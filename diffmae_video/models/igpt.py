@@ -1,7 +1,7 @@
 """iGPT (Chen et al. 2020): a GPT over the pixels of a small picture, in raster order.
 
-transformers': the network, :class:`transformers.ImageGPTModel`. Ours: the colours (pixels become the
-nearest of some clusters), the head, what goes downstream, sampling and completion.
+The network is :class:`transformers.ImageGPTModel`. This file adds the colours (each pixel becomes the
+nearest of some clusters), the head, the features for recognition, sampling and completion.
 """
 
 from __future__ import annotations
@@ -23,30 +23,30 @@ from diffmae_video.models.pixels import IMAGENET_MEAN, IMAGENET_STD
 from diffmae_video.runtime.evaluating import evaluating
 from diffmae_video.tokens import Triple, grid_of
 
-PIXELS = 2**16  # whose nearest colours are looked for at once, for memory's sake
+PIXELS = 2**16  # quantised at once, to bound the memory
 
 
 class PixelGPT(Backbone):
     """A GPT whose tokens are the colours of a picture's pixels, row by row.
 
-    A pixel's features are made from those before it: the first token is a learned one, the last pixel is
-    never read (iGPT).
+    The features at a pixel depend only on the pixels before it: the sequence starts with a learned token and
+    leaves out the last pixel (iGPT).
 
     Args:
         image_size: (height, width) of the pictures in pixels: one token each.
-        num_frames: 1.
-        patch: of the masks for inpainting; the network has none.
+        num_frames: must be 1.
+        patch: of the masks for inpainting; the network itself has no patches.
         width, depth, heads: of the transformer.
         colours: the number of clusters (iGPT: 512).
-        layer: whose features ``forward`` gives, 1 to depth; 0 for the middle one.
+        layer: the layer whose features ``forward`` returns, 1 to depth; 0 for the middle one.
         mean, std: of the normalisation that pictures have gone through, on pixels in [0, 1].
 
     Attributes:
-        palette: the colours, 0 to 255, whole numbers, float [colours, 3]; a buffer, all zero until
-            :meth:`set_palette`. Whole, because bf16 holds those numbers exactly.
+        palette: the colours, float [colours, 3], a buffer of whole numbers from 0 to 255, which bf16 holds
+            exactly; all zero until :meth:`prepare` or :meth:`set_palette`.
 
     Raises:
-        InputError: more than one frame, sizes that do not fit, or a layer that is not there.
+        InputError: more than one frame, sizes that do not fit together, or no such layer.
         MissingExtraError: transformers is not installed.
     """
 
@@ -70,14 +70,14 @@ class PixelGPT(Backbone):
         super().__init__()
         check_pictures("igpt", num_frames)
         if width % heads:
-            raise InputError(f"igpt: a width of {width} does not divide by {heads} heads")
+            raise InputError(f"igpt: a width of {width} is not divisible by {heads} heads")
         self.patch: Triple = (patch[0], patch[1], patch[2])
         self.grid = grid_of((num_frames, image_size[0], image_size[1]), self.patch)
         self.size, self.width = (image_size[0], image_size[1]), width
         self.mean, self.std = tuple(mean), tuple(std)
         library = require("transformers", "compare")
         shape = library.ImageGPTConfig(
-            vocab_size=colours + 1,  # and the token that comes first
+            vocab_size=colours + 1,  # plus the start token
             n_positions=image_size[0] * image_size[1],
             n_embd=width,
             n_layer=depth,
@@ -88,7 +88,7 @@ class PixelGPT(Backbone):
         )
         self.gpt = library.ImageGPTModel(shape)
         self.head = nn.Linear(width, colours, bias=False)
-        nn.init.zeros_(self.head.weight)  # all colours are as likely at first
+        nn.init.zeros_(self.head.weight)  # all colours are equally likely at first
         self.register_buffer("palette", torch.zeros(colours, 3))
         self.set_feature_layer(layer)
 
@@ -106,21 +106,21 @@ class PixelGPT(Backbone):
         return [embedding, *([*block.parameters()] for block in self.blocks)]
 
     def classifier_arguments(self, drop_path: float) -> dict[str, Any]:
-        """As any trunk's; fine-tuning reads the last layer (iGPT)."""
+        """See :class:`Backbone`; fine-tuning reads the last layer (iGPT)."""
         return {**super().classifier_arguments(drop_path), "layer": self.depth}
 
     def set_feature_layer(self, layer: int) -> None:
-        """Takes the features of another layer.
+        """Reads features from another layer: 1 to depth, or 0 for the middle one.
 
         Raises:
             InputError: there is no such layer.
         """
         if not 0 <= layer <= self.depth:
-            raise InputError(f"MODEL.IGPT.LAYER: 1 to {self.depth}, or 0 for the middle one; got {layer}")
+            raise InputError(f"MODEL.IGPT.LAYER: 1 to {self.depth}, or 0 for the middle layer; got {layer}")
         self.feature_layer = layer or max(1, self.depth // 2)
 
     def layer_features(self, clip: Tensor) -> Tensor:
-        """Every layer's features, the first one's first, each their mean over the pixels: [B, depth, D]."""
+        """The features of each layer, first to last, as means over the pixels: [B, depth, D]."""
         read = torch.cat([self.start(len(clip)), self.tokens_of(clip)[:, :-1]], dim=1)
         out = self.gpt(read, output_hidden_states=True, use_cache=False)
         inner = [
@@ -129,7 +129,7 @@ class PixelGPT(Backbone):
         return torch.stack([*inner, out.last_hidden_state.mean(1)], dim=1)
 
     def set_palette(self, palette: Tensor) -> None:
-        """Takes over colours, [colours, 3] in 0..255."""
+        """Sets the colours, [colours, 3] in 0..255."""
         self.palette.copy_(palette.round())
 
     def prepare(self, pixels: Tensor, seed: int) -> None:
@@ -137,7 +137,7 @@ class PixelGPT(Backbone):
         self.set_palette(colour_clusters(pixels.cpu().numpy(), len(self.palette), seed))
 
     def set_generative(self, is_on: bool) -> None:
-        """The head of the next pixel's colour is trained, or frozen: a classifier does not use it."""
+        """Trains the head for the next pixel's colour, or freezes it: the classifier does not use it."""
         self.head.requires_grad_(is_on)
 
     def no_weight_decay(self) -> set[str]:
@@ -145,10 +145,10 @@ class PixelGPT(Backbone):
         return {"gpt.wte.weight", "gpt.wpe.weight"}
 
     def tokens_of(self, clip: Tensor) -> Tensor:
-        """Each pixel's nearest colour: pictures [B, 3, (1,) H, W], normalised -> int64 [B, H * W].
+        """Normalised pictures [B, 3, (1,) H, W] to the nearest colour of each pixel, int64 [B, H * W].
 
         Raises:
-            InputError: they are of another size, or the colours are not set.
+            InputError: the pictures have another size.
         """
         pictures = pictures_of(clip)
         if pictures.shape[2:] != self.size:
@@ -170,14 +170,14 @@ class PixelGPT(Backbone):
         return pixels.transpose(1, 2).unflatten(2, self.size)[:, :, None]
 
     def start(self, count: int) -> Tensor:
-        """The token that comes first: int64 [count, 1]."""
+        """The start token: int64 [count, 1]."""
         device = self.palette.device
         return torch.full((count, 1), len(self.palette), dtype=torch.int64, device=device)
 
     def states(self, tokens: Tensor, layer: int) -> tuple[Tensor, Tensor]:
-        """A layer's features and the last one's, [B, N, D] each, of colours int64 [B, N].
+        """The features of a layer and of the last one, [B, N, D] each, for colours int64 [B, N].
 
-        Features come through the norm that follows them in the network (iGPT: n^l = norm(h^l)).
+        Features go through the norm that follows the layer in the network (iGPT: n^l = norm(h^l)).
         """
         read = torch.cat([self.start(len(tokens)), tokens[:, :-1]], dim=1)
         wants_middle = layer < self.depth
@@ -186,24 +186,24 @@ class PixelGPT(Backbone):
         return (self.blocks[layer].ln_1(out.hidden_states[layer]) if wants_middle else last), last
 
     def loss_of(self, last: Tensor, tokens: Tensor) -> Tensor:
-        """The mean cross-entropy in nats a pixel, of the last layer's features [B, N, D]."""
+        """The mean cross-entropy in nats per pixel, from the last layer's features [B, N, D]."""
         return F.cross_entropy(self.head(last).float().flatten(0, 1), tokens.flatten())
 
     def tokens_and_loss(self, clip: Tensor) -> tuple[Tensor, Tensor]:
-        """What ``forward`` returns, and the loss of the next colour, in one pass."""
+        """The features of ``forward`` and the loss of the next pixel's colour, in one pass."""
         tokens = self.tokens_of(clip)
         features, last = self.states(tokens, self.feature_layer)
         return features, self.loss_of(last, tokens)
 
     def forward(self, clip: Tensor) -> Tensor:
-        """Features [B, H * W, D] of ``layer``, of pictures [B, 3, (1,) H, W]."""
+        """Pictures [B, 3, (1,) H, W] to the features [B, H * W, D] of ``feature_layer``."""
         return self.states(self.tokens_of(clip), self.feature_layer)[0]
 
     @torch.no_grad()
     def complete(
         self, tokens: Tensor, hidden: Tensor, temperature: float, generator: torch.Generator
     ) -> Tensor:
-        """Draws what is hidden, pixel by pixel, each given all before it.
+        """Draws the hidden pixels one by one, each given all pixels before it.
 
         Args:
             tokens: int64 [B, N]; hidden ones are never read.
@@ -225,7 +225,7 @@ class PixelGPT(Backbone):
         cache: Any = DynamicCache()
         read = torch.cat([self.start(len(tokens)), tokens[:, :first]], dim=1)
         for i in range(first, tokens.shape[1]):
-            # the cache's name in the signature has changed over transformers' versions, its place has not
+            # by position: the argument's name differs between versions of transformers
             last = self.gpt(read, cache, use_cache=True).last_hidden_state[:, -1]
             chances = (self.head(last).float() / temperature).softmax(1)
             drawn = torch.multinomial(chances, 1, generator=generator)  # [B, 1]
@@ -258,7 +258,7 @@ class IGPT(PretrainingModel):
         super().__init__(PixelGPT(image_size, num_frames, patch, **arguments), mean, std)
 
     def objective(self, clip: Tensor) -> Output:
-        """The mean cross-entropy in nats a pixel; the prediction is the logits [B, N, colours].
+        """The mean cross-entropy in nats per pixel; the prediction is the logits [B, N, colours].
 
         Args:
             clip: float [B, 3, 1, H, W], normalised; N = H * W.

@@ -101,7 +101,7 @@ class Positions(nn.Module):
         super().__init__()
         self.table: Tensor
         if kind not in POSITIONS:
-            raise InputError(f"unknown positions {kind!r}; there are {', '.join(POSITIONS)}")
+            raise InputError(f"unknown positions {kind!r}; choose from {', '.join(POSITIONS)}")
         self.kind, self.grid, self.width = kind, grid, width
         self.head_width = head_width
         t, h, w = grid

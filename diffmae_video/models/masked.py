@@ -59,7 +59,8 @@ class MaskedAutoencoder(PretrainingModel):
                 "was trained with MODEL.NORM_TARGET False"
             )
 
-    def activations(self, mask: Mask) -> Activations:
+    def activations(self, mask: Mask | None) -> Activations:
+        assert mask is not None
         visible = mask.visible.shape[1]
         encoder, patch = self.encoder, self.decoder.head.out_features
         seen = visible + encoder.has_class_token

@@ -100,5 +100,5 @@ class WarmupCosine:
             self.schedule = cosine
 
     def __call__(self, step: int) -> float:
-        """The rate of step 0 to steps - 1; step 0 has that of the middle of its stretch, above 0."""
+        """The rate of a step, 0 to steps - 1; taken at the step's middle, so that step 0 is above 0."""
         return float(self.schedule((step + 0.5) / self.steps))

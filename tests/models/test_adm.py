@@ -45,8 +45,8 @@ def test_adm_reads_its_features_off_the_middle_at_the_lowest_timestep():
     ("arguments", "message"),
     [
         ({"num_frames": 4, "patch": (2, 4, 4)}, "adm is for pictures: set DATA.NUM_FRAMES 1, not 4"),
-        ({"encoder": {**UNET, "width": 40}}, "does not divide by its 32 groups"),
-        ({"encoder": {**UNET, "multipliers": [1, 2, 3], "head_width": 64}}, "channels that divide by 64"),
+        ({"encoder": {**UNET, "width": 40}}, "must be a multiple of 32, for its groups"),
+        ({"encoder": {**UNET, "multipliers": [1, 2, 3], "head_width": 64}}, "need a multiple of 64 channels"),
         ({"image_size": (18, 16), "patch": (1, 2, 2)}, "cannot be halved 2 times"),
         ({"prediction": "v"}, "unknown prediction 'v'"),
     ],

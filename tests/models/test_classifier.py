@@ -75,15 +75,15 @@ def test_freezing_leaves_the_rest_to_train():
     trained = {name for name, p in model.named_parameters() if p.requires_grad}
     assert {name.split(".")[0] for name in trained} == {"encoder", "fc_norm", "head"}
     assert {".".join(name.split(".")[1:3]) for name in trained if name.startswith("encoder")} == {"blocks.2"}
-    with pytest.raises(InputError, match="4 blocks cannot be frozen: the encoder has 3"):
+    with pytest.raises(InputError, match=r"FINETUNE.FREEZE: 4 blocks, but the encoder has 3"):
         model.freeze(4)
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"classes": []}, "each once; got 0 names"),
-        ({"classes": ["a", "a"]}, "each once; got 2 names"),
+        ({"classes": []}, "each named once; got 0 names"),
+        ({"classes": ["a", "a"]}, "each named once; got 2 names"),
         ({"pool": "max"}, "unknown pool 'max'"),
         ({"pool": "token"}, "no class token to pool by"),
     ],

@@ -128,7 +128,7 @@ def test_inpainting_keeps_what_is_seen_and_comes_back_from_its_folder(tmp_path):
     ("arguments", "message"),
     [
         ({"num_frames": 4}, "igpt is for pictures: set DATA.NUM_FRAMES 1, not 4"),
-        ({"encoder": {**GPT, "heads": 3}}, "width of 32 does not divide by 3 heads"),
+        ({"encoder": {**GPT, "heads": 3}}, "width of 32 is not divisible by 3 heads"),
         ({"encoder": {**GPT, "layer": 5}}, "MODEL.IGPT.LAYER: 1 to 4"),
     ],
 )
