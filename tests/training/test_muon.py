@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch.optim._muon import _zeropower_via_newtonschulz as zeropower
 
 from diffmae_video.errors import InputError
 from diffmae_video.runtime.processes import start_process
@@ -15,12 +16,6 @@ from tests.training.engines import RATE, engine_of, task, train_step
 
 def muon_engine(precision="fp32", stage=0, ema=0.0):
     return engine_of(stage, precision, None, "TRAIN.OPTIMIZER", "muon", "TRAIN.EMA", ema)
-
-
-def orthogonalised(matrix: torch.Tensor) -> torch.Tensor:
-    """U V^T of a matrix's singular value decomposition."""
-    u, _, v = torch.linalg.svd(matrix.double(), full_matrices=False)
-    return u @ v
 
 
 def test_every_matrix_of_a_block_is_muons_and_nothing_else():
@@ -41,7 +36,7 @@ def test_every_matrix_of_a_block_is_muons_and_nothing_else():
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_the_engine_takes_the_orthogonalised_step(precision):
-    """The first step of a matrix is along U V^T of its gradient, with the stated size; SGD's would not be.
+    """The first step of a matrix is its orthogonalised gradient, with the stated size; SGD's would not be.
 
     In bf16 a weight's rounding hides the direction of so small a step, and its size is compared alone.
     """
@@ -62,10 +57,10 @@ def test_the_engine_takes_the_orthogonalised_step(precision):
         size = RATE * 0.2 * max(rows, columns) ** 0.5 * min(rows, columns) ** 0.5
         assert 0.5 * size < float(step.norm()) < 1.4 * size, name
         if precision == "fp32":
-            wanted = orthogonalised(-gradients[name])
+            # torch's five iterations, which leave tiny singular values small, of the gradient alone
+            wanted = -zeropower(gradients[name], (3.4445, -4.775, 2.0315), 5, 1e-7).double()
             agreement = float((step * wanted).sum() / step.norm() / wanted.norm())
-            # Five iterations leave tiny singular values small, and the gradients of q and k are tiny.
-            assert agreement > (0.9 if "mlp" in name else 0.6), name
+            assert agreement > 0.9, name  # iterations in bfloat16, of scaled gradients
             plain = float(-(step * gradients[name]).sum() / step.norm() / gradients[name].norm())
             assert agreement > plain, name
 
