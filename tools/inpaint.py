@@ -4,6 +4,7 @@
     python tools/inpaint.py --checkpoint runs/vit_b --input film.mp4 --output out.mp4 --mask 40,30,64,48,2,5.5
     python tools/inpaint.py --checkpoint runs/vit_b --input film.mp4 --output out.webm --mask hole.png --tiles
     python tools/inpaint.py --checkpoint runs/vit_b --input film.mp4 --output out.gif --mask masks.mp4
+    python tools/inpaint.py --checkpoint runs/vit_b --input frames/ --fps 24 --output filled/ --mask masks/
     python tools/inpaint.py --checkpoint runs/vit_b --input photo.jpg --output out.png --samples 4
     python tools/inpaint.py --checkpoint runs/vit_b --input film.mp4 --output out.png --mask random \\
         --mask-ratio 0.9 --sampler dpm++ --steps 10 --save-steps
@@ -25,11 +26,12 @@ the fill is resized back, without cropping; with --tiles frames keep their size 
 them. Each frame of the film is a frame of the model's clips. Pixels outside the hole are the input's own: PNG
 keeps them exactly, other formats encode them again.
 
+--input may be a folder of pictures, which are the frames of a film in the natural order of their names.
 The ending of --output chooses the format: .mp4 (H.264), .webm (VP9), .gif or .png. PNG frames of a video go
-into a folder: --output film.png writes film/00000.png, film/00001.png and so on. Sound is copied into mp4
-and, if it is Opus or Vorbis, into WebM. Variable frame rates are kept. Further samples are written to
-film-2.mp4, film-3.mp4 and so on. --save-steps writes the first sample's x0 prediction of each step to
-film-steps/t1000.mp4 and so on, from t = T down.
+into a folder: both --output film and --output film.png write film/00000.png, film/00001.png and so on. Sound
+is copied into mp4 and, if it is Opus or Vorbis, into WebM. Variable frame rates are kept. Further samples are
+written to film-2.mp4, film-3.mp4 and so on. --save-steps writes the first sample's x0 prediction of each step
+to film-steps/t1000.mp4 and so on, from t = T down.
 
 Scores are written to film.json (or film.mp4.json, if film.json describes another output), and printed as JSON
 in the last line of output. psnr, flicker (mean |x[t+1] - x[t]| over the input's) and gradient_ratio compare
@@ -56,9 +58,17 @@ def main() -> None:
     parser.add_argument(
         "--checkpoint", required=True, metavar="FOLDER", type=Path, help="folder of a DiffMAE or an MAE"
     )
-    parser.add_argument("--input", required=True, metavar="FILE", type=Path, help="a video or a picture")
     parser.add_argument(
-        "--output", required=True, metavar="FILE", type=Path, help="a .mp4, .webm, .gif or .png file"
+        "--input", required=True, metavar="PATH", type=Path, help="a video, a picture or a folder of frames"
+    )
+    parser.add_argument(
+        "--output",
+        required=True,
+        metavar="PATH",
+        help="an .mp4, .webm, .gif or .png file, or a folder",
+    )
+    parser.add_argument(
+        "--fps", type=float, metavar="R", help="frames per second of a folder of frames (default: 25)"
     )
     parser.add_argument("--mask", metavar="MASK", help="what to fill (default: as trained)")
     parser.add_argument(
@@ -84,7 +94,15 @@ def main() -> None:
 
     options = SamplerOptions(args.sampler, args.steps, args.seed, args.samples, args.save_steps)
     result = inpaint_film(
-        args.checkpoint, args.input, args.output, args.mask, args.mask_ratio, options, args.tiles, args.crf
+        args.checkpoint,
+        args.input,
+        args.output,
+        args.mask,
+        args.mask_ratio,
+        options,
+        args.tiles,
+        args.crf,
+        args.fps,
     )
     if "note" in result:
         print(f"note: {result['note']}")

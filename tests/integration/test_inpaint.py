@@ -16,7 +16,7 @@ from PIL import Image
 
 from diffmae_video.data import open_video
 from diffmae_video.encoding.clips import write_video
-from diffmae_video.inpainting.film.inpaint_film import scores_path
+from diffmae_video.inpainting.film.inpaint_film import scores_path, target_path
 from diffmae_video.models import MAE, Encoder
 from tests.encoding.test_writers import packets, sounding
 from tests.integration.runs import environment
@@ -70,7 +70,7 @@ def inpaint(monkeypatch, capsys, model):
             return output.err
         run.said, run.printed = output.err.splitlines(), output.out.splitlines()
         result = json.loads(output.out.splitlines()[-1])
-        assert result == json.loads(scores_path(target).read_text())
+        assert result == json.loads(scores_path(target_path(str(target))).read_text())
         return result
 
     return run
@@ -158,6 +158,34 @@ def test_only_a_drawn_hole_is_compared_with_the_truth(tmp_path, inpaint, film):
     assert "note" not in drawn
     assert len(inpaint.printed) == 1
     assert drawn["interpolation_psnr"] > drawn["mean_fill_psnr"]
+
+
+def test_folders_of_frames_are_read_and_written(tmp_path, inpaint, frames):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "masks").mkdir()
+    hidden = np.zeros((144, 176), np.uint8)
+    hidden[HOLE[1:]] = 255
+    for i in range(12):  # 10.png follows 9.png
+        Image.fromarray(frames[i]).save(tmp_path / "in" / f"{i}.png")
+        Image.fromarray(hidden).save(tmp_path / "masks" / f"{i}.png")
+    result = inpaint(
+        tmp_path / "in", f"{tmp_path}/v1.2/", "--mask", tmp_path / "masks", "--fps", 12, "--samples", 2
+    )
+    assert (result["frames"], result["fps"]) == (12, 12)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in", "masks", "v1.2", "v1.2-2", "v1.2.json"]
+    filled = np.stack([np.asarray(Image.open(tmp_path / "v1.2" / f"{i:05d}.png")) for i in range(12)])
+    difference = np.abs(filled.astype(int) - frames[:12])
+    assert outside(difference).max() == 0
+    assert difference[HOLE].mean() > 1
+    inpaint(tmp_path / "v1.2", tmp_path / "again", "--mask", "40,30,60,50")  # it reads its own frames
+    inpaint(tmp_path / "in", f"{tmp_path}/v1.2/", "--mask", "center")  # in place of what it wrote before
+    assert len(list((tmp_path / "v1.2").iterdir())) == 12
+    assert "is for a folder of frames" in inpaint(
+        tmp_path / "in" / "0.png", tmp_path / "b.png", "--fps", 12, code=2
+    )
+    assert "would replace one of the inputs" in inpaint(tmp_path / "in", tmp_path / "in", code=2)
+    inpaint(tmp_path / "in" / "0.png", f"{tmp_path}/one/", "--mask", "40,30,60,50")
+    assert [p.name for p in (tmp_path / "one").iterdir()] == ["00000.png"]
 
 
 def test_steps_are_the_x0_predictions_and_end_with_the_film(tmp_path, inpaint, film):

@@ -31,24 +31,26 @@ NOTE = (
 def inpaint_film(
     checkpoint: Path,
     source: Path,
-    target: Path,
+    output: str,
     mask: str | None,
     mask_ratio: float | None,
     options: SamplerOptions,
     tiles: bool,
     crf: int,
+    fps: float | None,
 ) -> dict[str, Any]:
     """Fills the hole of a film and writes the files that tools/inpaint.py describes, none of them in part.
 
     Args:
         checkpoint: the folder of a DiffMAE or an MAE.
-        source: a video or a picture.
-        target: the file for the first sample; the others are named after it.
+        source: a video, a picture or a folder of frames.
+        output: the file or the folder of frames for the first sample; the others are named after it.
         mask: as tools/inpaint.py takes it; None for the kind that the model was trained on.
         mask_ratio: the share that a drawn mask hides; None for the model's own.
         options: how to sample.
         tiles: keep the frames' size and tile them with clips, instead of resizing them.
         crf: quality of mp4 and WebM, 0 (best) to 51.
+        fps: frames per second of a folder of frames; None for the reader's default.
 
     Returns:
         What the JSON file holds: the input and the options, the scores of
@@ -66,21 +68,26 @@ def inpaint_film(
         low, high = LIMITS[name]
         if not low <= value <= high:
             raise InputError(f"--{name} must be from {low} to {high}, got {value}")
+    if fps is not None and not source.is_dir():
+        raise InputError(f"--fps is for a folder of frames, and {source} has its own frame rate")
+    is_folder, target = is_frames_folder(output), target_path(output)
     if target.suffix.lower() not in ENDINGS:
-        raise InputError(f"--output {target}: the ending must be one of {', '.join(ENDINGS)}")
+        raise InputError(f"--output {output}: the ending must be one of {', '.join(ENDINGS)}, or none")
     model = load_inpainter(checkpoint).to(default_device())
     assert model.mask is not None  # an inpainter is trained on masks
     kind = model.mask["kind"] if mask is None else mask
     ratio = model.mask["ratio"] if mask_ratio is None else mask_ratio
     with contextlib.ExitStack() as stack:
-        video = stack.enter_context(open_video(source, "pyav"))
+        video = stack.enter_context(open_video(source, "pyav", fps=fps))
         canvas = Canvas.for_film((video.height, video.width), model.grid, model.patch, tiles)
         hole = open_hole(kind, ratio, model, canvas, video, options.seed)
         stack.callback(hole.close)
         filler = FilmFiller(model, video, hole, options)
         scores = FilmScores(options.samples, model.patch[0], *filler.joints())
         outputs = sample_paths(target, options.samples)
-        _check_outputs([source, Path(kind)], [*outputs, *([target.with_suffix("")] * (video.num_frames > 1))])
+        if is_folder and video.num_frames == 1:
+            outputs = [path.with_suffix("") / "00000.png" for path in outputs]
+        _check_outputs([source, Path(kind)], outputs, video.num_frames)
         sound = sound_for(source, target) if video.num_frames > 1 else None
         fps, times = video.fps, video.times
         films = [stack.enter_context(open_film(p, fps, crf, times, sound, like=video)) for p in outputs]
@@ -101,7 +108,7 @@ def inpaint_film(
     seconds, is_drawn = time.perf_counter() - started, kind in MASKS
     result = {
         "input": str(source),
-        "output": str(target),
+        "output": output,
         "fps": fps,
         "size": [video.height, video.width],
         "mask": kind,
@@ -120,6 +127,18 @@ def inpaint_film(
     return result
 
 
+def is_frames_folder(output: str) -> bool:
+    """Whether --output names a folder of PNG frames: a path without an ending, or a folder that is there."""
+    path = Path(output)
+    known = path.suffix.lower() in ENDINGS
+    return output.endswith("/") or not path.suffix or (path.is_dir() and not known)
+
+
+def target_path(output: str) -> Path:
+    """The file that --output stands for, with an ending: film.png for the folder of frames film/."""
+    return Path(f"{Path(output)}.png") if is_frames_folder(output) else Path(output)
+
+
 def sample_paths(target: Path, samples: int) -> list[Path]:
     """The files of the samples: the target, and ``stem-2``, ``stem-3`` and so on beside it."""
     return [target, *(target.with_stem(f"{target.stem}-{k}") for k in range(2, samples + 1))]
@@ -135,8 +154,8 @@ def scores_path(target: Path) -> Path:
     """``stem.json`` beside the target, or ``stem.mp4.json`` if the former describes another output."""
     path = target.with_suffix(".json")
     try:
-        other = Path(json.loads(path.read_text(encoding="utf-8"))["output"])
-    except (OSError, ValueError, KeyError, TypeError):  # not there, or not ours
+        other = target_path(json.loads(path.read_text(encoding="utf-8"))["output"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # not there, or not ours
         return path
     return path if other.name == target.name else target.with_name(f"{target.name}.json")
 
@@ -150,10 +169,11 @@ def sound_for(source: Path, target: Path) -> Path | None:
     return source if codecs else None
 
 
-def _check_outputs(inputs: list[Path], outputs: list[Path]) -> None:
+def _check_outputs(inputs: list[Path], outputs: list[Path], num_frames: int) -> None:
     taken = {path.resolve() for path in inputs if path.exists()}
     for path in outputs:
-        if path.suffix and path.is_dir():
+        if path.is_dir():
             raise InputError(f"--output {path}: is a folder; give another path")
-        if path.resolve() in taken:
-            raise InputError(f"--output {path} would replace one of the inputs; give another path")
+        written = path.with_suffix("") if path.suffix.lower() == ".png" and num_frames > 1 else path
+        if written.resolve() in taken:
+            raise InputError(f"--output {written} would replace one of the inputs; give another path")
