@@ -1,4 +1,4 @@
-"""ClipScores gathered over batches against those of all clips at once."""
+"""Scores gathered over batches against those of all clips at once."""
 
 import math
 
@@ -28,7 +28,7 @@ def gather(fill, truth, mask, *parts):
     return figures.result()
 
 
-def test_batches_of_any_size_give_the_figures_of_all_clips():
+def test_batches_of_any_size_give_the_same_scores():
     truth, mask = torch.rand(5, 3, 4, 12, 12), Mask.random(5, (2, 3, 3), 0.6)
     masked = mask.to_pixels(PATCH)
     fill = torch.where(masked, torch.rand_like(truth) ** 2, truth)
@@ -53,7 +53,7 @@ def test_batches_of_any_size_give_the_figures_of_all_clips():
     assert found["psnr_whole"] - found["psnr_masked"] == pytest.approx(shares, rel=1e-4)
 
 
-def test_the_truth_is_perfect_and_what_has_no_value_is_none():
+def test_the_truth_is_perfect_and_undefined_scores_are_none():
     truth, mask = torch.rand(2, 3, 1, 12, 12).expand(-1, -1, 4, -1, -1), Mask.center(2, (2, 3, 3))
     found = gather(truth, truth, mask, slice(None))
     assert found["psnr_masked"] == pytest.approx(100)

@@ -18,13 +18,13 @@ def run(tmp_path_factory, real_clips):
 
 
 def evaluate(checkpoint, output, options=(), **changes):
-    """The result with small defaults in place of the tool's."""
+    """The result, with the tool's defaults."""
     arguments = {"mae": None, "steps": [1, 10, 50], "tasks": [], "clips": 64, "seed": 0}
     arguments |= {"lpips": False, "lpips_weights": None, "features": None}
     return evaluate_inpainting(checkpoint, output, options, **arguments | changes)[0]
 
 
-def test_the_seed_alone_decides(tmp_path, run):
+def test_the_result_depends_on_the_seed_only(tmp_path, run):
     def figures(seed, batch):
         options = ["EVALUATION.BATCH_SIZE", batch]
         tasks = ("random75", "future")
@@ -41,7 +41,7 @@ def test_the_seed_alone_decides(tmp_path, run):
             } == {k: v for k, v in other.items() if k[-6:] == "masked"}
 
 
-def test_images_have_no_figures_of_time(tmp_path):
+def test_images_have_no_scores_about_time(tmp_path):
     for i in range(3):
         Image.fromarray(np.random.default_rng(i).integers(0, 256, (40, 40, 3), np.uint8)).save(
             tmp_path / f"{i}.png"
@@ -73,7 +73,7 @@ def test_images_have_no_figures_of_time(tmp_path):
         ([], {"lpips_weights": "none.pth"}, r"none\.pth: no such file"),
     ],
 )
-def test_mistakes_are_told_before_it_starts(tmp_path, run, options, more, message):
+def test_mistakes_are_found_before_the_work(tmp_path, run, options, more, message):
     paths = {name: run / more[name] for name in ("features", "mae", "lpips_weights") if name in more}
     with pytest.raises(InputError, match=message):
         evaluate(run, tmp_path / "none", options, **{**more, **paths})

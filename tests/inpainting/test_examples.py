@@ -37,7 +37,7 @@ def mask_of(example, patch=(2, 8, 8)):
     return Mask.from_pixels(torch.from_numpy(example.masked), grid, patch)
 
 
-def test_the_frames_are_the_models_predictions_at_the_timesteps_that_are_named():
+def test_frames_are_the_predictions_at_their_timesteps():
     model, mae, film = tiny_diffmae(), tiny_mae(), make_source()
     for example in inpaint_examples(model, mae, [film], seed=5):
         mask = mask_of(example)
@@ -54,7 +54,7 @@ def test_the_frames_are_the_models_predictions_at_the_timesteps_that_are_named()
         assert np.abs(example.mae.frames[0] / 255 - pixels).max() < 0.51 / 255
 
 
-def test_figures_are_numpys_on_hidden_pixels_and_the_rest_is_the_truth():
+def test_scores_agree_with_numpy_and_visible_pixels_are_the_truth():
     (example, *_) = inpaint_examples(tiny_diffmae(), tiny_mae(), [make_source()])
     hidden = example.masked
     for fill in (*example.samples, example.mae):
@@ -75,7 +75,7 @@ def test_figures_are_numpys_on_hidden_pixels_and_the_rest_is_the_truth():
     assert example.interpolation_psnr == pytest.approx(-10 * np.log10(error.mean()), abs=1e-3)
 
 
-def test_samples_differ_where_pixels_are_hidden_and_the_seed_decides():
+def test_samples_differ_under_the_mask_and_depend_on_the_seed():
     model, sources = tiny_diffmae(), [make_source()]
     first, again, other = (next(inpaint_examples(model, None, sources, seed)) for seed in (0, 0, 1))
     one, two, _ = (sample.frames[-1] for sample in first.samples)
@@ -95,7 +95,7 @@ def test_the_encoder_runs_once_for_a_masked_clip():
     assert calls == [1] * 2 * len(examples)
 
 
-def test_videos_are_asked_all_and_pictures_what_is_not_of_time():
+def test_pictures_are_spared_the_tasks_about_time():
     model, sources = tiny_diffmae(), [make_source(), make_source("picture", is_picture=True)]
     examples = list(inpaint_examples(model, None, sources))
     tasks = [(example.task, example.name) for example in examples]
@@ -118,7 +118,7 @@ def test_videos_are_asked_all_and_pictures_what_is_not_of_time():
         assert (example.interpolation_psnr is None) == (example.name == "picture")
 
 
-def test_no_frame_of_a_still_clip_shows_what_another_hides():
+def test_a_picture_is_masked_alike_in_all_frames():
     model, seen = tiny_diffmae(), []
     inpaint = model.inpaint
     model.inpaint = lambda clip, mask, *args, **kwargs: (

@@ -1,4 +1,4 @@
-"""The Fréchet distance against scipy and where it is known, and the features that it is taken of."""
+"""The Fréchet distance against scipy and known values, and the features that it compares."""
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ def test_frechet_distance_of_known_gaussians():
     assert frechet_distance(one, one) == pytest.approx(0, abs=1e-9)
 
 
-def test_frechet_distance_is_scipys():
+def test_frechet_distance_agrees_with_scipy():
     a = (torch.randn(60, 6) @ torch.randn(6, 6) + torch.randn(6)).double()
     b = (torch.randn(70, 6) @ torch.randn(6, 6)).double()
     first, second = np.cov(a.numpy(), rowvar=False), np.cov(b.numpy(), rowvar=False)
@@ -39,7 +39,7 @@ def test_frechet_distance_is_scipys():
     assert frechet_distance(a, b) == pytest.approx(frechet_distance(b, a), rel=1e-9)
 
 
-def test_too_few_clips_are_refused_with_the_number_that_is_needed():
+def test_too_few_clips_are_refused():
     check_clips(33, 32)
     with pytest.raises(InputError, match=r"32 clips are too few .* 32 features: use at least 33"):
         check_clips(32, 32)

@@ -50,7 +50,7 @@ def lpips_by_hand(fill, truth, weights):
     return total[:, 0]
 
 
-def test_lpips_is_its_formula(alexnet):
+def test_lpips_agrees_with_its_formula(alexnet):
     network = load_lpips(alexnet, (64, 48))
     truth = torch.rand(2, 3, 2, 64, 48)
     fill = truth.clone()
@@ -64,7 +64,7 @@ def test_lpips_is_its_formula(alexnet):
     assert found[1, 0, :, :16].mean() > 3 * found[1, 0, :, 48:].mean() > 0
 
 
-def test_weights_that_are_not_there_are_named_with_their_place(tmp_path, monkeypatch, alexnet):
+def test_a_failed_download_says_where_to_save_the_weights(tmp_path, monkeypatch, alexnet):
     def download(url, path, **_):
         raise urllib.error.URLError("no network")
 
@@ -80,7 +80,7 @@ def test_weights_that_are_not_there_are_named_with_their_place(tmp_path, monkeyp
     assert load_lpips(None, (64, 64)).spatial
 
 
-def test_other_files_and_small_frames_are_refused(tmp_path, alexnet):
+def test_wrong_files_and_small_frames_are_refused(tmp_path, alexnet):
     torch.save({"features.0.weight": torch.zeros(64, 3, 11, 11)}, tmp_path / "other.pth")
     with pytest.raises(InputError, match=r"other\.pth: not the weights of torchvision's AlexNet"):
         load_lpips(tmp_path / "other.pth", (64, 64))

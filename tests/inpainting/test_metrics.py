@@ -32,7 +32,7 @@ def example(batch=2):
     return truth, mask, mask.to_pixels(PATCH)
 
 
-def test_psnr_is_numpys_over_masked_pixels():
+def test_psnr_agrees_with_numpy_over_masked_pixels():
     truth, _, masked = example()
     fill = torch.rand_like(truth)
     for i in range(2):
@@ -74,7 +74,7 @@ def slow_ssim(one, other):
     return found
 
 
-def test_ssim_is_a_slow_loop_and_its_mean_is_of_the_region():
+def test_ssim_agrees_with_a_slow_loop_and_is_averaged_over_the_region():
     truth, _, masked = example()
     fill = (truth + 0.3 * torch.rand_like(truth)).clamp(0, 1)
     values = ssim_map(fill, truth)
@@ -101,7 +101,7 @@ def test_flicker_counts_the_steps_of_a_ramp_inside_the_region():
 
 @settings(max_examples=20)
 @given(seed=st.integers(0, 10**6))
-def test_masked_figures_change_with_masked_pixels_only(seed):
+def test_scores_of_masked_pixels_ignore_visible_ones(seed):
     state = torch.Generator().manual_seed(seed)
     truth, fill, other = (torch.rand(2, 3, 4, 12, 12, generator=state) for _ in range(3))
     mask = Mask.random(2, GRID, 0.6, state)

@@ -1,4 +1,4 @@
-"""Which models may stand beside each other."""
+"""Which models can be compared with each other."""
 
 import pytest
 

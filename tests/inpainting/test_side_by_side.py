@@ -1,4 +1,4 @@
-"""What systems fill in and make up, side by side: each at its own size, visible pixels as they were."""
+"""Fills and generated clips of several systems, each at its own size."""
 
 import numpy as np
 import pytest
@@ -32,7 +32,7 @@ def pictures(tmp_path):
     return paths
 
 
-def test_only_what_is_hidden_differs_from_the_truth(folders, pictures):
+def test_fills_differ_from_the_truth_only_under_the_mask(folders, pictures):
     shown = fill_held_out(folders, pictures)
     hidden = {"center": (slice(8, 24), slice(8, 24)), "lower": (slice(16, 32), slice(0, 32))}
     assert set(shown) == set(MASKS) == set(hidden)
@@ -57,7 +57,7 @@ def test_a_mask_is_the_same_for_all_clips():
     assert lower.tolist() == [[[[row >= 2] * 4 for row in range(4)]]] * 2
 
 
-def test_only_what_can_makes_pictures_up(folders):
+def test_only_generative_systems_generate(folders):
     made = generate(folders)
     assert list(made) == ["ddpm"]
     assert made["ddpm"].shape == (SAMPLES, 1, 16, 16, 3)

@@ -28,7 +28,7 @@ def test_mean_fill_uses_visible_pixels_only():
     assert torch.equal(filled[0][visible], truth[0][visible])
 
 
-def test_nearest_fill_is_a_slow_loop():
+def test_nearest_fill_agrees_with_a_slow_loop():
     truth, mask, _ = example()
     filled = nearest_fill(truth, mask, PATCH)
 
@@ -74,7 +74,7 @@ def slow_interpolation(clip, masked, mean):
 
 @settings(max_examples=20)
 @given(seed=st.integers(0, 10**6), share=st.floats(0.2, 0.9))
-def test_interpolation_is_a_slow_loop(seed, share):
+def test_interpolation_agrees_with_a_slow_loop(seed, share):
     state = torch.Generator().manual_seed(seed)
     clip = torch.rand(2, 3, 6, 3, 2, generator=state)
     masked = torch.rand(2, 1, 6, 3, 2, generator=state) < share

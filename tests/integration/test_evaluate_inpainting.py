@@ -1,4 +1,4 @@
-"""tools/evaluate_inpainting.py as users start it, and its figures against numpy's."""
+"""tools/evaluate_inpainting.py as users start it, with its scores against numpy."""
 
 import csv
 import json
@@ -46,7 +46,7 @@ def numpy_psnr(fill, truth, masked):
     )
 
 
-def test_every_fill_of_every_task_is_measured(tmp_path, run, real_clips):
+def test_every_fill_of_every_task_is_scored(tmp_path, run, real_clips):
     done = tool(
         *("--checkpoint", run, "--mae", run / "mae", "--steps", "3,1", "--clips", 24, "--output", tmp_path),
         *("--fvd-features", run / "features"),
@@ -89,7 +89,7 @@ def test_every_fill_of_every_task_is_measured(tmp_path, run, real_clips):
         assert min(picture.size) > 500
 
 
-def test_a_mistake_is_one_line(run):
+def test_a_mistake_prints_one_line(run):
     done = tool("--checkpoint", run, "--steps", "1,ten")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "error: --steps takes whole numbers, say 1,10,50, got '1,ten'\n"

@@ -89,7 +89,7 @@ def outside(difference):
     return difference[rest]
 
 
-def test_the_hole_is_filled_and_the_rest_is_the_inputs_own(tmp_path, inpaint, film):
+def test_the_hole_is_filled_and_other_pixels_stay(tmp_path, inpaint, film):
     result = inpaint(film, tmp_path / "a.png", "--mask", "40,30,60,50", "--samples", 2)
     truth, first, second = read(film), read(tmp_path / "a"), read(tmp_path / "a-2")
     assert first.shape == truth.shape == (20, 144, 176, 3)
@@ -116,7 +116,7 @@ def test_the_hole_is_filled_and_the_rest_is_the_inputs_own(tmp_path, inpaint, fi
     assert other[HOLE].mean() > 1
 
 
-def test_an_mp4_keeps_rate_size_sound_and_what_is_visible(tmp_path, inpaint, frames):
+def test_an_mp4_keeps_rate_size_sound_and_visible_pixels(tmp_path, inpaint, frames):
     sounding(tmp_path / "film.mp4", frames=frames, fps=25, seconds=0.8)
     truth = read(tmp_path / "film.mp4")
     inpaint(tmp_path / "film.mp4", tmp_path / "a.mp4", "--mask", "40,30,60,50", "--sampler", "dpm++")
@@ -128,7 +128,7 @@ def test_an_mp4_keeps_rate_size_sound_and_what_is_visible(tmp_path, inpaint, fra
     assert [b for _, b in packets(tmp_path / "a.mp4")] == [b for _, b in packets(tmp_path / "film.mp4")]
 
 
-def test_sound_that_does_not_fit_is_said(tmp_path, inpaint, frames):
+def test_dropped_sound_is_reported(tmp_path, inpaint, frames):
     sounding(tmp_path / "film.mp4", frames=frames[:10], fps=25, seconds=0.4)
     for name in ("a.webm", "a.gif"):
         inpaint(tmp_path / "film.mp4", tmp_path / name, "--mask", "40,30,60,50")
@@ -136,7 +136,7 @@ def test_sound_that_does_not_fit_is_said(tmp_path, inpaint, frames):
         assert inpaint.said == [f"the sound (aac) is left out: {Path(name).suffix} cannot hold it"]
 
 
-def test_outputs_of_one_stem_keep_scores_of_their_own(tmp_path, inpaint, film):
+def test_outputs_with_the_same_stem_keep_separate_scores(tmp_path, inpaint, film):
     inpaint(film, tmp_path / "a.gif", "--mask", "40,30,60,50")
     first = (tmp_path / "a.json").read_text()
     inpaint(film, tmp_path / "a.png", "--mask", "center")
@@ -188,7 +188,7 @@ def test_folders_of_frames_are_read_and_written(tmp_path, inpaint, frames):
     assert [p.name for p in (tmp_path / "one").iterdir()] == ["00000.png"]
 
 
-def test_steps_are_the_x0_predictions_and_end_with_the_film(tmp_path, inpaint, film):
+def test_saved_steps_are_x0_predictions_and_the_last_is_the_film(tmp_path, inpaint, film):
     result = inpaint(film, tmp_path / "a.png", "--mask", "center", "--save-steps", "--steps", 3)
     names = [f"t{t:04d}" for t in result["timesteps"]]
     assert names[0] == "t1000"
@@ -208,7 +208,7 @@ def test_steps_are_the_x0_predictions_and_end_with_the_film(tmp_path, inpaint, f
         *((mask, ("--tiles",)) for mask in ("random", "tube", "frame", "40,30,20,20,0.2,0.5")),
     ],
 )
-def test_every_mask_resized_and_in_tiles(tmp_path, inpaint, film, mask, tiles):
+def test_every_mask_works_resized_and_in_tiles(tmp_path, inpaint, film, mask, tiles):
     result = inpaint(film, tmp_path / "a.png", "--mask", mask, "--mask-ratio", 0.6, *tiles)
     difference = np.abs(read(tmp_path / "a").astype(int) - read(film)).max(3)
     share = (difference > 0).mean()
@@ -218,13 +218,13 @@ def test_every_mask_resized_and_in_tiles(tmp_path, inpaint, film, mask, tiles):
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 5, 7])
-def test_short_films_of_odd_sizes(tmp_path, inpaint, frames, count):
+def test_short_films_of_odd_sizes_are_filled(tmp_path, inpaint, frames, count):
     write_video(tmp_path / "film.mp4", frames[:count, :51, :67], 10)
     inpaint(tmp_path / "film.mp4", tmp_path / "a.gif", "--mask", "5,6,30,21")
     assert read(tmp_path / "a.gif").shape == (count, 52, 68, 3)  # H.264 has even sides
 
 
-def test_times_that_are_not_steady_are_kept(tmp_path, inpaint, frames):
+def test_variable_frame_rates_are_kept(tmp_path, inpaint, frames):
     from diffmae_video.encoding.writers import open_film
 
     times = np.array([0, 0.1, 0.15, 0.4, 0.45, 0.9])
@@ -237,7 +237,7 @@ def test_times_that_are_not_steady_are_kept(tmp_path, inpaint, frames):
 
 
 @pytest.mark.parametrize("checkpoint", ["diffmae", "image", "mae"])
-def test_pictures_and_films_with_models_of_either(tmp_path, inpaint, frames, film, checkpoint):
+def test_image_and_video_models_fill_pictures_and_films(tmp_path, inpaint, frames, film, checkpoint):
     Image.fromarray(frames[0]).save(tmp_path / "photo.png")
     result = inpaint(
         tmp_path / "photo.png", tmp_path / "a.png", "--mask", "40,30,60,50", checkpoint=checkpoint
@@ -250,7 +250,7 @@ def test_pictures_and_films_with_models_of_either(tmp_path, inpaint, frames, fil
     assert len(read(tmp_path / "b")) == 20
 
 
-def test_mistakes_are_one_line_and_leave_nothing(tmp_path, inpaint, film, frames):
+def test_mistakes_print_one_line_and_leave_no_file(tmp_path, inpaint, film, frames):
     out = tmp_path / "out"
     out.mkdir()
     write_video(tmp_path / "black.mp4", np.zeros_like(frames), 30)
@@ -278,7 +278,7 @@ def test_mistakes_are_one_line_and_leave_nothing(tmp_path, inpaint, film, frames
     assert "no config.json" in inpaint(film, out / "a.mp4", *box, checkpoint="none", code=2)
 
 
-def test_ctrl_c_leaves_no_half_file(tmp_path, model, real_clips):
+def test_ctrl_c_leaves_no_partial_file(tmp_path, model, real_clips):
     (tmp_path / "a.mp4").write_text("of before")
     command = [sys.executable, str(TOOL), "--checkpoint", model / "diffmae", "--input", real_clips["bikes"]]
     command += ["--output", tmp_path / "a.mp4", "--mask", "40,30,60,50", "--steps", "500", "--save-steps"]
@@ -301,7 +301,7 @@ def test_ctrl_c_leaves_no_half_file(tmp_path, model, real_clips):
 
 
 def peak_memory(process):
-    """The most MB that a process held; ru_maxrss would count the one that started it, up to its exec."""
+    """Peak memory of a process in MB; ru_maxrss would include the process that started it, until exec."""
     peak = 0
     while process.poll() is None:
         found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{process.pid}/status").read_text())
@@ -312,7 +312,7 @@ def peak_memory(process):
 
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_film(tmp_path, model, real_clips):
-    """Of a minute of 640 x 272 as of ten seconds of it, and less than 1.2 GB."""
+    """A minute of 640 x 272 takes as much as ten seconds, and less than 1.2 GB."""
     peaks = []
     with open_video(real_clips["bikes"], "pyav") as video:
         frames = video.frames(range(0, 250, 2))

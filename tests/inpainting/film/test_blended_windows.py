@@ -1,4 +1,4 @@
-"""Joint sampling: one clip is what the model itself fills in, several agree with a slow loop."""
+"""Blended windows: one clip is filled as by the model itself, several agree with a slow loop."""
 
 import pytest
 import torch
@@ -16,7 +16,7 @@ GRID, PATCH = (2, 4, 4), (2, 8, 8)
 
 @pytest.mark.parametrize("kind", ["cross", "cross_self", "joint"])
 @pytest.mark.parametrize("sampler", ["ddim", "ddpm", "dpm++"])
-def test_one_clip_is_what_the_model_fills_in(kind, sampler):
+def test_one_clip_is_filled_as_by_the_model_itself(kind, sampler):
     model, clip = tiny_diffmae(kind), torch.randn(1, 3, 4, 32, 32)
     mask = Mask.random(1, GRID, 0.6)
     expected = model.inpaint(clip, mask, sampler, steps=5, seed=3)
@@ -48,7 +48,7 @@ def test_one_clip_of_an_mae_is_its_prediction():
 
 
 def test_overlapping_clips_agree_with_a_loop_over_pixels_of_each():
-    """Clips at odd frames and beside each other, with a decoder whose clips mask unlike numbers."""
+    """Clips start at odd frames, lie side by side and differ in how many patches they mask."""
     model = tiny_diffmae("cross_self")
     canvas, noise = torch.randn(3, 9, 32, 48), torch.randn(3, 9, 32, 48)
     hidden = torch.zeros(9, 4, 6, dtype=torch.bool)
@@ -84,7 +84,7 @@ def test_overlapping_clips_agree_with_a_loop_over_pixels_of_each():
     assert bool((joint.weight > 0).any())
 
 
-def test_what_is_hidden_is_never_read():
+def test_hidden_pixels_are_never_read():
     model = tiny_diffmae()
     hidden = torch.zeros(7, 4, 4, dtype=torch.bool)
     hidden[:, 1:3, 1:3] = True
@@ -98,8 +98,8 @@ def test_what_is_hidden_is_never_read():
     )
 
 
-def test_stretches_are_tied_as_if_they_were_one():
-    """An MAE's predictions know no x_t, so that two tied stretches must be what one of all clips is."""
+def test_consecutive_stretches_act_as_one():
+    """An MAE ignores x_t, so two stretches must give exactly what one stretch of all clips gives."""
     narrow = {"width": 32, "depth": 2, "heads": 2}
     model = MAE((32, 32), 4, PATCH, narrow, narrow).eval()
     canvas, hidden = torch.randn(3, 10, 32, 32), torch.zeros(10, 4, 4, dtype=torch.bool)

@@ -13,7 +13,7 @@ sizes = st.tuples(st.integers(5, 90), st.integers(5, 90))
 
 @settings(max_examples=80)
 @given(size=sizes, tiles=st.booleans(), data=st.data())
-def test_a_patch_is_touched_where_its_area_meets_the_hole(size, tiles, data):
+def test_touched_patches_overlap_the_hole(size, tiles, data):
     canvas = Canvas.for_film(size, GRID, PATCH, tiles)
     y = data.draw(st.integers(0, size[0] - 1))
     x = data.draw(st.integers(0, size[1] - 1))
@@ -61,7 +61,7 @@ def test_nothing_leaks_out_of_a_hole(size, tiles, seed):
 
 
 @given(size=st.tuples(st.integers(1, 90), st.integers(1, 90)))
-def test_tiles_come_back_to_the_bit(size):
+def test_tiles_restore_the_frame_exactly(size):
     canvas = Canvas.for_film(size, GRID, PATCH, tiles=True)
     frame = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
     assert np.array_equal(canvas.to_frame(canvas.from_frame(frame, np.zeros(size, bool))), frame)
@@ -71,7 +71,7 @@ def test_tiles_come_back_to_the_bit(size):
 
 @settings(max_examples=60)
 @given(size=st.tuples(st.integers(32, 99), st.integers(32, 99)), tiles=st.booleans())
-def test_drawn_patches_share_the_pixels_among_them(size, tiles):
+def test_each_pixel_belongs_to_one_patch(size, tiles):
     canvas = Canvas.for_film(size, GRID, PATCH, tiles)
     patches = torch.rand(canvas.grid) < 0.5
     area = canvas.covered_pixels(patches)

@@ -33,7 +33,7 @@ def psnr(error):
     return pytest.approx(-10 * np.log10((error**2).mean()), rel=1e-5)
 
 
-def test_scores_are_numpys_over_hidden_pixels(film):
+def test_scores_agree_with_numpy_over_hidden_pixels(film):
     truth, holes, fills = film
     result = score(*film)
     assert (result["frames"], result["hidden_share"]) == (6, holes.mean())
@@ -50,7 +50,7 @@ def test_scores_are_numpys_over_hidden_pixels(film):
         assert scores["difference_outside"] == 0
 
 
-def test_changes_are_told_apart_by_where_clips_and_patches_start(film):
+def test_changes_are_grouped_by_where_clips_and_patches_start(film):
     truth, holes, fills = film
     holes[:] = True  # all change
     result = score(truth, holes, fills, clips=(0, 3), stretches=(3,))
@@ -66,7 +66,7 @@ def test_changes_are_told_apart_by_where_clips_and_patches_start(film):
     assert result["samples"][1]["flicker"] == pytest.approx(flicker, rel=1e-5)
 
 
-def test_the_hole_of_both_frames_counts_and_undefined_scores_are_none(film):
+def test_changes_need_a_hole_in_both_frames_and_undefined_scores_are_none(film):
     truth, holes, fills = film
     result = score(truth, holes, fills)
     pairs = [(0, 1), (1, 2), (4, 5)]  # frame 3 has no hole

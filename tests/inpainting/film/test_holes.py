@@ -25,7 +25,7 @@ def film(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["random", "tube", "frame", "block", "center"])
-def test_every_kind_hides_its_share_and_leaves_each_clip_something(kind):
+def test_every_kind_hides_its_share_and_leaves_each_clip_visible_patches(kind):
     canvas = Canvas.for_film((40, 48), GRID, PATCH, tiles=False)
     hole = DrawnHole(canvas, kind, 0.5, 2, 2, num_frames=23, seed=1)
     pixels = hole.pixels(0, 23)
@@ -50,7 +50,7 @@ def test_every_kind_hides_its_share_and_leaves_each_clip_something(kind):
     assert np.array_equal(again.pixels(7, 15), pixels[7:15])
 
 
-def test_a_box_is_where_and_when_it_says():
+def test_a_box_hides_its_place_at_its_time():
     canvas = Canvas.for_film((40, 48), GRID, PATCH, tiles=False)
     times = np.arange(10) / 5
     hole = BoxHole(canvas, (3, 5, 7, 9), (0.4, 1.0), times)
@@ -76,13 +76,13 @@ def test_a_box_is_where_and_when_it_says():
         ("rondom", "kinds are random, tube, frame, block, center"),
     ],
 )
-def test_what_is_no_mask_is_told(film, text, message):
+def test_bad_masks_are_refused(film, text, message):
     canvas = Canvas.for_film((40, 48), GRID, PATCH, tiles=False)
     with pytest.raises(InputError, match=message):
         open_hole(text, 0.5, tiny_diffmae(), canvas, film, 0)
 
 
-def test_masks_of_files(tmp_path, film):
+def test_pictures_and_videos_are_masks(tmp_path, film):
     canvas, model = Canvas.for_film((40, 48), GRID, PATCH, tiles=False), tiny_diffmae()
     picture = np.zeros((40, 48), np.uint8)
     picture[10:20, 5:30] = 255
@@ -133,7 +133,7 @@ def test_masks_with_transparency_and_in_folders(tmp_path, film):
         open_hole(str(tmp_path / "folder"), 0.5, model, canvas, film, 0)
 
 
-def test_a_box_text():
+def test_boxes_are_parsed():
     assert parse_box("1,2,3,4") == ((1, 2, 3, 4), None)
     assert parse_box("1,2,3,4,0.5,2") == ((1, 2, 3, 4), (0.5, 2.0))
     assert parse_box("center") is None

@@ -19,7 +19,7 @@ def streamed(frames, holes):
 
 @settings(max_examples=60)
 @given(seed=st.integers(0, 10**6), length=st.integers(1, 12), share=st.floats(0.05, 0.95))
-def test_it_is_the_error_of_the_interpolated_clip(seed, length, share):
+def test_the_error_is_that_of_the_interpolated_clip(seed, length, share):
     chance = np.random.default_rng(seed)
     frames = chance.integers(0, 256, (length, 4, 3, 3), np.uint8)
     holes = chance.random((length, 4, 3)) < share

@@ -16,7 +16,7 @@ from diffmae_video.inpainting.film.stretches import cut_into_stretches
     aligned=st.booleans(),
     most=st.integers(1, 9),
 )
-def test_stretches_give_every_frame_once(frames, steps, patch, aligned, most):
+def test_stretches_cover_every_frame_once(frames, steps, patch, aligned, most):
     clip = steps * patch
     stretches = cut_into_stretches(frames, clip, patch, aligned, most)
     ends = [0, *(s.cut for s in stretches)]

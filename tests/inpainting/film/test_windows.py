@@ -1,4 +1,4 @@
-"""Where clips lie, and which of them make a batch."""
+"""Where windows lie, and how they are batched."""
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ small = settings(max_examples=60)
 
 @small
 @given(window=st.integers(1, 20), more=st.integers(0, 60), step=st.integers(1, 20))
-def test_windows_cover_a_length_and_do_not_leave_it(window, more, step):
+def test_windows_cover_exactly_the_length(window, more, step):
     step = min(step, window)
     places = starts(window + more, window, step)
     assert places == sorted(set(places))
@@ -22,7 +22,7 @@ def test_windows_cover_a_length_and_do_not_leave_it(window, more, step):
 
 @small
 @given(steps=st.integers(1, 12), patch=st.integers(1, 4), aligned=st.booleans())
-def test_clips_overlap_and_keep_to_patches_only_where_the_hole_does(steps, patch, aligned):
+def test_clips_overlap_and_align_with_patches_only_if_the_hole_does(steps, patch, aligned):
     window = steps * patch
     step = time_step(window, patch, aligned)
     assert 1 <= step <= max(patch, window // 2)
@@ -34,7 +34,7 @@ def test_clips_overlap_and_keep_to_patches_only_where_the_hole_does(steps, patch
 
 
 @given(st.integers(1, 40))
-def test_weights_are_even_and_above_nothing(window):
+def test_weights_are_symmetric_and_positive(window):
     weights = hat(window)
     assert float(weights.min()) > 0
     assert float(weights.max()) == 1
@@ -43,7 +43,7 @@ def test_weights_are_even_and_above_nothing(window):
 
 @small
 @given(seed=st.integers(0, 999), share=st.floats(0.02, 0.98), most=st.integers(1, 5))
-def test_batches_hide_what_is_hidden_and_little_more(seed, share, most):
+def test_batches_hide_all_hidden_patches_and_few_others(seed, share, most):
     generator = torch.Generator().manual_seed(seed)
     hidden = torch.rand(9, 5, 6, generator=generator) < share
     places = [Window(f, r, c) for f in (0, 3, 5) for r in (0, 1) for c in (0, 2)]
@@ -63,7 +63,7 @@ def test_batches_hide_what_is_hidden_and_little_more(seed, share, most):
             assert int(masked.sum()) - int(views[place].sum()) <= 2
 
 
-def test_what_is_hidden_more_is_farthest_from_the_hole():
+def test_additional_hidden_patches_are_farthest_from_the_hole():
     hidden = torch.zeros(2, 4, 8, dtype=torch.bool)
     hidden[:, 0, 0] = True
     hidden[:, 0, 4] = hidden[:, 1, 4] = True
@@ -74,6 +74,6 @@ def test_what_is_hidden_more_is_farthest_from_the_hole():
 
 
 @pytest.mark.parametrize("shown", [0, 32])
-def test_clips_with_nothing_to_fill_or_to_go_by_are_left_out(shown):
+def test_clips_without_hidden_or_without_visible_patches_are_left_out(shown):
     hidden = torch.full((4, 4, 4), shown == 0)
     assert make_batches(hidden, [Window(0, 0, 0)], (2, 4, 4), 2, 8) == []
