@@ -39,7 +39,7 @@ class ClipScores:
     def __init__(self, patch: Triple, lpips: nn.Module | None, feature_model: FeatureModel | None) -> None:
         self.patch, self.lpips, self.feature_model = patch, lpips, feature_model
         self.by_clip: dict[str, list[Tensor]] = defaultdict(list)  # a value for each clip, [B] each
-        # Sums over all clips of fill and truth, [2]; and of their spectra, [2, F], over so many pictures.
+        # Sums over all clips, of the fill and of the truth: [2]. The same for spectra of pictures: [2, F].
         self.sums: dict[str, Tensor] = defaultdict(lambda: torch.zeros(()))
         self.spectra: dict[str, Tensor] = defaultdict(lambda: torch.zeros(()))
         self.pictures: dict[str, int] = defaultdict(int)

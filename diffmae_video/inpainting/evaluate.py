@@ -175,7 +175,7 @@ def fill_methods(
     """The fills without a model, the MAE's, and the model's own by number of steps.
 
     Raises:
-        InputError: the model's schedule does not have so many steps.
+        InputError: a number of steps is outside the model's schedule.
     """
     methods = [
         FillMethod("mean", None, 0, lambda batch: mean_fill(batch.truth, batch.masked)),

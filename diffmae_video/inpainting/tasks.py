@@ -1,4 +1,4 @@
-"""The inpainting tasks that models are measured on: what is hidden of a clip."""
+"""The inpainting tasks that models are evaluated on, each of which hides a part of a clip."""
 
 from __future__ import annotations
 
