@@ -80,10 +80,13 @@ def own(args: argparse.Namespace) -> None:
     """Your own class folders: OUTPUT/train.csv and OUTPUT/val.csv, split within each class."""
     from diffmae_video.data.folders import scan_folder
     from diffmae_video.data.lists import read_list
+    from diffmae_video.decoding.endings import is_video_name
 
     if not 0 <= args.val_share < 1:
         raise InputError(f"--val-share: must be 0 or more and below 1, got {args.val_share}")
-    has_videos = bool(scan_folder(args.videos)[0])
+    # Folders of numbered pictures are videos of frames, but not those that are class folders.
+    found = [path.relative_to(args.videos) for path in scan_folder(args.videos)[0]]
+    has_videos = any(is_video_name(path) or len(path.parts) > 1 for path in found)
     by_class: dict[str | None, list] = {}
     for entry in read_list(args.videos, images=args.images or not has_videos):
         by_class.setdefault(entry.label, []).append(entry)

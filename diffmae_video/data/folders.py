@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from diffmae_video.decoding.endings import IMAGE_ENDINGS, VIDEO_ENDINGS, is_image_name, is_video_name
@@ -17,7 +18,8 @@ NAMED_ENDINGS = 5  # in a message, the most frequent ones
 def find_videos(folder: str | Path, images: bool = False) -> list[Path]:
     """All videos below a folder, by their endings, sorted. Symbolic links are followed.
 
-    Hidden files are ignored; a warning counts the other files that are skipped.
+    A folder of consecutively numbered pictures counts as a video of these frames, unless pictures are looked
+    for. Hidden files are ignored. Warnings count the other files that are skipped, and the folders of frames.
 
     Args:
         images: find pictures as well.
@@ -28,8 +30,14 @@ def find_videos(folder: str | Path, images: bool = False) -> list[Path]:
     found, skipped = scan_folder(Path(folder), images)
     if not found:
         raise InputError(_nothing_found(folder, images, skipped))
-    if skipped:
-        warnings.warn(f"{folder}: {_count(skipped)}", InputWarning, stacklevel=2)
+    notes = [_count(skipped)] if skipped else []
+    frame_folders = sum(path.is_dir() for path in found)
+    if frame_folders:
+        notes.append(
+            f"{_plural(frame_folders, 'folder')} of numbered pictures read as videos of these frames"
+        )
+    for note in notes:
+        warnings.warn(f"{folder}: {note}", InputWarning, stacklevel=2)
     return found
 
 
@@ -43,21 +51,47 @@ def scan_folder(folder: Path, images: bool = False) -> tuple[list[Path], list[Pa
         raise InputError(f"{folder}: no such folder")
     found: list[Path] = []
     skipped: list[Path] = []
-    for path in _files(folder):
-        has_ending = is_video_name(path) or (images and is_image_name(path))
-        is_found = has_ending and path.exists()  # a broken link does not exist
-        (found if is_found else skipped).append(path)
+    for directory, files in _walk(folder):
+        videos = [path for path in files if _is_found(path, is_video_name)]
+        pictures = [path for path in files if _is_found(path, is_image_name)]
+        taken = videos + pictures if images else videos
+        if not images and not videos and _are_frames(pictures):
+            found.append(directory)
+            taken = pictures
+        else:
+            found += taken
+        is_taken = set(taken)
+        skipped += [path for path in files if path not in is_taken]
     return sorted(found), skipped
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    """The files below a folder that are not hidden. A link to a folder that contains it is not followed."""
+def _is_found(path: Path, has_ending: Callable[[Path], bool]) -> bool:
+    return has_ending(path) and path.exists()  # a broken link does not exist
+
+
+def _are_frames(pictures: list[Path]) -> bool:
+    """Whether two or more pictures have one name, but for consecutive numbers."""
+    matches = [re.fullmatch(r"(.*?)(\d+)(\D*)", path.stem) for path in pictures]
+    names = {
+        (match[1], match[3], path.suffix) for match, path in zip(matches, pictures, strict=True) if match
+    }
+    numbers = sorted(int(match[2]) for match in matches if match)
+    is_consecutive = bool(numbers) and numbers == list(range(numbers[0], numbers[0] + len(pictures)))
+    return len(pictures) > 1 and len(names) == 1 and is_consecutive
+
+
+def _walk(folder: Path) -> Iterator[tuple[Path, list[Path]]]:
+    """Every folder below a folder, itself included, with its files; without what is hidden.
+
+    A link to a folder that contains the link is not followed.
+    """
     pending = [(folder, frozenset[str]())]
     while pending:
         here, ancestors = pending.pop()
         real = os.path.realpath(here)
         if real in ancestors:
             continue
+        files = []
         with os.scandir(here) as entries:
             for entry in entries:
                 # Hidden are files that are being written (files.py), and macOS's companions "._name".
@@ -66,7 +100,8 @@ def _files(folder: Path) -> Iterator[Path]:
                 if entry.is_dir():
                     pending.append((here / entry.name, ancestors | {real}))
                 else:
-                    yield here / entry.name
+                    files.append(here / entry.name)
+        yield here, files
 
 
 def _nothing_found(folder: str | Path, images: bool, skipped: list[Path]) -> str:

@@ -47,8 +47,8 @@ class Entry:
 def read_list(path: str | Path, root: str | Path = "", images: bool = False) -> list[Entry]:
     """Reads a list of videos or pictures. The list can be
 
-    - a folder: all videos below it. If all of them lie in subfolders, and there are two or more of
-      these, the name of the subfolder is the label;
+    - a folder: all videos below it, see :func:`~diffmae_video.data.folders.find_videos`. If all of them
+      lie in subfolders, and there are two or more of these, the name of the subfolder is the label;
     - a CSV or TSV table with a header: ``path`` and any of ``label``, ``start``, ``end`` (seconds), in
       any order; fields may be empty;
     - lines ``path label``, like VideoMAE's and SlowFast's lists of Kinetics, lines ``path,label``, or

@@ -20,9 +20,11 @@ import numpy as np
 from PIL import Image, ImageOps, ImageSequence, UnidentifiedImageError
 
 from diffmae_video.decoding import VideoError, VideoReader, open_video
-from diffmae_video.decoding.endings import VIDEO_ENDINGS, is_image_name
+from diffmae_video.decoding.endings import is_video_name
+from diffmae_video.decoding.orientation import UPRIGHT
+from diffmae_video.decoding.pictures import frame_files
+from diffmae_video.decoding.pyav import PyAVReader
 from diffmae_video.errors import InputError, require
-from diffmae_video.files import natural_key
 
 HALF = 127  # of 255
 MAX_CLOCK_ERROR = 6  # milliseconds; GIF stores durations in hundredths of a second
@@ -61,7 +63,7 @@ def is_mask_film(path: str | Path) -> bool:
         with Image.open(path) as picture:
             return getattr(picture, "n_frames", 1) > 1
     except (UnidentifiedImageError, OSError):
-        return Path(path).suffix.lower() in VIDEO_ENDINGS
+        return is_video_name(path)
 
 
 class MaskFilm(ABC):
@@ -97,7 +99,7 @@ def open_mask_film(path: str | Path, num_frames: int) -> MaskFilm:
     """
     path = Path(path)
     if path.is_dir():
-        pictures = sorted((p for p in path.iterdir() if _is_picture(p)), key=natural_key)
+        pictures = frame_files(path)
         if not pictures:
             raise InputError(f"{path}: no picture in this folder; a folder of masks has one for each frame")
         return _MaskSequence(path, lambda: map(read_mask_picture, pictures))
@@ -114,9 +116,11 @@ def open_mask_film(path: str | Path, num_frames: int) -> MaskFilm:
         repeats = _repeats(durations, num_frames)
         return _MaskSequence(path, lambda: _animation(path, is_transparent, repeats))
     video = open_video(path, "pyav")  # decord fails on lossless H.264 of small frames
+    orientation = video.orientation if isinstance(video, PyAVReader) else UPRIGHT
     if any(alpha.min() < 255 for alpha in _alpha_layer(path)):
         video.close()
-        return _MaskSequence(path, lambda: (alpha > HALF for alpha in _alpha_layer(path)))
+        masks = lambda: (orientation.upright(alpha > HALF) for alpha in _alpha_layer(path))  # noqa: E731
+        return _MaskSequence(path, masks)
     return _MaskVideo(video)
 
 
@@ -184,10 +188,6 @@ def _open(path: str | Path) -> Image.Image:
     return Image.open(io.BytesIO(data))
 
 
-def _is_picture(path: Path) -> bool:
-    return is_image_name(path) and not path.name.startswith(".")
-
-
 def _frames(picture: Image.Image) -> Iterator[Image.Image]:
     return iter(ImageSequence.Iterator(picture))
 
@@ -219,7 +219,7 @@ def _alpha(picture: Image.Image) -> np.ndarray:
 
 
 def _alpha_layer(path: Path) -> Iterator[np.ndarray]:
-    """The opacity of each frame of a video: uint8 [H, W]; nothing if it has no alpha channel."""
+    """The opacity of each frame of a video as stored: uint8 [H, W]; nothing if it has no alpha channel."""
     av = require("av", "video")
     try:
         with av.open(str(path.absolute())) as container:
@@ -234,7 +234,7 @@ def _alpha_layer(path: Path) -> Iterator[np.ndarray]:
                 for frame in decoder.decode(packet if packet.size else None):
                     if not any(component.is_alpha for component in frame.format.components):
                         return
-                    yield np.rot90(frame.to_ndarray(format="rgba")[..., 3], round(frame.rotation / 90))
+                    yield frame.to_ndarray(format="rgba")[..., 3]
     except av.FFmpegError as error:
         raise VideoError(f"{path}: its transparency cannot be decoded ({error})") from error
 

@@ -96,3 +96,36 @@ def test_a_folder_without_videos_is_named(tmp_path, name, images, message):
         touch(folder / name)
     with pytest.raises(InputError, match=f"folder: {message}"):
         find_videos(folder, images)
+
+
+def test_folders_of_frames_are_videos(tmp_path):
+    touch(*(tmp_path / "run/a" / f"frame{i:03d}.jpg" for i in range(7, 12)), tmp_path / "run/a/notes.txt")
+    touch(*(tmp_path / "walk/b" / f"{i}.PNG" for i in range(8, 12)), tmp_path / "walk/c.mp4")
+    with pytest.warns(InputWarning) as told:
+        entries = read_list(tmp_path)
+    assert [str(warning.message).partition(": ")[2] for warning in told] == [
+        "1 file skipped: 1 .txt",
+        "2 folders of numbered pictures read as videos of these frames",
+    ]
+    expected = [("run/a", "run"), ("walk/b", "walk"), ("walk/c.mp4", "walk")]
+    assert entries == [Entry(str(tmp_path / name), label=label) for name, label in expected]
+    with pytest.warns(InputWarning, match="1 folder of numbered pictures"):
+        assert read_list(tmp_path / "walk/b") == [Entry(str(tmp_path / "walk/b"))]
+    assert len(find_videos(tmp_path / "walk", images=True)) == 5  # pictures, where these are looked for
+
+
+@pytest.mark.parametrize(
+    "names", [["1.jpg"], ["1.jpg", "3.jpg"], ["a1.jpg", "b2.jpg"], ["a.jpg", "b.jpg"], ["1.jpg", "2.png"]]
+)
+def test_other_pictures_are_not_frames(tmp_path, names):
+    touch(*(tmp_path / name for name in names))
+    with pytest.raises(
+        InputError, match=r"no video in it, but \d pictures?; pictures are read for clips of one"
+    ):
+        find_videos(tmp_path)
+
+
+def test_a_poster_beside_videos_is_not_a_film(tmp_path):
+    touch(tmp_path / "a.mp4", tmp_path / "1.jpg", tmp_path / "2.jpg")
+    with pytest.warns(InputWarning, match="2 files skipped: 2 .jpg"):
+        assert find_videos(tmp_path) == [tmp_path / "a.mp4"]
