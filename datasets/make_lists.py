@@ -84,7 +84,7 @@ def own(args: argparse.Namespace) -> None:
 
     if not 0 <= args.val_share < 1:
         raise InputError(f"--val-share: must be 0 or more and below 1, got {args.val_share}")
-    # Folders of numbered pictures are videos of frames, but not those that are class folders.
+    # A folder of numbered pictures is a video of frames, unless it is a class folder.
     found = [path.relative_to(args.videos) for path in scan_folder(args.videos)[0]]
     has_videos = any(is_video_name(path) or len(path.parts) > 1 for path in found)
     by_class: dict[str | None, list] = {}

@@ -70,7 +70,7 @@ def _is_found(path: Path, has_ending: Callable[[Path], bool]) -> bool:
 
 
 def _are_frames(pictures: list[Path]) -> bool:
-    """Whether two or more pictures have one name, but for consecutive numbers."""
+    """Whether these are two or more pictures whose names differ only in consecutive numbers."""
     matches = [re.fullmatch(r"(.*?)(\d+)(\D*)", path.stem) for path in pictures]
     names = {
         (match[1], match[3], path.suffix) for match, path in zip(matches, pictures, strict=True) if match
@@ -81,7 +81,7 @@ def _are_frames(pictures: list[Path]) -> bool:
 
 
 def _walk(folder: Path) -> Iterator[tuple[Path, list[Path]]]:
-    """Every folder below a folder, itself included, with its files; without what is hidden.
+    """The folder itself and every folder below it, each with its files. Hidden ones are left out.
 
     A link to a folder that contains the link is not followed.
     """
@@ -94,7 +94,7 @@ def _walk(folder: Path) -> Iterator[tuple[Path, list[Path]]]:
         files = []
         with os.scandir(here) as entries:
             for entry in entries:
-                # Hidden are files that are being written (files.py), and macOS's companions "._name".
+                # Files that are being written (files.py) and macOS's companions "._name" are hidden.
                 if entry.name.startswith("."):
                     continue
                 if entry.is_dir():

@@ -139,7 +139,7 @@ class _MaskVideo(MaskFilm):
 
 
 class _MaskSequence(MaskFilm):
-    """Masks that are decoded one after the other; going back starts over.
+    """Masks decoded one after the other; going back starts over.
 
     Args:
         path: for messages.
@@ -193,7 +193,7 @@ def _frames(picture: Image.Image) -> Iterator[Image.Image]:
 
 
 def _repeats(durations: list[float], num_frames: int) -> list[int]:
-    """How often each frame is shown if all ``num_frames`` take equally long; once each if that cannot be."""
+    """How often to repeat each frame so that ``num_frames`` of them last equally long; once if none fits."""
     once = [1] * len(durations)
     if not all(durations) or len(durations) >= num_frames:
         return once
@@ -224,16 +224,15 @@ def _alpha_layer(path: Path) -> Iterator[np.ndarray]:
     try:
         with av.open(str(path.absolute())) as container:
             stream = container.streams.best("video")
-            context = stream.codec_context
-            if stream.metadata.get("alpha_mode") == "1" and context.name in ALPHA_DECODERS:
-                decoder = av.codec.CodecContext.create(ALPHA_DECODERS[context.name], "r")
-                decoder.extradata = context.extradata
-            else:
-                decoder = context
+            decoder = stream.codec_context
+            if stream.metadata.get("alpha_mode") == "1" and decoder.name in ALPHA_DECODERS:
+                extradata = decoder.extradata
+                decoder = av.codec.CodecContext.create(ALPHA_DECODERS[decoder.name], "r")
+                decoder.extradata = extradata
+            elif not (decoder.format and any(part.is_alpha for part in decoder.format.components)):
+                return
             for packet in container.demux(stream):
                 for frame in decoder.decode(packet if packet.size else None):
-                    if not any(component.is_alpha for component in frame.format.components):
-                        return
                     yield frame.to_ndarray(format="rgba")[..., 3]
     except av.FFmpegError as error:
         raise VideoError(f"{path}: its transparency cannot be decoded ({error})") from error
