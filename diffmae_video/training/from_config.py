@@ -1,4 +1,4 @@
-"""From a config to the plain arguments that pre-training and fine-tuning share."""
+"""From a config to the plain arguments of a training run's parts."""
 
 from __future__ import annotations
 
@@ -6,12 +6,16 @@ from collections.abc import Sequence
 
 from fvcore.common.config import CfgNode
 
-from diffmae_video.data import Entry
+from diffmae_video.build import evaluation_dataset, mask_arguments, view_dataset
+from diffmae_video.data import Entry, label_targets, read_list, spread
 from diffmae_video.decoding.endings import is_image_name
 from diffmae_video.errors import InputError
+from diffmae_video.runtime.processes import Process
 from diffmae_video.training.engine import EngineOptions
 from diffmae_video.training.loop import LoopOptions
 from diffmae_video.training.plan import Plan
+from diffmae_video.training.recognition_validation import RecognitionValidation
+from diffmae_video.training.validation import MAX_PER_VIDEO, Validation, choose_entries
 
 
 def plan_of(cfg: CfgNode, entries: Sequence[Entry], world: int) -> Plan:
@@ -72,4 +76,41 @@ def loop_options(cfg: CfgNode) -> LoopOptions:
         max_bad_steps=cfg.TRAIN.MAX_BAD_STEPS,
         max_bad_share=cfg.DATA.MAX_BAD_SHARE,
         patience=cfg.TRAIN.PATIENCE,
+    )
+
+
+def pretraining_validation(cfg: CfgNode, process: Process) -> Validation:
+    """The held-out clips that a config's pre-training is measured on.
+
+    Raises:
+        InputError: DATA.VAL cannot be read.
+    """
+    listed = read_list(cfg.DATA.VAL, cfg.DATA.ROOT, images=cfg.DATA.NUM_FRAMES == 1)
+    entries = choose_entries(listed, cfg.VALIDATION.CLIPS)
+    per_video = min(MAX_PER_VIDEO, max(1, cfg.VALIDATION.CLIPS // len(entries)))
+    return Validation(
+        view_dataset(cfg, entries, per_video),
+        process,
+        batch_size=cfg.TRAIN.BATCH_SIZE * cfg.DATA.REPEATS,
+        mask=mask_arguments(cfg),
+        num_pictures=cfg.VALIDATION.PICTURES,
+    )
+
+
+def recognition_validation(
+    cfg: CfgNode, process: Process, held_out: Sequence[Entry], classes: Sequence[str]
+) -> RecognitionValidation:
+    """The held-out videos that a config's fine-tuning is measured on, one central view of each.
+
+    Raises:
+        InputError: an entry has no label, or one that is not among the classes.
+    """
+    entries = spread(held_out, cfg.VALIDATION.CLIPS)
+    return RecognitionValidation(
+        evaluation_dataset(cfg, entries, views=(1, 1), policy="skip"),
+        label_targets(entries, classes, cfg.FINETUNE.MULTI_LABEL),
+        process,
+        batch_size=cfg.EVALUATION.BATCH_SIZE,
+        workers=cfg.DATA.WORKERS,
+        multi_label=cfg.FINETUNE.MULTI_LABEL,
     )

@@ -1,4 +1,4 @@
-"""The pre-training run: from a config to a folder with a trained model."""
+"""Pre-training: from a config to a folder with a trained model."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ from diffmae_video.randomness import random_state
 from diffmae_video.runtime.processes import start_process
 from diffmae_video.runtime.stops import lost_peers
 from diffmae_video.training.engine import resolve_precision
-from diffmae_video.training.from_config import engine_options, loop_options, plan_of
+from diffmae_video.training.from_config import engine_options, loop_options, plan_of, pretraining_validation
 from diffmae_video.training.loop import NOT_DATA, TrainingLoop
 from diffmae_video.training.optimizer import build_optimizer
 from diffmae_video.training.preparation import prepare_backbone
 from diffmae_video.training.run import Run
-from diffmae_video.training.validation import Validation
 
 
 def pretrain(cfg: CfgNode, output: str | Path, resume: bool = False) -> None:
     """Pre-trains the model of a config and writes it to a folder.
 
-    The folder gets config.yaml, environment.json, metrics.jsonl (one line a step), validation.jsonl,
-    curves for TensorBoard, checkpoints, and at the end model.safetensors and config.json of the last
+    The folder gets config.yaml, environment.json, metrics.jsonl (one line per step), validation.jsonl,
+    curves for TensorBoard, checkpoints, and at the end model.safetensors and config.json with the last
     step's weights.
 
     Args:
-        resume: go on with the folder's run from its newest whole checkpoint; with none it starts.
+        resume: continue the folder's run from its newest complete checkpoint, or start if there is none.
 
     Raises:
-        InputError: the config, the list or the machine does not allow the run, or the folder holds one.
-        RunEnded: it was told to stop, or cannot go on; see :mod:`diffmae_video.runtime.stops`.
+        InputError: the config, the list or the machine does not allow the run, or the folder already holds
+            a run.
+        RunEnded: a signal stopped the run, or it cannot continue; see :mod:`diffmae_video.runtime.stops`.
     """
     process = start_process(cfg.TRAIN.PATIENCE)
     with lost_peers(process):
@@ -70,8 +70,9 @@ def pretrain(cfg: CfgNode, output: str | Path, resume: bool = False) -> None:
             process.world,
             start=run.state.samples,
         )
-        wanted = cfg.DATA.VAL and cfg.VALIDATION.EVERY_STEPS
-        validation = Validation(cfg, process) if wanted else None
+        validation = None
+        if cfg.DATA.VAL and cfg.VALIDATION.EVERY_STEPS:
+            validation = pretraining_validation(cfg, process)
         loss = PretrainingLoss(
             engine,
             process.device,

@@ -1,21 +1,20 @@
-"""What is measured on held-out clips in mid-run: a loss that can be compared, a probe, and a picture."""
+"""Measures a model on held-out clips during pre-training: comparable losses, a probe, and a picture."""
 
 from __future__ import annotations
 
 import itertools
 import sys
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 import torch.distributed as dist
-from fvcore.common.config import CfgNode
 from torch import Tensor
 
-from diffmae_video.build import mask_arguments, view_dataset
 from diffmae_video.classification.neighbours import NEIGHBOURS, knn_accuracy
-from diffmae_video.data import Entry, VideoError, denormalise, normalise, read_list, spread
+from diffmae_video.data import Entry, VideoError, ViewDataset, denormalise, normalise, spread
 from diffmae_video.encoding.clips import panels
 from diffmae_video.errors import InputError
 from diffmae_video.inpainting.simple_fills import grey_fill
@@ -26,8 +25,8 @@ from diffmae_video.runtime.evaluating import evaluating
 from diffmae_video.runtime.processes import Process
 from diffmae_video.tokens import grid_of
 
-RANGES = 10  # of timesteps, with a loss each
-PER_VIDEO = 8  # clips, where there are few videos
+RANGES = 10  # of timesteps, each with a loss of its own
+MAX_PER_VIDEO = 8  # clips of a video, where there are few videos
 PANEL_HEIGHT = 224
 SAMPLING_STEPS = 50
 
@@ -35,53 +34,62 @@ SAMPLING_STEPS = 50
 class Validation:
     """Held-out clips, and what a model makes of them: the same task at each call and in each run.
 
-    Masks, timesteps and noise depend on a clip's place in the list alone; TRAIN.SEED does not count.
-    The processes share the clips, and each keeps its part in memory; all of them must build this and
-    call :meth:`measure`. A video that cannot be read is left out, with a line on stderr.
+    Masks, timesteps and noise depend only on a clip's place in the data set, not on TRAIN.SEED. The processes
+    share the clips, and each keeps its part in memory. All processes must build this and call
+    :meth:`measure`. A video that cannot be read is left out, with a line on stderr.
 
     Args:
-        cfg: DATA.VAL is a list or a folder of videos; where its entries carry labels, there is a probe.
-        process: of this run.
+        dataset: views of the held-out videos. If all entries have labels, there is a probe.
+        process: this process.
+        batch_size: clips per forward pass.
+        mask: ``kind`` and ``ratio`` of the masks.
+        num_pictures: how many of the clips :meth:`picture` shows.
 
     Raises:
-        InputError: the list or all of its videos cannot be read.
+        InputError: none of the videos can be read.
     """
 
-    def __init__(self, cfg: CfgNode, process: Process) -> None:
-        self.cfg, self.process = cfg, process
-        self.batch = cfg.TRAIN.BATCH_SIZE * cfg.DATA.REPEATS
-        listed = read_list(cfg.DATA.VAL, cfg.DATA.ROOT, images=cfg.DATA.NUM_FRAMES == 1)
-        entries = choose_entries(listed, cfg.VALIDATION.CLIPS)
-        each = min(PER_VIDEO, max(1, cfg.VALIDATION.CLIPS // len(entries)))
-        self.count = len(entries) * each
-        rows: list[int] = []  # of the clips that are here, among all
+    def __init__(
+        self,
+        dataset: ViewDataset,
+        process: Process,
+        *,
+        batch_size: int,
+        mask: Mapping[str, Any],
+        num_pictures: int,
+    ) -> None:
+        self.process, self.batch_size, self.mask = process, batch_size, mask
+        entries, per_video = dataset.entries, dataset.temporal
+        self.count = len(entries) * per_video
+        rows: list[int] = []  # of this process's clips, among all
         clips = []
-        dataset = view_dataset(cfg, entries, each)
         for i in range(process.rank, len(entries), process.world):
             try:
                 clips.append(dataset[i].clips)
-                rows += range(i * each, (i + 1) * each)
+                rows += range(i * per_video, (i + 1) * per_video)
             except VideoError as error:
-                print(f"validation goes on without a video: {error}", file=sys.stderr)
+                print(f"validation continues without a video: {error}", file=sys.stderr)
         self.rows = torch.tensor(rows, dtype=torch.int64)
         self.clips = torch.cat(clips) if clips else torch.empty(0, dtype=torch.uint8)
         was_read = torch.zeros(self.count, device=process.device)
         was_read[self.rows] = 1
         self.was_read = self._sum(was_read).bool().cpu()
         if not self.was_read.any():
-            raise InputError(f"{cfg.DATA.VAL}: none of its videos can be read, see above")
+            raise InputError("DATA.VAL: none of its videos can be read, see above")
 
         paths = [entry.path for entry in entries]
-        self.videos = torch.tensor([paths.index(path) for path in paths]).repeat_interleave(each)
+        self.videos = torch.tensor([paths.index(path) for path in paths]).repeat_interleave(per_video)
         self.labels = None
         labels = [entry.label for entry in entries]
         if None not in labels and len(self.videos[self.was_read].unique()) > 1:
             names = sorted({str(label) for label in labels})
-            self.labels = torch.tensor([names.index(str(x)) for x in labels]).repeat_interleave(each)
+            self.labels = torch.tensor([names.index(str(x)) for x in labels]).repeat_interleave(per_video)
 
-        shown = spread(self.was_read.nonzero().flatten().tolist(), cfg.VALIDATION.PICTURES)
-        self.shown_rows = torch.tensor(shown if process.is_main else [], dtype=torch.int64)
-        self.shown = [dataset[row // each].clips[row % each] for row in self.shown_rows.tolist()]
+        pictured = spread(self.was_read.nonzero().flatten().tolist(), num_pictures)
+        self.pictured_rows = torch.tensor(pictured if process.is_main else [], dtype=torch.int64)
+        self.pictured_clips = [
+            dataset[row // per_video].clips[row % per_video] for row in self.pictured_rows.tolist()
+        ]
         dataset.decoder.stop()
 
     @torch.no_grad()
@@ -99,15 +107,15 @@ class Validation:
         losses = torch.zeros(self.count, len(ranges), device=device)
         features = torch.zeros(self.count, model.encoder.width, device=device)
         with evaluating(model):
-            for start in range(0, len(self.rows), self.batch):
-                rows = self.rows[start : start + self.batch]
-                clip, mask, states = self._task(self.clips[start : start + self.batch], rows)
+            for start in range(0, len(self.rows), self.batch_size):
+                rows = self.rows[start : start + self.batch_size]
+                clip, mask, states = self._task(model, self.clips[start : start + self.batch_size], rows)
                 noise, shape = None, model.noise_shape(clip, mask)
                 if shape is not None:
                     noise = torch.stack([torch.randn(shape, generator=s) for s in states]).to(device)
                 for i, part in enumerate(ranges):
                     t = None if part is None else spread_timesteps(rows, part).to(device)
-                    # The batch's mean stands for each of its clips: the sums are right.
+                    # The batch's mean stands in for each of its clips, which leaves the sums right.
                     losses[rows, i] = model(clip, mask=mask, t=t, noise=noise).loss.float()
                 if self.labels is not None:
                     features[rows] = model.encode(clip).mean(1).float()
@@ -134,9 +142,9 @@ class Validation:
         Returns:
             None on every process but the main one, and for a model without previews.
         """
-        if not self.shown:
+        if not self.pictured_clips:
             return None
-        clip, mask, _ = self._task(torch.stack(self.shown), self.shown_rows)
+        clip, mask, _ = self._task(model, torch.stack(self.pictured_clips), self.pictured_rows)
         with evaluating(model):
             columns = model.previews(clip, mask, min(SAMPLING_STEPS, model.timesteps or 1))
         if not columns:
@@ -152,19 +160,19 @@ class Validation:
         ]
         return np.concatenate(rows)
 
-    def _task(self, clips: Tensor, rows: Tensor) -> tuple[Tensor, Mask, list[torch.Generator]]:
-        """Normalised clips with the mask of their rows, on the device, and what draws their noise."""
-        device, data = self.process.device, self.cfg.DATA
-        clip = normalise(clips.to(device), data.MEAN, data.STD)
+    def _task(
+        self, model: PretrainingModel, clips: Tensor, rows: Tensor
+    ) -> tuple[Tensor, Mask, list[torch.Generator]]:
+        """Normalised clips with the masks of their rows, on the device, and generators for their noise."""
+        device = self.process.device
+        clip = normalise(clips.to(device), model.mean, model.std)
         states = [random_state(int(row)) for row in rows]
-        a, p, q = self.cfg.MODEL.PATCH
-        grid = grid_of((data.NUM_FRAMES, *data.SIZE), (a, p, q))
-        arguments = mask_arguments(self.cfg)
-        mask = Mask.cat([Mask.draw(batch=1, grid=grid, generator=s, **arguments) for s in states])
+        grid = grid_of((clip.shape[2], clip.shape[3], clip.shape[4]), model.patch)
+        mask = Mask.cat([Mask.draw(batch=1, grid=grid, generator=s, **self.mask) for s in states])
         return clip, mask.to(device), states
 
     def _sum(self, table: Tensor) -> Tensor:
-        """The sum over processes of a table whose rows each one of them has filled."""
+        """Joins a table of which each process has filled its own rows."""
         if self.process.world > 1:
             dist.all_reduce(table)
         return table
@@ -173,9 +181,9 @@ class Validation:
 def choose_entries(entries: Sequence[Entry], count: int) -> list[Entry]:
     """At most ``count`` entries, spread evenly over the list.
 
-    Where all have labels, they are taken class by class, in a fixed random order, so many of each that
-    the probe's neighbours can be of one class: 256 of Kinetics-400 are 12 whole classes and not .64 of a
-    clip from each (our choice).
+    If all entries have labels, whole classes are chosen, in a fixed random order, each with enough videos for
+    the probe's neighbours to be of one class: 256 clips of Kinetics-400 are 12 whole classes instead of 0.64
+    clips of each (our choice).
     """
     by_label: dict[str, list[Entry]] = defaultdict(list)
     for entry in entries:

@@ -14,8 +14,8 @@ from diffmae_video import load_config, load_model
 from diffmae_video.data import read_list
 from diffmae_video.runtime.processes import free_port
 from diffmae_video.training.checkpoints import Checkpoints
-from diffmae_video.training.finetune import RecognitionValidation
 from diffmae_video.training.finetune import finetune as finetune_here
+from diffmae_video.training.recognition_validation import RecognitionValidation
 from tests.integration.runs import environment, losses, rows
 from tests.repository import ROOT
 from tests.tiny_models import tiny_diffmae

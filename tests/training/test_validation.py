@@ -13,9 +13,9 @@ from diffmae_video import InputError, build_model, load_config
 from diffmae_video.data import Entry, uniform_clips
 from diffmae_video.runtime.processes import Process
 from diffmae_video.tokens import gather_tokens, patchify
-from diffmae_video.training import validation
+from diffmae_video.training import from_config
+from diffmae_video.training.from_config import pretraining_validation
 from diffmae_video.training.validation import (
-    Validation,
     choose_entries,
     spread_timesteps,
     timestep_ranges,
@@ -52,7 +52,7 @@ def test_the_loss_is_the_one_of_the_formula_at_its_own_t(held_out):
     cfg = config("DATA.VAL", held_out, "VALIDATION.CLIPS", 6)
     model, calls = build_model(cfg), []
     model.register_forward_pre_hook(lambda _, args, kwargs: calls.append((args[0], kwargs)), with_kwargs=True)
-    figures = Validation(cfg, ALONE).measure(model)
+    figures = pretraining_validation(cfg, ALONE).measure(model)
     assert sorted(figures) == ["loss", *(f"loss_t{i}" for i in range(10))]
 
     errors = [[] for _ in range(10)]
@@ -78,7 +78,7 @@ def test_the_task_is_the_same_at_each_call_and_training_is_left_as_it_was(held_o
     modes = [module.training for module in model.modules()]
     torch.manual_seed(3)
     np_state, state = np.random.get_state()[1].copy(), torch.get_rng_state()
-    check = Validation(cfg, ALONE)
+    check = pretraining_validation(cfg, ALONE)
     first, picture = check.measure(model), check.picture(model)
     assert torch.equal(torch.get_rng_state(), state)
     assert np.array_equal(np.random.get_state()[1], np_state)
@@ -87,7 +87,9 @@ def test_the_task_is_the_same_at_each_call_and_training_is_left_as_it_was(held_o
     torch.rand(5)
     assert check.measure(model) == first
     assert np.array_equal(check.picture(model), picture)
-    other_seed = Validation(config("DATA.VAL", held_out, "VALIDATION.CLIPS", 6, "TRAIN.SEED", 9), ALONE)
+    other_seed = pretraining_validation(
+        config("DATA.VAL", held_out, "VALIDATION.CLIPS", 6, "TRAIN.SEED", 9), ALONE
+    )
     assert other_seed.measure(model) == first
 
 
@@ -110,11 +112,11 @@ def labelled(paths):
 def measure_on_a_rank(rank, world, folder, entries, overrides, results):
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=world)
-    validation.read_list = lambda *_, **__: entries
+    from_config.read_list = lambda *_, **__: entries
     cfg = config(*overrides)
     torch.manual_seed(0)
     model = build_model(cfg)
-    check = Validation(cfg, Process(rank, world, torch.device("cpu")))
+    check = pretraining_validation(cfg, Process(rank, world, torch.device("cpu")))
     results[rank] = check.measure(model), check.picture(model)
     dist.destroy_process_group()
 
@@ -127,10 +129,10 @@ def test_two_processes_measure_what_one_does(tmp_path, real_clips, monkeypatch):
         [(bikes, s, "ride") for s in starts] + [(bunny, s, "hop") for s in starts] + [(broken, 0.0, "hop")]
     )
     overrides = ["DATA.VAL", "list", "VALIDATION.CLIPS", 7]
-    monkeypatch.setattr(validation, "read_list", lambda *_, **__: entries)
+    monkeypatch.setattr(from_config, "read_list", lambda *_, **__: entries)
     cfg = config(*overrides)
     torch.manual_seed(0)
-    check = Validation(cfg, ALONE)
+    check = pretraining_validation(cfg, ALONE)
     assert check.was_read.sum() == 6
     torch.manual_seed(0)
     model = build_model(cfg)
@@ -150,24 +152,26 @@ def test_a_video_that_cannot_be_read_is_left_out_and_named(held_out, tmp_path, c
     (tmp_path / "broken.mp4").write_bytes(b"no video")
     cfg = config("DATA.VAL", held_out, "VALIDATION.CLIPS", 3)
     model = build_model(cfg)
-    whole = Validation(cfg, ALONE).measure(model)
+    whole = pretraining_validation(cfg, ALONE).measure(model)
     with held_out.open("a") as file:
         file.write("broken.mp4,0,1\n")
-    rest = Validation(config("DATA.VAL", held_out, "VALIDATION.CLIPS", 4), ALONE).measure(model)
+    rest = pretraining_validation(config("DATA.VAL", held_out, "VALIDATION.CLIPS", 4), ALONE).measure(model)
     assert rest == pytest.approx(whole, rel=1e-5)
     assert "broken.mp4" in capsys.readouterr().err
     held_out.write_text("path\nbroken.mp4\n")
-    with pytest.raises(InputError, match=r"val\.csv: none of its videos can be read"):
-        Validation(cfg, ALONE)
+    with pytest.raises(InputError, match=r"DATA\.VAL: none of its videos can be read"):
+        pretraining_validation(cfg, ALONE)
 
 
 def test_clips_are_spread_and_bounded(held_out):
     def rows(count):
-        return len(Validation(config("DATA.VAL", held_out, "VALIDATION.CLIPS", count), ALONE).clips)
+        return len(
+            pretraining_validation(config("DATA.VAL", held_out, "VALIDATION.CLIPS", count), ALONE).clips
+        )
 
     assert [rows(n) for n in (1, 2, 3, 7, 1000)] == [1, 2, 3, 6, 24]
-    check = Validation(config("DATA.VAL", held_out, "VALIDATION.CLIPS", 6), ALONE)
-    entry = validation.read_list(held_out)[1]
+    check = pretraining_validation(config("DATA.VAL", held_out, "VALIDATION.CLIPS", 6), ALONE)
+    entry = from_config.read_list(held_out)[1]
     assert torch.equal(check.clips[2:4], uniform_clips(entry, 2, 4, 1, (32, 32), "pyav"))
 
 
@@ -185,14 +189,14 @@ def test_with_labels_whole_classes_are_taken():
 @pytest.mark.parametrize("objective", ["diffmae", "mae"])
 def test_the_picture_has_a_row_a_clip_and_truth_in_its_first_column(held_out, objective):
     cfg = config("DATA.VAL", held_out, "MODEL.OBJECTIVE", objective, "VALIDATION.CLIPS", 3)
-    check = Validation(cfg, ALONE)
+    check = pretraining_validation(cfg, ALONE)
     figures, picture = check.measure(build_model(cfg)), check.picture(build_model(cfg))
     assert math.isfinite(figures["loss"])
     assert ("loss_t0" in figures) == (objective == "diffmae")
     columns, side, title, gap = 4 if objective == "diffmae" else 3, 224, 20, 6
     assert picture.shape == (2 * (side + title), columns * side + (columns - 1) * gap, 3)
     assert picture.dtype == np.uint8
-    truth = uniform_clips(validation.read_list(held_out)[0], 1, 4, 1, (32, 32), "pyav")[0, 2].numpy()
+    truth = uniform_clips(from_config.read_list(held_out)[0], 1, 4, 1, (32, 32), "pyav")[0, 2].numpy()
     enlarged = truth.repeat(7, axis=0).repeat(7, axis=1)
     assert np.abs(picture[title : title + side, :side].astype(int) - enlarged).max() <= 1
     masked = picture[title : title + side, side + gap : 2 * side + gap]
@@ -204,16 +208,16 @@ def test_the_picture_has_a_row_a_clip_and_truth_in_its_first_column(held_out, ob
 
 def test_what_there_is_nothing_to_show_of_gives_no_picture(held_out):
     cfg = config("DATA.VAL", held_out, "MODEL.NORM_TARGET", True, "VALIDATION.CLIPS", 3)
-    check = Validation(cfg, ALONE)
+    check = pretraining_validation(cfg, ALONE)
     assert check.picture(build_model(cfg)) is None
     assert math.isfinite(check.measure(build_model(cfg))["loss"])
     none = config("DATA.VAL", held_out, "VALIDATION.PICTURES", 0, "VALIDATION.CLIPS", 3)
-    assert Validation(none, ALONE).picture(build_model(none)) is None
+    assert pretraining_validation(none, ALONE).picture(build_model(none)) is None
 
 
 def test_a_model_in_bf16_is_measured_too(held_out):
     cfg = config("DATA.VAL", held_out, "VALIDATION.CLIPS", 3)
-    check, model = Validation(cfg, ALONE), build_model(cfg)
+    check, model = pretraining_validation(cfg, ALONE), build_model(cfg)
     whole = check.measure(model)
     half = check.measure(model.to(torch.bfloat16))
     assert half == pytest.approx(whole, rel=0.05)
