@@ -58,6 +58,18 @@ def test_images_have_no_scores_about_time(tmp_path):
         evaluate(tmp_path, tmp_path, ["DATA.VAL", tmp_path], tasks=["future"])
 
 
+def test_lists_may_name_folders_of_frames(tmp_path, run):
+    (tmp_path / "film").mkdir()
+    for i in range(8):
+        pixels = np.random.default_rng(i).integers(0, 256, (40, 40, 3), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "film" / f"{i}.png")
+    (tmp_path / "val.csv").write_text("path\nfilm\n")
+    options = ["DATA.VAL", tmp_path / "val.csv"]
+    result = evaluate(run, tmp_path / "report", options, steps=[1], tasks=["center"], clips=2)
+    assert result["clips"] == 2
+    assert result["rows"][2]["fill"] == "interpolation"
+
+
 @pytest.mark.parametrize(
     ("options", "more", "message"),
     [
@@ -67,7 +79,7 @@ def test_images_have_no_scores_about_time(tmp_path):
         ([], {"clips": 0}, "--clips must be at least 1"),
         ([], {"seed": -1}, "--seed at least 0"),
         ([], {"features": "features", "clips": 8}, r"8 clips are too few .* 8 features: use at least 9"),
-        ([], {"mae": "features"}, "features: holds a Encoder, which does not inpaint"),
+        ([], {"mae": "features"}, "features: holds the model Encoder, which does not inpaint"),
         ([], {"mae": "other"}, r"other: takes clips of \[4, 32, 32\] in patches of \[2, 16, 16\], but"),
         ([], {"mae": "normalised"}, "normalised: .* patches normalised one by one"),
         ([], {"lpips_weights": "none.pth"}, r"none\.pth: no such file"),

@@ -139,3 +139,13 @@ def test_sources_are_read_at_the_models_size(tmp_path, real_clips):
     assert (picture.clip == torch.tensor([200, 10, 10])).all()
     image_model = tiny_diffmae(frames=1, patch=(1, 8, 8))
     assert read_sources([real_clips["bikes"]], tmp_path, image_model)[0].is_picture
+
+
+def test_a_folder_of_frames_is_a_video(tmp_path):
+    (tmp_path / "frames").mkdir()
+    for i in range(30):  # 10.png follows 9.png
+        Image.new("RGB", (40, 40), (8 * i, 0, 0)).save(tmp_path / "frames" / f"{i}.png")
+    (source,) = read_sources([tmp_path / "frames"], tmp_path, tiny_diffmae())
+    assert not source.is_picture
+    reds = source.clip[:, 0, 0, 0].tolist()
+    assert reds == sorted(set(reds))

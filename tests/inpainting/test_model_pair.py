@@ -33,7 +33,7 @@ def test_a_pair_is_loaded_in_evaluation_mode(folder):
     ("checkpoint", "mae", "message"),
     [
         ("mae", None, "mae: a MAE predicts in one pass; give a DiffMAE here"),
-        ("encoder", None, "encoder: holds a Encoder, which does not inpaint"),
+        ("encoder", None, "encoder: holds the model Encoder, which does not inpaint"),
         ("diffmae", "diffmae", "diffmae: a DiffMAE samples; give an MAE"),
         (
             "diffmae",
