@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,7 +91,8 @@ def clip_options(path: str | Path, options: Sequence[Any] = ()) -> dict[str, Any
     Raises:
         InputError: see :func:`load_frozen`.
     """
-    _, cfg, is_run = _load(Path(path), options)
+    with contextlib.redirect_stderr(io.StringIO()):  # what is skipped is said when the run loads the weights
+        _, cfg, is_run = _load(Path(path), options)
     stated = clip_options_of(cfg)
     return stated if is_run else {key: stated[key] for key in CLIP_KEYS[:4]}
 

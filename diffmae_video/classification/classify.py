@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -62,7 +63,7 @@ def classify(
     Args:
         model: on the process's device. It is switched to evaluation mode and back.
         batch: the most clips of one forward pass; this bounds the memory. Other views wait as bytes.
-        workers: processes that read ahead; 0 reads in this process.
+        workers: processes that read ahead, at most; 0 reads in this process.
 
     Raises:
         VideoError: a video cannot be read, and the dataset's policy is ``fail``.
@@ -75,7 +76,7 @@ def classify(
     loader: DataLoader[Any] = DataLoader(
         dataset,
         batch_sampler=own_groups,
-        num_workers=workers,
+        num_workers=min(workers, os.cpu_count() or 1, len(own_groups)),
         collate_fn=_group,
         pin_memory=device.type == "cuda",
     )
