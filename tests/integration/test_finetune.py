@@ -160,6 +160,7 @@ def test_a_dry_run_says_what_would_be_done_and_writes_nothing(tmp_path, by_class
         env=environment(),
     )
     assert done.returncode == 0, done.stderr
+    assert done.stderr.count("not part of the encoder") == 1
     taken, model, clips, lists, plan, duration = done.stdout.splitlines()
     assert taken.startswith(
         f"taken from {pretrained}, since it is not set: DATA.NUM_FRAMES 4, DATA.SIZE [32, 32]"
