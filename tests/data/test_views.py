@@ -18,7 +18,7 @@ def test_views_are_times_by_crops(path):
     sampling = ClipSampler(4, 2, 0.0)
     views = view_dataset([Entry(path)], sampling, (32, 32), temporal=3, spatial=3)[0]
     assert views.clips.shape == (9, 4, 32, 32, 3)
-    with open_video(path) as reader:
+    with open_video(path, "pyav") as reader:
         for i, start in enumerate((0, 56, 113)):  # 114 places for a clip of 7 frames
             frames = reader.frames([start, start + 2, start + 4, start + 6])
             assert torch.equal(views.clips[3 * i : 3 * i + 3], spatial_crops(frames, (32, 32), 3))
@@ -44,7 +44,7 @@ def test_uniform_clips_stay_inside(real_clips):
     path = str(real_clips["bikes"])
     clips = uniform_clips(Entry(path, 8.0), 3, 4, 2, (32, 48), "pyav")
     assert clips.shape == (3, 4, 32, 48, 3)
-    with open_video(path) as video:
+    with open_video(path, "pyav") as video:
         assert frame_range(video, Entry(path, 8.0)) == (200, 250)
         assert torch.equal(clips[0, 0], center_crop(video.frames([200]), (32, 48))[0])
         with pytest.raises(VideoError, match="no frame from 11"):
