@@ -18,7 +18,7 @@ from diffmae_video.decoding.pictures import (
 )
 from diffmae_video.decoding.pyav import PyAVReader
 from diffmae_video.decoding.torchcodec import open_with_torchcodec
-from diffmae_video.errors import InputError
+from diffmae_video.errors import InputError, InputWarning
 
 BACKENDS: dict[str, Callable[[str, int | None], VideoReader]] = {
     "decord": open_with_decord,
@@ -48,7 +48,7 @@ def open_video(
     """
     video = open_quietly(path, backend, short_side, fps)
     for note in video.notes:
-        warnings.warn(note, stacklevel=2)
+        warnings.warn(note, InputWarning, stacklevel=2)
     return video
 
 

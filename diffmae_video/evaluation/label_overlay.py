@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from diffmae_video.decoding import VideoReader, open_video
 from diffmae_video.decoding.endings import IMAGE_ENDINGS
-from diffmae_video.encoding.writers import keeps_sound, open_film, sound_codecs
+from diffmae_video.encoding.writers import open_film
 from diffmae_video.errors import InputError
 from diffmae_video.evaluation.timeline import Label, Timeline, most_likely
 from diffmae_video.runtime.progress import ProgressBar
@@ -30,7 +29,7 @@ def label_video(
     """Writes a copy of a video with the most likely classes drawn in over time.
 
     The copy has the source's size, pixel aspect, frame times and sound. Sound that the target's format
-    does not hold is left out, with a line on stderr.
+    cannot hold is left out with a warning.
 
     Args:
         count: the number of classes to draw.
@@ -40,13 +39,7 @@ def label_video(
         OSError: the target cannot be written; no part of it stays.
     """
     with open_video(source, "pyav") as video:
-        codecs = sound_codecs(source) if video.num_frames > 1 else []
-        sound = source if codecs and keeps_sound(target, codecs) else None
-        if codecs and sound is None:
-            print(
-                f"{target}: its format does not hold the sound ({', '.join(codecs)}), which is left out",
-                file=sys.stderr,
-            )
+        sound = source if video.num_frames > 1 else None
         with open_film(target, video.fps, crf=20, times=video.times, sound=sound, like=video) as write:
             frames = ProgressBar(
                 _all_frames(video), total=video.num_frames, desc="drawing", unit=" frames", leave=False

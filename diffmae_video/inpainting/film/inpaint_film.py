@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 from diffmae_video.data import open_video
-from diffmae_video.encoding.writers import ENDINGS, keeps_sound, open_film, sound_codecs
+from diffmae_video.encoding.writers import ENDINGS, open_film
 from diffmae_video.errors import InputError
 from diffmae_video.files import write_text
 from diffmae_video.inpainting.film.canvas import Canvas
@@ -88,7 +87,7 @@ def inpaint_film(
         if is_folder and video.num_frames == 1:
             outputs = [path.with_suffix("") / "00000.png" for path in outputs]
         _check_outputs([source, Path(kind)], outputs, video.num_frames)
-        sound = sound_for(source, target) if video.num_frames > 1 else None
+        sound = source if video.num_frames > 1 else None
         fps, times = video.fps, video.times
         films = [stack.enter_context(open_film(p, fps, crf, times, sound, like=video)) for p in outputs]
         steps = []
@@ -158,15 +157,6 @@ def scores_path(target: Path) -> Path:
     except (OSError, ValueError, KeyError, TypeError, AttributeError):  # not there, or not ours
         return path
     return path if other.name == target.name else target.with_name(f"{target.name}.json")
-
-
-def sound_for(source: Path, target: Path) -> Path | None:
-    """The file to copy sound from, or None without sound or, after a line on stderr, if it does not fit."""
-    codecs = sound_codecs(source)
-    if codecs and not keeps_sound(target, codecs):
-        print(f"the sound ({', '.join(codecs)}) is left out: {target.suffix} cannot hold it", file=sys.stderr)
-        return None
-    return source if codecs else None
 
 
 def _check_outputs(inputs: list[Path], outputs: list[Path], num_frames: int) -> None:
