@@ -96,7 +96,7 @@ def attentive_probe(
 
 
 def probe_steps(count: int) -> int:
-    """How many steps to train on ``count`` videos: 20 epochs, but for small lists more (our choice).
+    """How many steps to train on ``count`` videos: 20 epochs, and more for small lists (our choice).
 
     From 3,200 videos on 20 epochs take 1,000 steps or more. Fewer videos are trained on for up to 1,000
     steps, but never for more than 200 epochs.

@@ -196,6 +196,22 @@ def test_a_folder_goes_on_past_a_broken_video(tmp_path, predict):
     assert str(folder / "broken.mp4") in err
 
 
+def test_a_folder_of_frames_is_a_video(tmp_path, predict):
+    save_classifier(tmp_path / "run")
+    frames = tmp_path / "frames"
+    frames.mkdir()
+    for i in range(12):
+        Image.new("RGB", (64, 48), (30,) * 3).save(frames / f"{i:05d}.png")
+    target = tmp_path / "out.mp4"
+    code, out, err = predict("--checkpoint", tmp_path / "run", "--input", frames, "--output", target)
+    assert code == 0, err
+    answers = json.loads(out.splitlines()[-1])
+    assert list(answers) == [str(frames)]
+    assert answers[str(frames)][0][0] == "dark"
+    with open_video(target, "pyav") as video:
+        assert video.num_frames == 12
+
+
 def test_pictures_for_a_model_of_one_frame(tmp_path, predict):
     save_classifier(tmp_path / "run", frames=1)
     for name, level in (("a.png", 20), ("b.jpg", 240)):
