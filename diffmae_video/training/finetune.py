@@ -36,6 +36,7 @@ from diffmae_video.training.finetuning_loss import FinetuningLoss, class_weights
 from diffmae_video.training.from_config import (
     engine_options,
     loop_options,
+    pictures_for_preparation,
     plan_of,
     recognition_validation,
 )
@@ -72,7 +73,8 @@ def finetune(cfg: CfgNode, output: str | Path, resume: bool = False) -> None:
         torch.set_float32_matmul_precision("high")
         model = build_classifier(cfg, classes)
         if not cfg.FINETUNE.INIT and run.resumed_from is None:
-            prepare_backbone(model.encoder, cfg, lists.train, process)
+            pictures = pictures_for_preparation(cfg, lists.train)
+            prepare_backbone(model.encoder, pictures, cfg.TRAIN.SEED, process)
         dataset = labelled_dataset(cfg, lists.train, classes)
         plan = plan_of(cfg, lists.train, process.world)
         precision = resolve_precision(cfg.TRAIN.PRECISION, process.device)

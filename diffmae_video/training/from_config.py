@@ -7,15 +7,17 @@ from collections.abc import Sequence
 from fvcore.common.config import CfgNode
 
 from diffmae_video.build import evaluation_dataset, mask_arguments, view_dataset
-from diffmae_video.data import Entry, label_targets, read_list, spread
+from diffmae_video.data import Entry, ViewDataset, label_targets, read_list, spread
 from diffmae_video.decoding.endings import is_image_name
 from diffmae_video.errors import InputError
 from diffmae_video.runtime.processes import Process
 from diffmae_video.training.engine import EngineOptions
 from diffmae_video.training.loop import LoopOptions
 from diffmae_video.training.plan import Plan
+from diffmae_video.training.pretraining_validation import MAX_PER_VIDEO, PretrainingValidation, choose_entries
 from diffmae_video.training.recognition_validation import RecognitionValidation
-from diffmae_video.training.validation import MAX_PER_VIDEO, Validation, choose_entries
+
+PREPARATION_PICTURES = 1024  # at most as many are read (our choice)
 
 
 def plan_of(cfg: CfgNode, entries: Sequence[Entry], world: int) -> Plan:
@@ -79,7 +81,12 @@ def loop_options(cfg: CfgNode) -> LoopOptions:
     )
 
 
-def pretraining_validation(cfg: CfgNode, process: Process) -> Validation:
+def pictures_for_preparation(cfg: CfgNode, entries: Sequence[Entry]) -> ViewDataset:
+    """One view each of up to ``PREPARATION_PICTURES`` entries, spread evenly over the list."""
+    return view_dataset(cfg, spread(entries, PREPARATION_PICTURES), 1, policy="skip")
+
+
+def pretraining_validation(cfg: CfgNode, process: Process) -> PretrainingValidation:
     """The held-out clips that a config's pre-training is measured on.
 
     Raises:
@@ -88,7 +95,7 @@ def pretraining_validation(cfg: CfgNode, process: Process) -> Validation:
     listed = read_list(cfg.DATA.VAL, cfg.DATA.ROOT, images=cfg.DATA.NUM_FRAMES == 1)
     entries = choose_entries(listed, cfg.VALIDATION.CLIPS)
     per_video = min(MAX_PER_VIDEO, max(1, cfg.VALIDATION.CLIPS // len(entries)))
-    return Validation(
+    return PretrainingValidation(
         view_dataset(cfg, entries, per_video),
         process,
         batch_size=cfg.TRAIN.BATCH_SIZE * cfg.DATA.REPEATS,

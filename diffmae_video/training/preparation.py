@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 import torch.distributed as dist
-from fvcore.common.config import CfgNode
 
-from diffmae_video.build import view_dataset
-from diffmae_video.data import Entry
-from diffmae_video.data.lists import spread
+from diffmae_video.data import ViewDataset
 from diffmae_video.errors import InputError
 from diffmae_video.models import Backbone
 from diffmae_video.runtime.processes import Process
 
-PICTURES = 1024  # at most as many are read (our choice)
 
+def prepare_backbone(backbone: Backbone, pictures: ViewDataset, seed: int, process: Process) -> None:
+    """Calls ``prepare`` of a backbone that reads pixels first; does nothing for others.
 
-def prepare_backbone(backbone: Backbone, cfg: CfgNode, entries: Sequence[Entry], process: Process) -> None:
-    """Calls ``prepare`` of a backbone that reads pixels first, and does nothing for others.
-
-    The main process reads the pictures; the other processes get its buffers.
+    The main process reads the pictures, and the others receive the backbone's buffers from it.
 
     Raises:
         InputError: no picture can be read, or the pixels do not suffice.
@@ -29,13 +22,12 @@ def prepare_backbone(backbone: Backbone, cfg: CfgNode, entries: Sequence[Entry],
     if not backbone.reads_pixels_first:
         return
     if process.is_main:
-        dataset = view_dataset(cfg, spread(entries, PICTURES), 1, policy="skip")
-        views = [dataset[i] for i in range(len(dataset))]
-        dataset.decoder.stop()
+        views = [pictures[i] for i in range(len(pictures))]
+        pictures.decoder.stop()
         pixels = [view.clips.reshape(-1, 3) for view in views if not view.fault]
         if not pixels:
-            raise InputError(f"{cfg.DATA.TRAIN}: none of its pictures can be read: {views[0].fault}")
-        backbone.prepare(torch.cat(pixels), cfg.TRAIN.SEED)
+            raise InputError(f"DATA.TRAIN: none of its pictures can be read: {views[0].fault}")
+        backbone.prepare(torch.cat(pixels), seed)
     if process.world > 1:
         for buffer in backbone.buffers():
             shared = buffer.to(process.device)

@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from fvcore.common.config import CfgNode
-from torch import Tensor
 
 from diffmae_video.build import build_dataset, build_model, training_entries
 from diffmae_video.cost.flops import training_cost
 from diffmae_video.cost.least_time import describe_training_time
 from diffmae_video.cost.memory import estimate_memory
-from diffmae_video.data import TrainingClips, clips_on, normalise, training_loader
+from diffmae_video.data import training_loader
 from diffmae_video.data.lists import check_first_files
-from diffmae_video.randomness import random_state
 from diffmae_video.runtime.processes import start_process
 from diffmae_video.runtime.stops import lost_peers
 from diffmae_video.training.engine import resolve_precision
-from diffmae_video.training.from_config import engine_options, loop_options, plan_of, pretraining_validation
-from diffmae_video.training.loop import NOT_DATA, TrainingLoop
+from diffmae_video.training.from_config import (
+    engine_options,
+    loop_options,
+    pictures_for_preparation,
+    plan_of,
+    pretraining_validation,
+)
+from diffmae_video.training.loop import TrainingLoop
 from diffmae_video.training.optimizer import build_optimizer
 from diffmae_video.training.preparation import prepare_backbone
+from diffmae_video.training.pretraining_loss import PretrainingLoss
 from diffmae_video.training.run import Run
 
 
@@ -57,7 +60,8 @@ def pretrain(cfg: CfgNode, output: str | Path, resume: bool = False) -> None:
             machine = f"{precision} on {process.world} x {process.device.type}"
             print(f"{count / 1e6:.1f} M parameters, {machine}; {plan}", flush=True)
         if run.resumed_from is None:
-            prepare_backbone(model.encoder, cfg, dataset.entries, process)
+            pictures = pictures_for_preparation(cfg, dataset.entries)
+            prepare_backbone(model.encoder, pictures, cfg.TRAIN.SEED, process)
         optimizer = build_optimizer(
             model, cfg.TRAIN.WEIGHT_DECAY, tuple(cfg.TRAIN.BETAS), kind=cfg.TRAIN.OPTIMIZER
         )
@@ -113,48 +117,3 @@ def describe_run(cfg: CfgNode) -> str:
     if missing:
         lines.append(f"{cfg.DATA.TRAIN}: {missing}")
     return "\n".join(lines)
-
-
-class PretrainingLoss:
-    """The loss of a batch, with noise that depends only on the seed and on each video's place in the stream.
-
-    A step is therefore the same for any number of processes and forward passes that share its videos. The one
-    exception is a decoder that decodes a share of the patches, which is drawn for each forward pass.
-
-    Args:
-        size: (height, width) of the clips.
-        mean, std: of the normalisation, one number per channel.
-        repeats: clips per video.
-        seed: of the noise.
-    """
-
-    def __init__(
-        self,
-        engine: Any,
-        device: torch.device,
-        *,
-        size: Sequence[int],
-        mean: Sequence[float],
-        std: Sequence[float],
-        repeats: int,
-        seed: int,
-    ) -> None:
-        self.engine, self.device = engine, device
-        self.size, self.mean, self.std = size, mean, std
-        self.repeats, self.seed = repeats, seed
-        self.generator = torch.Generator(device)
-
-    def __call__(self, batch: TrainingClips) -> Tensor:
-        clips = normalise(clips_on(batch.clips, self.size, self.device), self.mean, self.std)
-        mask = None if batch.mask is None else batch.mask.to(self.device, non_blocking=True)
-        t = None if batch.t is None else batch.t.to(self.device, non_blocking=True)
-        shape = self.engine.module.noise_shape(clips, mask)
-        noise = None
-        if shape is not None:
-            noise = torch.cat([self._noise(key.position, (self.repeats, *shape)) for key in batch.samples])
-        loss: Tensor = self.engine(clips, mask=mask, t=t, noise=noise, generator=self.generator).loss
-        return loss
-
-    def _noise(self, position: int, shape: tuple[int, ...]) -> Tensor:
-        self.generator.manual_seed(random_state(self.seed, position, NOT_DATA).initial_seed())
-        return torch.randn(shape, generator=self.generator, device=self.device)

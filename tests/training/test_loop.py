@@ -8,7 +8,8 @@ import pytest
 
 from diffmae_video import load_config
 from diffmae_video.runtime.stops import STOPPED, RunEnded
-from diffmae_video.training.pretrain import PretrainingLoss, pretrain
+from diffmae_video.training.pretrain import pretrain
+from diffmae_video.training.pretraining_loss import PretrainingLoss
 from tests.integration.runs import CONFIG, TINY, checkpoint, losses, rows, tensors
 
 PASSES = 4  # of a step

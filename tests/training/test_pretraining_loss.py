@@ -7,7 +7,7 @@ from torch import nn
 from diffmae_video import build_model, load_config
 from diffmae_video.build import build_dataset
 from diffmae_video.data.random_clips import SampleKey
-from diffmae_video.training.pretrain import PretrainingLoss
+from diffmae_video.training.pretraining_loss import PretrainingLoss
 from tests.random_numbers import RandomNumbers
 from tests.repository import ROOT
 

@@ -31,7 +31,7 @@ PANEL_HEIGHT = 224
 SAMPLING_STEPS = 50
 
 
-class Validation:
+class PretrainingValidation:
     """Held-out clips, and what a model makes of them: the same task at each call and in each run.
 
     Masks, timesteps and noise depend only on a clip's place in the data set, not on TRAIN.SEED. The processes

@@ -15,7 +15,7 @@ from diffmae_video.runtime.processes import Process
 from diffmae_video.tokens import gather_tokens, patchify
 from diffmae_video.training import from_config
 from diffmae_video.training.from_config import pretraining_validation
-from diffmae_video.training.validation import (
+from diffmae_video.training.pretraining_validation import (
     choose_entries,
     spread_timesteps,
     timestep_ranges,
