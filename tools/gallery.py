@@ -24,7 +24,9 @@ def main() -> None:
     parser.add_argument(
         "--mae", metavar="FOLDER", type=Path, help="folder of an MAE for the same clips and patches"
     )
-    parser.add_argument("--input", required=True, nargs="+", metavar="FILE", help="videos and pictures")
+    parser.add_argument(
+        "--input", required=True, nargs="+", metavar="PATH", help="videos, pictures, frame folders"
+    )
     parser.add_argument(
         "--output", required=True, metavar="DIR", type=Path, help="folder in which the page is written"
     )
