@@ -20,7 +20,7 @@ POSITIONS = ("sincos", "sharp", "learned", "joint", "sinusoid", "rope")
 
 
 # torch's fused attention on a CPU takes 1.6 to 3 times as long in bf16 as products written out, forward
-# and backward, where freed memory is kept (memory.py); in float32 it does not. The bound is for memory.
+# and backward, where freed memory is kept (runtime/malloc.py); in float32 it does not. The bound is for memory.
 EXPLICIT_KEYS = 1536
 
 
