@@ -1,15 +1,15 @@
-"""Kills a training run again and again, and checks that it ends as if nothing had happened.
+"""Kills a training run again and again, and checks that it ends as if it had never been interrupted.
 
     python tools/check_resume.py                                    60 steps, 20 kills, ZeRO 0, 1, 2 and 3
     python tools/check_resume.py --stages 2 --steps 12 --kills 2    the short form that the tests run
 
-For each ZeRO stage a small model is trained on made-up films by two processes on CPUs, once without a
-break and once with `kill -9` at random moments, of all processes or of one, followed by --resume. A
-third of the kills wait for a checkpoint that is being written: what the killed process leaves of it
-shows that it was. Then the final weights, their moving average and AdamW's moments must be equal to
-the last bit, and the losses of all steps too.
+At each ZeRO stage, two processes on CPUs train a small model on synthetic films, once without
+interruption and once with `kill -9` at random moments, of all processes or of one, each followed by
+--resume. A third of the kills wait until a checkpoint is being written, which the unfinished files that
+a killed process leaves behind confirm. The final weights, their moving average, AdamW's moments and the
+losses of all steps must then be equal to the last bit.
 
-Prints one JSON object a stage and exits with 0 if all is as it must be, else 1.
+Prints one JSON object per stage, and exits with 0 if all are equal, otherwise with 1.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ STATES = ("exp_avg", "exp_avg_sq")
 
 
 class Start:
-    """One start of the run: its processes, and what they have done so far."""
+    """One start of the run: its processes and their progress."""
 
     def __init__(self, videos: Path, output: Path, steps: int, stage: int) -> None:
         self.output = output
@@ -86,7 +86,7 @@ class Start:
         return all(process.poll() is not None for process in self.processes)
 
     def step(self) -> int:
-        """The last step of metrics.jsonl, where this start has written to it."""
+        """The last step in metrics.jsonl; 0 until this start has written to it."""
         path = self.output / "metrics.jsonl"
         if not path.exists() or path.stat().st_mtime < self.began:
             return 0
@@ -102,7 +102,7 @@ class Start:
         return False
 
     def kill(self, processes: list[subprocess.Popen[bytes]]) -> None:
-        """Kills processes with their readers, and waits until the others have ended too."""
+        """Kills processes and their workers, and waits until the others have ended too."""
         for process in processes:
             tree = [psutil.Process(process.pid)] if process.poll() is None else []
             for one in [*tree, *(child for parent in tree for child in parent.children(recursive=True))]:
@@ -115,10 +115,10 @@ class Start:
             process.wait(seconds)
 
     def resumed_from(self) -> int:
-        """The step that this start went on from; 0 if it began."""
+        """The step that this start continued from; 0 if it began the run."""
         with self.log.open() as log:
             log.seek(self.offset)
-            found = re.search(r"goes on after step (\d+)", log.read())
+            found = re.search(r"continues after step (\d+)", log.read())
         return int(found[1]) if found else 0
 
 
@@ -136,8 +136,8 @@ def make_films(folder: Path, chance: np.random.Generator) -> None:
 def killed_run(
     videos: Path, output: Path, steps: int, stage: int, kills: int, chance: random.Random
 ) -> dict[str, Any]:
-    """A run that is killed at random moments and goes on each time: how often, and from where."""
-    # After a first checkpoint and before the last one, so that each resume has work behind and ahead of it.
+    """Kills a run at random moments and resumes it each time; returns how often, and from which steps."""
+    # Between the first and the last checkpoint, so that each resume has steps behind it and ahead of it.
     moments = sorted(chance.choices(range(EVERY + 1, steps - 2 * EVERY + 1), k=kills))
     in_save = set(chance.sample(range(kills), -(-kills // 3)))
     resumed, during_save, single = [], 0, 0
@@ -154,7 +154,7 @@ def killed_run(
             tail = " ".join(start.log.read_text().splitlines()[-1:])
             raise InputError(f"a run ended before it could be killed: {tail} (see {start.log})")
         victims = start.processes if chance.random() < 0.5 else [chance.choice(start.processes)]
-        if i in in_save:  # the main process is the one that writes
+        if i in in_save:  # the main process writes checkpoints
             victims = start.processes if len(victims) > 1 else start.processes[:1]
         single += len(victims) == 1
         start.kill(victims)
@@ -187,7 +187,7 @@ def main() -> int:
     parser.add_argument("--stages", type=int, nargs="+", default=[0, 1, 2, 3], metavar="N")
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the moments of the kills")
     parser.add_argument("--output", type=Path, help="keep the runs here (default: a temporary folder)")
     args = parser.parse_args()
     if args.steps < 4 * EVERY or args.kills < 1:
@@ -203,18 +203,18 @@ def check(args: argparse.Namespace, folder: Path) -> int:
     for stage in args.stages:
         straight, killed = folder / f"straight_{stage}", folder / f"killed_{stage}"
         if straight.exists() or killed.exists():
-            raise InputError(f"{folder}: holds the runs of an earlier check; give another --output")
+            raise InputError(f"{folder}: already holds runs of an earlier check; give another --output")
         first = Start(videos, straight, args.steps, stage)
         first.wait()
         if any(process.returncode for process in first.processes):
-            raise InputError(f"the run without a break failed: {first.log.read_text().splitlines()[-1]}")
+            raise InputError(f"the uninterrupted run failed: {first.log.read_text().splitlines()[-1]}")
         chance = random.Random(1000 * args.seed + stage)
-        told = killed_run(videos, killed, args.steps, stage, args.kills, chance)
-        told = {"zero_stage": stage, "steps": args.steps, **told}
-        told["equal"] = are_equal(straight, killed, args.steps)
-        print(json.dumps(told), flush=True)
-        is_well &= told["equal"] and told["during_save"] >= args.kills // 4
-        is_well &= all(0 < step < args.steps for step in told["resumed_from"])
+        report = killed_run(videos, killed, args.steps, stage, args.kills, chance)
+        report = {"zero_stage": stage, "steps": args.steps, **report}
+        report["equal"] = are_equal(straight, killed, args.steps)
+        print(json.dumps(report), flush=True)
+        is_well &= report["equal"] and report["during_save"] >= args.kills // 4
+        is_well &= all(0 < step < args.steps for step in report["resumed_from"])
     return 0 if is_well else 1
 
 

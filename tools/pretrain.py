@@ -3,7 +3,7 @@
     python tools/pretrain.py --config configs/k400/pretrain_vit_b.yaml DATA.TRAIN lists/train.csv
     deepspeed --num_gpus 8 tools/pretrain.py --config configs/k400/pretrain_vit_b.yaml --output runs/b
     torchrun --nproc_per_node 8 tools/pretrain.py --config FILE TRAIN.BATCH_SIZE 16
-    python tools/pretrain.py --config FILE --output runs/b --resume     # goes on, or starts
+    python tools/pretrain.py --config FILE --output runs/b --resume     # continues, or starts
     WORLD_SIZE=8 python tools/pretrain.py --config FILE --dry-run DATA.TRAIN lists/train.csv
 
 Any option of docs/options.md can be set as KEY VALUE after the flags.

@@ -1,11 +1,11 @@
-"""Computes what a recipe takes on many GPUs, on paper; docs/scaling.md holds the output.
+"""Predicts what a recipe takes on many GPUs; docs/scaling.md holds the output.
 
     python tools/scaling.py                                              ViT-B, L and H on Kinetics-400
     python tools/scaling.py --config configs/k400/mae_vit_l.yaml --gpus 16,32
     python tools/scaling.py --utilisation 0.45 --clips-per-core 20 MODEL.DECODER.KIND cross
 
-Prints three tables in Markdown: what is assumed, each value of which is a flag; time and data; and GB of
-memory on each GPU by ZeRO stage, without and with activation checkpointing.
+Prints three tables in Markdown: the assumptions, each of which is a flag; time and data; and GB of memory
+on each GPU by ZeRO stage, without and with activation checkpointing.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def main() -> None:
     args = parser.parse_intermixed_args()
     assumptions = Assumptions(**{x.name: getattr(args, x.name) for x in fields(Assumptions)})
     if min(args.gpus) < 1 or min(vars(assumptions).values()) <= 0:
-        raise InputError("--gpus and all that is assumed must be above 0")
+        raise InputError("--gpus and all assumptions must be above 0")
     recipes = {Path(path).stem: load_config(path, args.options) for path in args.config or RECIPES}
     print(scaling_tables(recipes, args.gpus, assumptions))
 

@@ -19,8 +19,8 @@ from diffmae_video.tokens import Triple, interleaved_sinusoid, sincos_positions
 POSITIONS = ("sincos", "sharp", "learned", "joint", "sinusoid", "rope")
 
 
-# torch's fused attention on a CPU takes 1.6 to 3 times as long in bf16 as products written out, forward
-# and backward, where freed memory is kept (runtime/malloc.py); in float32 it does not. The bound is for memory.
+# With freed memory kept (runtime/malloc.py), torch's fused attention on a CPU takes 1.6 to 3 times as long in
+# bf16 as plain matrix products, forward and backward; in float32 it is faster. The bound limits memory.
 EXPLICIT_KEYS = 1536
 
 

@@ -61,7 +61,7 @@ class Run:
         if self.resumed_from is not None:
             self.state = restore(engine, self.resumed_from)
             if self.process.is_main:
-                print(f"goes on after step {self.state.step}, from {self.resumed_from}", flush=True)
+                print(f"continues after step {self.state.step}, from {self.resumed_from}", flush=True)
         self.state.processes, self.state.precision = self.process.world, options.precision
         self.state.zero_stage = options.zero_stage
         return engine

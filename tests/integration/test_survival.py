@@ -61,7 +61,7 @@ def test_told_to_stop_it_saves_and_goes_on(tmp_path, films):
     assert err.strip() == f"stopped by a signal; step {done} is saved, continue with --resume"
     assert checkpoint(tmp_path, done).is_dir()
     out = run(2, films, tmp_path, "--resume", "TRAIN.MAX_STEPS", done + 2)
-    assert f"goes on after step {done}, from" in out
+    assert f"continues after step {done}, from" in out
     assert [row["step"] for row in rows(tmp_path)] == list(range(1, done + 3))
 
 
@@ -138,7 +138,7 @@ def test_other_numbers_of_processes_and_stages_go_on(tmp_path, films):
     keep_only(2)
     at_2 = tensors(checkpoint(broken, 2))
     out = run(1, films, broken, "--resume", *steps, "TRAIN.BATCH_SIZE", 2, "DEEPSPEED.ZERO_STAGE", 0)
-    assert "goes on after step 2" in out
+    assert "continues after step 2" in out
     keep_only(4)
     os.truncate(checkpoint(broken, 4) / "exp_avg.safetensors", 1000)
     codes, out, err = finish(
@@ -146,7 +146,7 @@ def test_other_numbers_of_processes_and_stages_go_on(tmp_path, films):
     )
     assert codes == [0, 0], err
     assert "step_00000004: not whole (exp_avg.safetensors has 1000 bytes" in err
-    assert "goes on after step 2" in out
+    assert "continues after step 2" in out
     assert losses(broken) == pytest.approx(losses(straight), rel=1e-4)
     for name, values in tensors(checkpoint(straight, 2)).items():
         for key, value in values.items():

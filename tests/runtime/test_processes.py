@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from diffmae_video.errors import InputError
-from diffmae_video.runtime.processes import _build_extension, start_process
+from diffmae_video.runtime.processes import Process, _build_extension, start_process
 from tests.integration.runs import environment
 from tests.training.engines import engine_of
 
@@ -61,3 +61,7 @@ def test_processes_that_were_not_told_where_to_meet_are_refused(monkeypatch):
     monkeypatch.delenv("MASTER_PORT", raising=False)
     with pytest.raises(InputError, match="WORLD_SIZE is 2, but MASTER_PORT is not set"):
         start_process()
+
+
+def test_a_process_knows_its_memory():
+    assert Process(0, 1, torch.device("cpu")).peak_mb() > 50

@@ -13,7 +13,6 @@ from safetensors.torch import load_file
 from diffmae_video import InputError, load_model
 from diffmae_video.runtime.processes import Process
 from diffmae_video.training.checkpoints import Checkpoints, Progress, load_model_weights, restore, sha256
-from diffmae_video.training.log import forget_after
 from diffmae_video.training.sharded_state import EMA, MOMENTS, WEIGHT, adam_steps, gather, update_ema
 from tests.tiny_models import tiny_diffmae
 from tests.training.engines import engine_of, train_step
@@ -225,14 +224,3 @@ def test_another_model_is_one_clear_error(three):
     load_model_weights(tiny_diffmae(encoder={"class_token": True, "drop_path": 0.3}), three.newest())
     with pytest.raises(InputError, match=r"has no ema\.safetensors; set TRAIN\.EMA 0"):
         restore(engine_of(0, "fp32", None, *AVERAGED), three.newest())
-
-
-@pytest.mark.parametrize(
-    "tail", ['{"step": 3, "loss": 1.0}\n{"step": 4}\n', '{"step": 3, "lo', '{"step": 2}']
-)
-def test_lines_of_lost_work_are_cut_off(tmp_path, tail):
-    path = tmp_path / "metrics.jsonl"
-    path.write_text('{"step": 1}\n{"step": 2}\n' + tail)
-    forget_after(path, 2)
-    assert path.read_text() == '{"step": 1}\n{"step": 2}\n'
-    forget_after(tmp_path / "none", 2)

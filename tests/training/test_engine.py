@@ -6,9 +6,8 @@ import math
 import pytest
 import torch
 
-from diffmae_video import InputError
-from diffmae_video.runtime.processes import Process
-from diffmae_video.training.engine import deepspeed_config, gathered
+from diffmae_video import InputError, load_config
+from diffmae_video.training.engine import deepspeed_config, gathered, resolve_precision
 from diffmae_video.training.from_config import engine_options
 from diffmae_video.training.optimizer import parameter_groups
 from diffmae_video.training.sharded_state import EMA, MOMENTS, WEIGHT, adam_steps, gather, update_ema
@@ -138,5 +137,11 @@ def test_shipped_deepspeed_files_agree_with_their_stage():
     assert len(list(folder.glob("*.json"))) >= 5
 
 
-def test_a_process_knows_its_memory():
-    assert Process(0, 1, torch.device("cpu")).peak_mb() > 50
+def test_precision():
+    cpu = torch.device("cpu")
+    assert resolve_precision("auto", cpu) in ("fp32", "bf16")
+    assert resolve_precision("fp32", cpu) == "fp32"
+    with pytest.raises(InputError, match=r"fp16.*CPU"):
+        resolve_precision("fp16", cpu)
+    with pytest.raises(InputError, match="unknown value 'int8'; there are auto, fp32"):
+        load_config(None, ["TRAIN.PRECISION", "int8"])

@@ -1,4 +1,4 @@
-"""Groups, rates and plans in plain numbers."""
+"""Parameter groups and learning rates in plain numbers."""
 
 import math
 
@@ -7,11 +7,7 @@ import torch
 from timm.models.vision_transformer import vit_tiny_patch16_224
 from timm.optim import param_groups_layer_decay
 
-from diffmae_video import InputError, load_config
-from diffmae_video.data import Entry
 from diffmae_video.models.encoder import Encoder
-from diffmae_video.training.engine import resolve_precision
-from diffmae_video.training.from_config import plan_of
 from diffmae_video.training.optimizer import WarmupCosine, build_optimizer, parameter_groups
 from tests.tiny_models import tiny_diffmae
 
@@ -76,28 +72,3 @@ def test_warm_up_rises_then_half_a_cosine_falls():
         expected = x / 20 if x < 20 else (1 + math.cos(math.pi * (x - 20) / 80)) / 2
         assert rate(step) == pytest.approx(expected, abs=1e-9)
     assert WarmupCosine(1.0, 10, 0)(0) > 0.98
-
-
-@pytest.mark.parametrize(("counted", "lr"), [(True, 1.5e-4 * 96 / 256), (False, 1.5e-4 * 24 / 256)])
-def test_a_plan_counts_accumulation_and_repeats_as_the_recipe_does(tmp_path, counted, lr):
-    (tmp_path / "a.yaml").write_text("TRAIN: {BATCH_SIZE: 4, ACCUMULATION: 3, EPOCHS: 10, WARMUP_EPOCHS: 1}")
-    cfg = load_config(tmp_path / "a.yaml", ["TRAIN.COUNT_REPEATS", str(counted), "DATA.REPEATS", 4])
-    plan = plan_of(cfg, [Entry("a.mp4")] * 240, world=2)
-    assert (plan.steps, plan.warmup, plan.videos, plan.clips) == (100, 10, 24, 96)
-    assert plan.lr == pytest.approx(lr)
-    with pytest.raises(InputError, match="no step"):
-        plan_of(cfg, [Entry("a.mp4")], world=2)
-    assert "100 steps of 24 videos = 96 clips" in str(plan)
-    pictures = str(plan_of(cfg, [Entry("a.jpg")] * 240, world=2))
-    assert "100 steps of 24 pictures = 96 clips" in pictures
-    assert "videos" not in pictures
-
-
-def test_precision():
-    cpu = torch.device("cpu")
-    assert resolve_precision("auto", cpu) in ("fp32", "bf16")
-    assert resolve_precision("fp32", cpu) == "fp32"
-    with pytest.raises(InputError, match=r"fp16.*CPU"):
-        resolve_precision("fp16", cpu)
-    with pytest.raises(InputError, match="unknown value 'int8'; there are auto, fp32"):
-        load_config(None, ["TRAIN.PRECISION", "int8"])
