@@ -129,7 +129,7 @@ def extract_features(
         for videos, clips, faults in loader:
             for fault in faults:
                 tqdm.write(f"left out: {fault}", file=sys.stderr)
-            for part in clips.split(batch):
+            for part in clips.split(batch) if len(clips) else ():  # none if no video could be read
                 part_tokens, part_pooled = frozen.tokens_and_features(part)
                 pooled.append(part_pooled.cpu())
                 if keep_tokens:
