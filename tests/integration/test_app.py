@@ -164,15 +164,15 @@ def test_a_clip_refines_and_is_there_to_download(visit, app, checkpoint, real_cl
     page.get_by_text("Start of the window").wait_for()
     set_number(page, "number input for Start of the window", 4.0)
     page.get_by_label("tube").check()
-    set_number(page, "number input for Steps", 200)
+    set_number(page, "number input for Steps", 1000)
     set_number(page, "Seed", 5)
     page.get_by_role("button", name="Run").click()
-    wait_for_status(page, "of 200")
+    wait_for_status(page, "of 1000")
     pictures, sentences = set(), set()
     while page.locator("video").count() == 0:
         sentences.add(status(page))
         pictures.add(shown(page))
-    assert status(page).startswith("Step 200 of 200, t = 1: PSNR in the hole ")
+    assert status(page).startswith("Step 1000 of 1000, t = 1: PSNR in the hole ")
     assert len(sentences) > 2  # a busy machine's browser is too slow for most
     assert len(pictures) > 1
 
@@ -181,7 +181,7 @@ def test_a_clip_refines_and_is_there_to_download(visit, app, checkpoint, real_cl
     assert path.name == "bikes-tube-5.mp4"
     live = LiveInpainting(checkpoint)
     window, mask = live.read(real_clips["bikes"], 4.0), live.draw_mask("tube", 0.75, 5)
-    *_, last = live.refine(window, mask, "ddim", 200, 5)
+    *_, last = live.refine(window, mask, "ddim", 1000, 5)
     assert f"PSNR in the hole {last.psnr:.1f} dB" in status(page)
     with open_video(path, "pyav") as video:
         assert (video.num_frames, video.height, video.width) == (4, 64, 64)
