@@ -71,11 +71,12 @@ class VideoEncoder:
     def _add_stream(self, container: Any, crf: int, light: bool) -> Any:
         codec, options = CODECS[self.ending], {"crf": str(crf), "preset": "medium"}
         is_deep = self.colours.bits > 8 and self.ending == ".mp4"
-        # MP4 stores how long frames are decoded for, which is how long they are shown only without B-frames.
-        b_frames = {} if self.times is None else {"bf": "0"}
-        options |= b_frames
         if is_deep:  # players know 10 bits of HEVC, and not of H.264
-            codec, options["x265-params"] = "libx265", "log-level=error" + ":bframes=0" * bool(b_frames)
+            codec, options["x265-params"] = "libx265", "log-level=error"
+        if self.times is not None:
+            # MP4 stores the time between decoding two frames. Only without B-frames is that how long a frame
+            # is shown.
+            options |= {"bf": "0"}
         if self.ending == ".webm":
             options = {"crf": str(crf), "b": "0", "cpu-used": "4", "row-mt": "1"}
         if light:

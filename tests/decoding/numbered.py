@@ -1,4 +1,4 @@
-"""Frames that carry their own number in the top row: ten cells of 16 pixels, white for 1, lowest bit first."""
+"""Frames that carry their number in the top row: ten cells of 16 pixels, white for 1, lowest bit first."""
 
 from pathlib import Path
 

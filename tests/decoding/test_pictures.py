@@ -24,7 +24,7 @@ def test_a_folder_of_frames_is_a_film_in_natural_order(tmp_path):
     with open_video(tmp_path, short_side=48) as video:
         assert video.fps == 25
         assert video.frames([3, 3]).shape == (2, 48, 88, 3)
-    with pytest.raises(InputError, match="0 frames per second is no rate"):
+    with pytest.raises(InputError, match="cannot be shown at 0 frames per second"):
         open_video(tmp_path, fps=0)
 
 
