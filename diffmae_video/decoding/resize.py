@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from diffmae_video.decoding.base import VideoError, reason
+from diffmae_video.decoding.backends import open_quietly
+from diffmae_video.decoding.base import VideoError, VideoReader, reason
 from diffmae_video.decoding.orientation import UPRIGHT, Orientation
 from diffmae_video.decoding.pyav import PyAVReader
 from diffmae_video.errors import require
@@ -40,11 +42,13 @@ def resize_video(
     av = require("av", "video")
     flags = require("av.video.reformatter", "video").Interpolation
     scaling = flags.AREA | flags.ACCURATE_RND
-    with PyAVReader(str(Path(source).absolute())) as reader:
+    with open_quietly(source, "pyav") as reader:
         rate = Fraction(reader.fps).limit_denominator(10_000)
-        stored_height, stored_width = reader.stored_size
-        scale = min(1.0, short_side / min(stored_height, stored_width))
-        height, width = (2 * max(1, round(side * scale / 2)) for side in (stored_height, stored_width))
+        orientation, stored = UPRIGHT, (reader.height, reader.width)
+        if isinstance(reader, PyAVReader):
+            orientation, stored = reader.orientation, reader.stored_size
+        scale = min(1.0, short_side / min(stored))
+        height, width = (2 * max(1, round(side * scale / 2)) for side in stored)
         try:
             # mp4, whatever the target's ending: the name is the user's
             with atomic_path(target) as aside, av.open(str(aside), "w", "mp4") as writer:
@@ -57,16 +61,16 @@ def resize_video(
                 }
                 out = writer.add_stream("libx264", rate=rate, options=options)
                 out.pix_fmt, out.gop_size = "yuv420p", gop
-                out.height, out.width = (width, height) if reader.orientation.transposed else (height, width)
+                out.height, out.width = (width, height) if orientation.transposed else (height, width)
                 context = out.codec_context
                 context.sample_aspect_ratio = reader.aspect
                 # Without these a player guesses the colours from the size, which changes here.
                 colours = reader.colours
                 context.colorspace, context.color_range = colours.matrix, colours.range
                 context.color_primaries, context.color_trc = colours.primaries, colours.transfer
-                for number, frame in enumerate(reader.stored_frames()):
+                for number, frame in enumerate(_stored_frames(av, reader)):
                     small = frame.reformat(width, height, "yuv420p", interpolation=scaling, threads=1)
-                    small = _upright(av, small, reader.orientation)
+                    small = _upright(av, small, orientation)
                     small.pts, small.time_base = number, 1 / rate
                     writer.mux(out.encode(small))
                 writer.mux(out.encode(None))
@@ -74,6 +78,15 @@ def resize_video(
             if error.errno in TARGET_ERRORS:
                 raise OSError(error.errno, error.strerror, str(target)) from error
             raise VideoError(f"{source}: cannot be converted ({reason(error)})") from error
+
+
+def _stored_frames(av: Any, reader: VideoReader) -> Iterator[Any]:
+    """PyAV's frames of a video, or of a folder of pictures or an animated one."""
+    if isinstance(reader, PyAVReader):
+        yield from reader.stored_frames()
+        return
+    for index in range(reader.num_frames):
+        yield av.VideoFrame.from_ndarray(np.ascontiguousarray(reader.frames([index])[0]), "rgb24")
 
 
 def _upright(av: Any, frame: Any, orientation: Orientation) -> Any:

@@ -6,6 +6,7 @@ from PIL import Image
 
 from diffmae_video import InputError
 from diffmae_video.decoding import VideoError, open_video
+from diffmae_video.decoding.resize import resize_video
 from diffmae_video.encoding.writers import open_film
 from tests.decoding.numbered import numbered, numbers
 
@@ -63,3 +64,12 @@ def test_animated_pictures_are_films(tmp_path, ending):
         assert video.duration == pytest.approx(0.36)
         assert np.array_equal(video.frames([4])[0], np.asarray(pictures[4]))
         assert np.array_equal(video.frames([1])[0], np.asarray(pictures[1]))
+
+
+def test_a_folder_of_frames_has_a_small_copy(tmp_path):
+    for i in range(4):
+        Image.fromarray(numbered(i)).save(tmp_path / f"{i}.png")
+    resize_video(tmp_path, tmp_path / "copy.mp4", 96)
+    with open_video(tmp_path / "copy.mp4", "pyav") as video:
+        assert numbers(video) == [0, 1, 2, 3]
+        assert video.fps == 25
