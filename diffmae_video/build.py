@@ -1,4 +1,4 @@
-"""From a config to plain arguments: the only place where the two meet."""
+"""Builds models and data sets from a config, whose sections it turns into plain arguments."""
 
 from __future__ import annotations
 
@@ -98,10 +98,10 @@ OBJECTIVES: dict[str, Callable[[CfgNode], PretrainingModel]] = {
 
 
 def build_classifier(cfg: CfgNode, classes: Sequence[str]) -> Classifier:
-    """The classifier of a config: on the encoder of FINETUNE.INIT, or from scratch, with a fresh head.
+    """The classifier of a config, on the encoder of FINETUNE.INIT or a fresh one, with a fresh head.
 
     Raises:
-        InputError: FINETUNE.INIT cannot be read, expects pixels normalised otherwise, or does not fit.
+        InputError: FINETUNE.INIT cannot be read, was trained on other normalisation, or does not fit.
     """
     finetune, data = cfg.FINETUNE, cfg.DATA
     if finetune.INIT:
@@ -216,7 +216,7 @@ def build_dataset(cfg: CfgNode, model: PretrainingModel) -> ClipDataset:
     """The training clips of a config, with the masks and timesteps that the model's objective reads.
 
     Raises:
-        InputError: no list is given, it cannot be read, or sizes do not fit the patch.
+        InputError: DATA.TRAIN is empty or cannot be read, or sizes do not fit the patch.
     """
     entries = training_entries(cfg)
     patch = (cfg.MODEL.PATCH[0], cfg.MODEL.PATCH[1], cfg.MODEL.PATCH[2])
@@ -248,13 +248,13 @@ def clip_sampler(cfg: CfgNode) -> ClipSampler:
 
 
 def training_entries(cfg: CfgNode) -> list[Entry]:
-    """What DATA.TRAIN lists.
+    """The entries of DATA.TRAIN.
 
     Raises:
-        InputError: no list is given, it cannot be read, or there is no such reader.
+        InputError: DATA.TRAIN is empty or cannot be read, or the reader is unknown.
     """
     if not cfg.DATA.TRAIN:
-        raise InputError("DATA.TRAIN: give a list or a folder of videos, say DATA.TRAIN videos/")
+        raise InputError("DATA.TRAIN: give a list or a folder of videos, for example DATA.TRAIN videos/")
     if cfg.DATA.BACKEND not in BACKENDS:
         raise InputError(
             f"DATA.BACKEND: unknown reader {cfg.DATA.BACKEND!r}; there are {', '.join(BACKENDS)}"
@@ -263,7 +263,7 @@ def training_entries(cfg: CfgNode) -> list[Entry]:
 
 
 def labelled_dataset(cfg: CfgNode, entries: Sequence[Entry], classes: Sequence[str]) -> LabelledDataset:
-    """The training clips of labelled entries, augmented as FINETUNE says.
+    """The training clips of labelled entries, with FINETUNE's augmentation.
 
     Raises:
         InputError: an entry has no label, or one that is not among the classes.
@@ -288,7 +288,7 @@ def labelled_dataset(cfg: CfgNode, entries: Sequence[Entry], classes: Sequence[s
 def view_dataset(
     cfg: CfgNode, entries: Sequence[Entry], temporal: int, spatial: int = 1, policy: str = "fail"
 ) -> ViewDataset:
-    """Evenly spread views of entries, as the config samples and decodes them.
+    """Evenly spread views of entries, sampled and decoded as the config says.
 
     Args:
         temporal, spatial, policy: see :class:`~diffmae_video.data.views.ViewDataset`.
@@ -310,10 +310,10 @@ def view_dataset(
 def evaluation_dataset(
     cfg: CfgNode, entries: Sequence[Entry], views: Sequence[int] = (), policy: str = ""
 ) -> ViewDataset:
-    """The views of entries that an evaluation looks at.
+    """The views of entries that an evaluation uses.
 
     Args:
-        views, policy: in place of EVALUATION's.
+        views, policy: replace EVALUATION's.
     """
     temporal, spatial = views or cfg.EVALUATION.VIEWS
     policy = policy or cfg.EVALUATION.POLICY

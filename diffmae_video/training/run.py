@@ -25,7 +25,7 @@ class Run:
     Attributes:
         output: the folder.
         checkpoints: those in the folder.
-        resumed_from: the checkpoint that the run goes on from; None at its beginning.
+        resumed_from: the checkpoint that the run continues from; None at its beginning.
         state: how far it has come.
     """
 

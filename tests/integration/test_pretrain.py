@@ -126,7 +126,7 @@ def test_mae_trains_in_the_same_loop(tmp_path, films):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["DATA.TRAIN", "nowhere.csv"], "nowhere.csv: cannot read the list"),
+        (["DATA.TRAIN", "nowhere.csv"], "nowhere.csv: cannot be read"),
         (["DATA.TRAIN", ""], "give a list or a folder"),
         (["TRAIN.PRECISION", "fp16"], "fp16"),
         (["DATA.SIZE", "36"], "36 is not a multiple"),
