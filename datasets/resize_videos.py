@@ -1,13 +1,14 @@
-"""Writes small copies of videos that decode fast: H.264, a short side of few pixels, short GOPs, no audio.
+"""Writes small copies of videos that decode fast: H.264 with a given short side, short GOPs and no sound.
 
     python datasets/resize_videos.py train.csv --output small/train --short-side 256
     python datasets/resize_videos.py videos/ --output small --short-side 224 --workers 32
 
-Copies keep the folders of their sources, and OUTPUT/list.csv lists them with the same labels and
-stretches. Run again, it goes on with what is missing. A file that cannot be converted, or takes longer
-than --timeout, is named, left out of the list, and kept in OUTPUT/failed.jsonl. The clock of a copy
-runs at the source's mean rate: stretches of videos of a variable rate shift a little.
-Exit code 0: all are converted; 1: some failed; 2: wrong usage.
+Copies lie in the same folders as their sources, and OUTPUT/list.csv lists them with the same labels, starts
+and ends. Copies are upright, and keep the aspect of pixels and the colour tags. Run again, the tool makes
+the missing ones. A file that cannot be converted, or takes longer than --timeout, is named, left out of the
+list, and recorded in OUTPUT/failed.jsonl. A copy runs at its source's mean rate, so that starts and ends
+shift a little in videos of a variable rate.
+Exit code 0: all files are converted; 1: some failed; 2: wrong usage.
 """
 
 from __future__ import annotations
@@ -51,23 +52,25 @@ def main() -> int:
         raise InputError("--workers, --short-side, --gop and --timeout must be above 0, --crf from 0 to 51")
 
     from diffmae_video.data import read_list, write_list
-    from diffmae_video.decoding.batch import for_each_file
+    from diffmae_video.decoding.parallel import for_each_file
 
     entries = read_list(args.list, args.root)
     sources = list(dict.fromkeys(str(Path(entry.path).absolute()) for entry in entries))
     folder = os.path.commonpath([str(Path(source).parent) for source in sources])
     output = args.output.absolute()
     if output == Path(folder) or (Path(args.list).is_dir() and Path(args.list).absolute() in output.parents):
-        raise InputError(f"{args.output}: the copies would lie among their sources; give another --output")
+        raise InputError(f"{args.output}: the copies would mix with their sources; give another --output")
     targets = {s: args.output / f"{Path(s).relative_to(folder)}".removesuffix(".mp4") for s in sources}
     targets = {s: target.with_name(f"{target.name}.mp4") for s, target in targets.items()}
     if len(set(targets.values())) < len(targets):
-        raise InputError(f"{args.list}: two of its files would have a copy of one name; rename one")
-    # What is there counts as done, so that it must be of the same sources and kind.
+        raise InputError(f"{args.list}: two of its files would have copies of the same name; rename one")
+    # Existing copies count as done, so they must come from the same sources with the same options.
     recipe = {"sources": folder, "short_side": args.short_side, "gop": args.gop, "crf": args.crf}
     noted = args.output / "recipe.json"
     if noted.exists() and json.loads(noted.read_text(encoding="utf-8")) != recipe:
-        raise InputError(f"{noted}: holds copies of other sources or of another kind; give another --output")
+        raise InputError(
+            f"{noted}: copies of other sources or with other options are there; give another --output"
+        )
     write_text(noted, json.dumps(recipe, indent=2) + "\n")
     for target in targets.values():
         target.parent.mkdir(parents=True, exist_ok=True)

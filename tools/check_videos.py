@@ -4,9 +4,9 @@
     python tools/check_videos.py train.csv --output report.jsonl --workers 16
     python tools/check_videos.py train.csv --output report.jsonl --clean good.csv --timeout 120
 
-The report has one JSON line {path, ok, reason} for each file; run again with the same --output, the
-check goes on where it was stopped, and looks at the bad ones anew. Exit code 0: all files are good; 1: some
-are bad; 2: wrong usage.
+The report has one JSON line {path, ok, reason} for each file. Run again with the same --output, the check
+continues where it stopped, and checks the bad files again. A file is also bad if it is cut off. Exit code 0:
+all files are good; 1: some are bad; 2: wrong usage.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ def main() -> int:
     parser = tool_parser(__doc__)
     parser.add_argument("list", metavar="LIST_OR_FOLDER", help="what DATA.TRAIN takes")
     parser.add_argument("--root", metavar="DIR", default="", help="where relative paths of the list start")
-    parser.add_argument("--images", action="store_true", help="in a folder, look at pictures as well")
-    parser.add_argument("--output", metavar="FILE", type=Path, help="the report; is added to if it is there")
-    parser.add_argument("--clean", metavar="LIST", type=Path, help="writes the entries of good files there")
+    parser.add_argument("--images", action="store_true", help="check the pictures in a folder as well")
+    parser.add_argument("--output", metavar="FILE", type=Path, help="the report, continued if it exists")
+    parser.add_argument("--clean", metavar="LIST", type=Path, help="where to write a list of the good files")
     parser.add_argument(
         "--workers", type=int, default=os.cpu_count() or 1, help="files at once (default: cores)"
     )
@@ -42,7 +42,7 @@ def main() -> int:
         raise InputError("--workers must be 1 or more, and --timeout above 0")
 
     from diffmae_video.data import read_list, write_list
-    from diffmae_video.decoding.batch import for_each_file, read_report
+    from diffmae_video.decoding.parallel import for_each_file, read_report
 
     entries = read_list(args.list, args.root, args.images)
     paths = list(dict.fromkeys(entry.path for entry in entries))
@@ -51,7 +51,7 @@ def main() -> int:
     todo = [path for path in paths if path not in verdicts]
     if args.output:
         args.output.parent.mkdir(parents=True, exist_ok=True)
-        # written anew, so that a line that was cut off does not stay in the middle
+        # rewritten, so that a line that was cut off does not stay in the middle
         write_text(args.output, "".join(v.line() for v in verdicts.values()))
     report = args.output.open("a", encoding="utf-8", buffering=1) if args.output else None
     bar = ProgressBar(total=len(paths), initial=len(paths) - len(todo), desc="checking", unit=" files")

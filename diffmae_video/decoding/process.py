@@ -1,7 +1,7 @@
-"""A reader that cannot hang or crash a run: the decoder lives in a process of its own.
+"""Decodes in a process of its own, so that a decoder that hangs or crashes does not take the run with it.
 
-A thread cannot be stopped when a C library holds the GIL for ever, and a DataLoader's worker may not
-have children by multiprocessing; a plain program can be killed, and started anew.
+A thread cannot be stopped while a C library holds the GIL, and a DataLoader's worker may not start processes
+with multiprocessing. A separate program can be killed and started again.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ from diffmae_video.decoding.base import ColourTags, VideoError, VideoReader
 from diffmae_video.errors import InputError
 
 ROOT = Path(diffmae_video.__file__).resolve().parent.parent
-# Without the current folder, whose files could hide Python's own modules.
+# The current folder is removed from the path: its files could hide Python's own modules.
 PROGRAM = "import sys; del sys.path[0]; from diffmae_video.decoding.server import main; main()"
-# glibc's own first threshold, which it then keeps: raised as it goes, frames would come from the heaps of
-# decord's short-lived threads, and what is freed there stays in pieces: 50 KB more for each clip read.
+# Fixes glibc's threshold at its initial value. If it grew, frames would be allocated on the heaps of decord's
+# short-lived threads, which fragment: the process would grow by 50 KB with each clip.
 ALLOCATION = {"MALLOC_MMAP_THRESHOLD_": "131072"}
-OF_AN_OPEN_VIDEO = ("frames", "times")  # requests that another process could not answer
+OF_AN_OPEN_VIDEO = ("frames", "times")  # requests that a new process could not answer
 
 
 class DecodingProcess:
-    """A decoding process, started when it is first asked and again after it hung or crashed.
+    """A decoding process. It starts with the first request, and again after it hung or crashed.
 
     Args:
-        timeout: seconds for an answer; a process that does not give one is killed.
+        timeout: seconds to wait for a reply before the process is killed.
     """
 
     def __init__(self, timeout: float) -> None:
@@ -57,7 +57,7 @@ class DecodingProcess:
 
     def _start(self) -> subprocess.Popen[bytes]:
         descriptor = _anonymous_file()
-        # an empty part of it would be the current folder
+        # an empty entry would mean the current folder
         paths = [str(ROOT), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
         environment = {**ALLOCATION, **os.environ, "PYTHONPATH": os.pathsep.join(paths)}
         try:
@@ -65,7 +65,7 @@ class DecodingProcess:
                 [sys.executable, "-c", PROGRAM, str(descriptor)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,  # decoders write a line there for each damaged frame
+                stderr=subprocess.DEVNULL,  # decoders print a line for each damaged frame
                 bufsize=0,
                 pass_fds=[descriptor],
                 env=environment,
@@ -80,12 +80,12 @@ class DecodingProcess:
         """Sends a request and waits for its reply.
 
         Args:
-            name: the file's, for messages.
-            limit: seconds, in place of the process's own.
+            name: the file, for messages.
+            limit: seconds to wait, instead of ``timeout``.
 
         Raises:
-            VideoError: the file cannot be read, or the decoder hung or crashed over it.
-            InputError: what is wrong is not the file: an unknown reader, or one that is not installed.
+            VideoError: the file cannot be read, or the decoder hung or crashed on it.
+            InputError: the reader is unknown or not installed; the file may be good.
         """
         with self.lock:
             reply = self._ask(name, self.timeout if limit is None else limit, request)
@@ -95,17 +95,17 @@ class DecodingProcess:
 
     def _ask(self, name: str, limit: float, request: dict[str, Any]) -> dict[str, Any]:
         process = self.process
-        if process is None or self.owner != os.getpid():  # a fork's copy belongs to the parent
+        if process is None or self.owner != os.getpid():  # after a fork, the process belongs to the parent
             process = self._start()
         elif process.poll() is not None and request["do"] not in OF_AN_OPEN_VIDEO:
-            self.stop()  # it ended between two requests, which is not this file's fault
+            self.stop()  # it ended between two requests; this file is not to blame
             process = self._start()
         try:
             _write(process, json.dumps(request).encode() + b"\n")
             line = self._line(process, time.monotonic() + limit)
         except BrokenPipeError:
             line = b""
-        except BaseException:  # Ctrl-C in between: the reply would be taken for the next one's
+        except BaseException:  # after Ctrl-C, the reply would be taken for that of the next request
             self.stop()
             raise
         if line is None:
@@ -121,7 +121,7 @@ class DecodingProcess:
 
     @staticmethod
     def _line(process: subprocess.Popen[bytes], deadline: float) -> bytes | None:
-        """A line of the process: None when it is late, empty when the process has ended."""
+        """A line from the process; None if it is late, empty if the process has ended."""
         assert process.stdout is not None
         received = b""
         with selectors.DefaultSelector() as selector:
@@ -136,7 +136,7 @@ class DecodingProcess:
         return received
 
     def array(self, name: str, **request: Any) -> np.ndarray:
-        """Asks for an array; it is a view of the shared memory, valid until the next request."""
+        """Requests an array: a view of the shared memory, valid until the next request."""
         reply = self.ask(name, **request)
         count = int(np.prod(reply["shape"]))
         size = count * np.dtype(reply["dtype"]).itemsize
@@ -145,15 +145,15 @@ class DecodingProcess:
         return np.frombuffer(self.memory, reply["dtype"], count).reshape(reply["shape"])
 
     def open(self, path: str | Path, backend: str = "decord", short_side: int | None = None) -> VideoReader:
-        """Opens a video as :func:`~diffmae_video.decoding.backends.open_video` does, one at a time.
+        """Opens a video like :func:`~diffmae_video.decoding.backends.open_video`, one at a time.
 
         Raises:
-            VideoError: as there, and where the decoder hangs or crashes.
+            VideoError: the video cannot be opened, or the decoder hung or crashed.
         """
         return _GuardedReader(self, str(path), backend, short_side)
 
     def check(self, path: str | Path, timeout: float) -> int:
-        """Decodes every frame within ``timeout`` seconds and returns their number.
+        """Decodes every frame within ``timeout`` seconds and returns the number of frames.
 
         Raises:
             VideoError: what is wrong with the file.
@@ -171,7 +171,7 @@ class DecodingProcess:
         try:
             reply = self.ask(str(source), do="resize", source=str(source), target=str(target), **about)
         except VideoError:
-            target = Path(target)  # what a process that was ended has left
+            target = Path(target)  # removes what a killed process left behind
             for aside in target.parent.glob(f".{glob.escape(target.stem[:64])}-????????{target.suffix}"):
                 aside.unlink(missing_ok=True)
             raise
@@ -179,7 +179,7 @@ class DecodingProcess:
             raise OSError(reply["errno"], reply["message"], str(target))
 
     def stop(self) -> None:
-        """Ends the process, whatever it is at; the next request starts another."""
+        """Kills the process. The next request starts a new one."""
         process, self.process, self.memory = self.process, None, None
         if process is None or self.owner != os.getpid():
             return
@@ -209,7 +209,7 @@ class DecodingProcess:
 
 
 class _GuardedReader(VideoReader):
-    """An open video in a decoding process; its frames are views, valid until the next request."""
+    """An open video in a decoding process. Its frames are views, valid until the next request."""
 
     def __init__(self, process: DecodingProcess, path: str, backend: str, short_side: int | None) -> None:
         self.process, self.path = process, path
@@ -237,7 +237,7 @@ class _GuardedReader(VideoReader):
         return self._request(do="frames", indices=list(indices))
 
     def close(self) -> None:
-        # the process may have been ended over this very file, or have opened another
+        # the process may have been killed because of this file, or have opened another one
         if self.process.opened is self and self.process.process is not None:
             self.process.ask(self.path, do="close")
         if self.process.opened is self:
@@ -252,8 +252,8 @@ def _write(process: subprocess.Popen[bytes], data: bytes) -> None:
 
 
 def _anonymous_file() -> int:
-    """A file in memory with no name, for both processes."""
-    if hasattr(os, "memfd_create"):  # Linux; it is not bound by the size of /dev/shm
+    """A file in memory without a name, shared by both processes."""
+    if hasattr(os, "memfd_create"):  # Linux; not limited by the size of /dev/shm
         return os.memfd_create("diffmae-video-frames")
     with tempfile.TemporaryFile() as file:
         return os.dup(file.fileno())

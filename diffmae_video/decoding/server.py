@@ -1,7 +1,7 @@
 """The program of a decoding process: requests on stdin, replies on stdout, frames in shared memory.
 
-Run by :class:`diffmae_video.decoding.process.DecodingProcess`; the one argument is the number of the
-file descriptor of the shared memory.
+:class:`diffmae_video.decoding.process.DecodingProcess` runs it. Its only argument is the file descriptor of
+the shared memory.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from diffmae_video.decoding.base import VideoError, VideoReader, reason
 from diffmae_video.decoding.resize import TARGET_ERRORS, resize_video
 from diffmae_video.errors import InputError
 
-PR_SET_PDEATHSIG = 1  # when the thread that started this process ends
+PR_SET_PDEATHSIG = 1  # a signal to get when the thread that started this process ends
 
 
 class Server:
-    """One open video at a time, and the memory that its frames are written to."""
+    """Holds one open video and the memory that its frames are written to."""
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
@@ -74,7 +74,7 @@ class Server:
     def _share(self, array: np.ndarray) -> dict[str, Any]:
         size = max(1, array.nbytes)
         if self.memory is None or len(self.memory) < size:
-            # Claims the memory now: where there is none, this is an error and not a fault in mid-copy.
+            # Reserves the memory, so that a lack of it is an error here and not a fault while copying.
             os.posix_fallocate(self.descriptor, 0, size)
             self.memory = mmap.mmap(self.descriptor, size)
         np.frombuffer(self.memory, array.dtype, array.size).reshape(array.shape)[...] = array
@@ -82,10 +82,10 @@ class Server:
 
 
 def main() -> None:
-    if sys.platform == "linux":  # a decoder that hangs must not outlive the process that it serves
+    if sys.platform == "linux":  # a decoder that hangs must not outlive its parent
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
-        signal.signal(number, signal.SIG_IGN)  # sent to the whole group; what follows is the parent's affair
+        signal.signal(number, signal.SIG_IGN)  # they reach the whole group; the parent handles them
     server = Server(int(sys.argv[1]))
     for line in sys.stdin:
         request = json.loads(line)
@@ -96,7 +96,7 @@ def main() -> None:
             reply = {"error": str(error), "is_of_file": True}
         except InputError as error:
             reply = {"error": str(error), "is_of_file": False}
-        except Exception as error:  # whatever a decoder comes upon in a file
+        except Exception as error:  # a decoder may fail in any way
             name = request.get("path") or request.get("source") or server.path
             reply = {"error": f"{name}: {type(error).__name__}: {reason(error)}", "is_of_file": True}
         print(json.dumps(reply), flush=True)

@@ -151,9 +151,9 @@ def test_small_copies(tmp_path, real_clips):
     assert (out / "y/two.mkv.mp4").exists()
     done = run("resize_videos.py", videos, "--output", out, "--short-side", "60")
     assert done.returncode == 2
-    assert "holds copies of other sources or of another kind" in done.stderr
+    assert "copies of other sources or with other options are there" in done.stderr
     done = run("resize_videos.py", videos, "--output", videos / "small", "--short-side", "60")
-    assert "among their sources" in done.stderr
+    assert "mix with their sources" in done.stderr
     done = run("resize_videos.py", videos, "--output", out, "--short-side", "0")
     assert done.returncode == 2
     assert len(done.stderr.strip().splitlines()) == 1

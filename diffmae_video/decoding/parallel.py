@@ -1,4 +1,4 @@
-"""Something done to each file of a list, in decoding processes that may hang or crash over it."""
+"""Handles the files of a list in parallel, in decoding processes that may hang or crash."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from diffmae_video.errors import InputError
 
 @dataclass(frozen=True)
 class Verdict:
-    """Of one file: ``reason`` says what is wrong, and is empty where nothing is."""
+    """The result for one file. ``reason`` says what is wrong; it is empty for a good file."""
 
     path: str
     ok: bool
     reason: str
 
     def line(self) -> str:
-        """As a line of JSON."""
+        """The verdict as a line of JSON."""
         return json.dumps(asdict(self)) + "\n"
 
 
 def for_each_file(
     paths: Sequence[str], do: Callable[[DecodingProcess, str], object], workers: int, timeout: float
 ) -> Iterator[Verdict]:
-    """Does something to files in ``workers`` processes, ``timeout`` seconds for each, in any order."""
+    """Calls ``do`` for each file in ``workers`` processes, with ``timeout`` seconds each, in any order."""
     todo: queue.SimpleQueue[str] = queue.SimpleQueue()
     done: queue.SimpleQueue[Verdict | BaseException] = queue.SimpleQueue()
     for path in paths:
@@ -48,7 +48,7 @@ def for_each_file(
                         done.put(Verdict(path, False, str(error)))
         except queue.Empty:
             pass
-        except BaseException as error:  # handed over: a thread's own would be lost
+        except BaseException as error:  # raised by the consumer: an exception in a thread would be lost
             done.put(error)
 
     for _ in range(min(workers, len(paths))):
@@ -61,10 +61,12 @@ def for_each_file(
 
 
 def read_report(path: Path) -> dict[str, Verdict]:
-    """The verdicts of an earlier, perhaps interrupted, check: by path; none where there is no file.
+    """Reads the verdicts of an earlier check, which may have been interrupted, by path.
+
+    Without a file there are no verdicts.
 
     Raises:
-        InputError: the file is no such report.
+        InputError: the file is not a report.
     """
     verdicts: dict[str, Verdict] = {}
     if not path.exists():
@@ -72,7 +74,7 @@ def read_report(path: Path) -> dict[str, Verdict]:
     text = path.read_text(encoding="utf-8", errors="replace")
     for number, line in enumerate(text.split("\n"), 1):
         if number > text.count("\n"):
-            break  # empty, or the last line of a check that was killed
+            break  # empty, or the last line of a killed check
         try:
             verdict = Verdict(**json.loads(line))
         except (ValueError, TypeError) as error:
