@@ -42,7 +42,12 @@ class SelfAttention(Attention):
 
     def forward(self, x: Tensor, rotation: Rotation | None = None) -> Tensor:  # type: ignore[override]
         b, n, width = x.shape
-        queries, keys, values = self.qkv(x).view(b, n, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
+        queries, keys, values = (
+            self.qkv(x)
+            .view(b, n, 3, self.num_heads, width // self.num_heads)
+            .permute(2, 0, 3, 1, 4)
+            .unbind(0)
+        )
         if rotation is not None:
             queries, keys = rotate(queries, rotation), rotate(keys, rotation)
         x = attention(queries, keys, values)  # [B, heads, N, d]
@@ -193,7 +198,7 @@ class CrossAttention(nn.Module):
         super().__init__()
         if width % heads:
             raise InputError(f"width {width} does not divide by {heads} heads")
-        self.heads = heads
+        self.heads, self.head_width = heads, width // heads
         self.q = nn.Linear(width, width)
         self.kv = nn.Linear(context_width, 2 * width)
         self.proj = nn.Linear(width, width)
@@ -201,14 +206,16 @@ class CrossAttention(nn.Module):
     def keys_values(self, context: Tensor, rotation: Rotation | None = None) -> tuple[Tensor, Tensor]:
         """Context [B, V, context_width] -> keys (turned) and values, each [B, heads, V, width / heads]."""
         b, v, _ = context.shape
-        keys, values = self.kv(context).view(b, v, 2, self.heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
+        keys, values = (
+            self.kv(context).view(b, v, 2, self.heads, self.head_width).permute(2, 0, 3, 1, 4).unbind(0)
+        )
         return keys if rotation is None else rotate(keys, rotation), values
 
     def forward(
         self, x: Tensor, keys_values: tuple[Tensor, Tensor], rotation: Rotation | None = None
     ) -> Tensor:
         b, m, width = x.shape
-        queries = self.q(x).view(b, m, self.heads, -1).transpose(1, 2)  # [B, heads, M, d]
+        queries = self.q(x).view(b, m, self.heads, self.head_width).transpose(1, 2)  # [B, heads, M, d]
         if rotation is not None:
             queries = rotate(queries, rotation)
         x = attention(queries, *keys_values)  # [B, heads, M, d]

@@ -36,3 +36,9 @@ def test_cross_attention_is_a_slow_loop():
             weights = torch.stack([q[i, part] @ k[j, part] / 2 for j in range(4)]).softmax(0)
             out[i, part] = sum(w * v[j, part] for j, w in enumerate(weights))
     torch.testing.assert_close(attention(x, attention.keys_values(context))[0], attention.proj(out))
+
+
+def test_an_empty_batch_goes_through_attention():
+    assert SelfAttention(32, 4, qkv_bias=True)(torch.zeros(0, 6, 32)).shape == (0, 6, 32)
+    attention = CrossAttention(32, 24, 4)
+    assert attention(torch.zeros(0, 6, 32), attention.keys_values(torch.zeros(0, 5, 24))).shape == (0, 6, 32)
