@@ -22,10 +22,10 @@ def main() -> None:
     parser = tool_parser(__doc__)
     parser.add_argument("--videos", metavar="DIR", type=Path, help="a folder of your own videos")
     parser.add_argument(
-        "--config", metavar="FILE", type=Path, default=CONFIGS / "pretrain.yaml", help="DiffMAE's recipe"
+        "--config", metavar="FILE", type=Path, default=CONFIGS / "modern.yaml", help="DiffMAE's recipe"
     )
     parser.add_argument(
-        "--mae-config", metavar="FILE", type=Path, default=CONFIGS / "mae.yaml", help="MAE's recipe"
+        "--mae-config", metavar="FILE", type=Path, default=CONFIGS / "mae_modern.yaml", help="MAE's recipe"
     )
     parser.add_argument(
         "--output", metavar="DIR", type=Path, default=Path("outputs/demo"), help="(default: outputs/demo)"
