@@ -5,7 +5,7 @@
 
 At each ZeRO stage, two processes on CPUs train a small model on synthetic films, once without
 interruption and once with `kill -9` at random moments, of all processes or of one, each followed by
---resume. A third of the kills wait until a checkpoint is being written, which the unfinished files that
+--resume. A third of the kills land while a checkpoint is being written, as the unfinished files that
 a killed process leaves behind confirm. The final weights, their moving average, AdamW's moments and the
 losses of all steps must then be equal to the last bit.
 

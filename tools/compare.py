@@ -5,7 +5,7 @@
     python tools/compare.py --config configs/compare/motions.yaml --only mae,diffmae
     python tools/compare.py --config configs/compare/cifar10.yaml --budget 600 COMPARE.UNIT seconds
 
-The systems' recipes lie in the folder beside the config that has its name. --data takes a folder with train/
+Each system's recipe is in the folder next to the config with the same name. --data takes a folder with train/
 and test/ (or val/), each with a folder for each class, or with train.csv and test.csv (or val.csv). Without
 it, scikit-learn's digits are used or, if the recipes read clips, the moving actions of datasets/. After any
 stop, run the same command again: finished runs are kept, and interrupted ones continue.
@@ -28,7 +28,9 @@ from diffmae_video.errors import InputError
 def main() -> None:
     parser = tool_parser(__doc__)
     parser.add_argument("--config", required=True, metavar="FILE", type=Path, help="see configs/compare/")
-    parser.add_argument("--data", metavar="DIR", type=Path, help="a labelled set (default: a drawn one)")
+    parser.add_argument(
+        "--data", metavar="DIR", type=Path, help="a labelled data set (default: a small one, see above)"
+    )
     parser.add_argument(
         "--output", metavar="DIR", type=Path, help="(default: outputs/compare/<name of the config>)"
     )

@@ -62,7 +62,7 @@ def classify(
 
     Args:
         model: on the process's device. It is switched to evaluation mode and back.
-        batch: the most clips of one forward pass; this bounds the memory. Other views wait as bytes.
+        batch: maximum clips per forward pass, which bounds memory. Other views wait as uint8.
         workers: processes that read ahead, at most; 0 reads in this process.
 
     Raises:

@@ -23,7 +23,7 @@ class ColourTags(NamedTuple):
 
     Attributes:
         matrix: from RGB to luma and chroma; 1 is BT.709, 9 is BT.2020.
-        primaries: the red, green and blue that are meant.
+        primaries: which red, green and blue primaries are used.
         transfer: from light to signal; 16 is PQ and 18 is HLG.
         range: 0: not specified, 1: limited (16 to 235), 2: full.
         bits: of a sample.

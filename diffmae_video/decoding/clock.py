@@ -58,7 +58,7 @@ def mend_clock(
 def nearest_offset(stamp: float, expected: float, offsets: Sequence[float]) -> float:
     """The offset that brings the first stamp after a break closest to where the track is expected to go on.
 
-    Sound breaks where the pictures do, but has packets of other lengths, so that the break itself does not
-    say how long its gap is.
+    Sound breaks at the same points as the pictures, but its packets differ in length, so the break alone
+    does not tell the gap.
     """
     return min(offsets, key=lambda offset: abs(stamp + offset - expected))

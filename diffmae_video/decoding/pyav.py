@@ -91,8 +91,7 @@ class PyAVReader(VideoReader):
                 f"{self.path}: its clock breaks {breaks} time{'s' * (breaks > 1)}; its parts are played "
                 "without gaps",
             )
-        # Time stamps say where to seek, but for MPEG-TS, which has no index to find them, and for clocks that
-        # break.
+        # Seeks by time stamp, except in MPEG-TS, which has no index, and in files whose clock breaks.
         self.seeks_by_byte = breaks > 0 or "mpegts" in self.container_kind
         self.dropped: set[int] = set()
         self.is_timed = True
@@ -189,7 +188,7 @@ class PyAVReader(VideoReader):
         self.start = self.stamps[0] * scale
         span = float(self._times[-1])
         mean = (self.num_frames - 1) / span if span else stated
-        # The stated rate is exact, where it is true.
+        # The stated rate is exact, unless it disagrees with the measured one.
         self.fps = stated if abs(mean / stated - 1) < 0.01 else mean
         last = [
             d for d, s in zip(self.packets.durations, self.packet_stamps, strict=True) if s == self.stamps[-1]

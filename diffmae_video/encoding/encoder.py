@@ -12,8 +12,8 @@ from PIL import Image
 from diffmae_video.decoding.base import ColourTags, VideoReader
 from diffmae_video.errors import InputWarning, require
 
-TICKS = 90_000  # a second's, where frames have times of their own
-GIF_CLOCK = Fraction(1, 100)  # the format's
+TICKS = 90_000  # per second, if every frame has its own time stamp
+GIF_CLOCK = Fraction(1, 100)  # GIF's time base, seconds
 GIF_LEAST = 2  # ticks of a frame: browsers play shorter ones at a tenth of a second
 STEADY = 2e-3  # seconds by which a frame of a steady film may be early or late; some containers round to 1 ms
 # Matrices of colours that swscale converts to, by their code points in H.273, with swscale's number.
@@ -33,7 +33,7 @@ class VideoEncoder:
         fps: frames per second.
         crf: quality of mp4 and WebM; less is better.
         times: of the frames in seconds. If they are steady, ``fps`` alone counts.
-        light: take little memory.
+        light: use settings that need less memory.
         like: the film that the frames were read from.
         delay: seconds before the first frame.
     """
@@ -71,7 +71,7 @@ class VideoEncoder:
     def _add_stream(self, container: Any, crf: int, light: bool) -> Any:
         codec, options = CODECS[self.ending], {"crf": str(crf), "preset": "medium"}
         is_deep = self.colours.bits > 8 and self.ending == ".mp4"
-        if is_deep:  # players know 10 bits of HEVC, and not of H.264
+        if is_deep:  # players support 10-bit HEVC but not 10-bit H.264
             codec, options["x265-params"] = "libx265", "log-level=error"
         if self.times is not None:
             # MP4 stores the time between decoding two frames. Only without B-frames is that how long a frame
@@ -98,8 +98,8 @@ class VideoEncoder:
         if self.ending not in SQUARE_ONLY:
             context.sample_aspect_ratio = self.aspect
         matrix, primaries, transfer, levels, _ = self.colours
-        # Where a file says nothing, players take large frames for BT.709. They did so with the source, and
-        # what it does not say stays unsaid.
+        # Players assume BT.709 for large frames without tags. They treated the source the same way, so
+        # unspecified tags stay unspecified.
         self.matrix = BT601 if matrix == UNSPECIFIED else matrix if matrix in MATRICES else BT709
         context.colorspace = UNSPECIFIED if matrix == UNSPECIFIED else self.matrix
         context.color_primaries, context.color_trc = primaries, transfer

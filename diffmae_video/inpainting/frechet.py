@@ -18,8 +18,8 @@ from diffmae_video.runtime.device import default_device
 class FeatureModel:
     """A frozen network that turns clips into feature vectors.
 
-    Of a model of this project, or one that it can load, features are the mean over the patch tokens, or a
-    classifier's input to its head. Of pytorchvideo's hub networks they are those of
+    For models of this project, or ones that it can load, features are the mean of the patch tokens, or a
+    classifier's input to its head. For pytorchvideo's hub networks they are those of
     :class:`~diffmae_video.inpainting.video_networks.VideoNetwork`, on resized frames.
 
     Args:

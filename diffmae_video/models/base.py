@@ -195,7 +195,7 @@ class PretrainingModel(nn.Module, Pretrained, ABC):
         They predict masked patches from visible ones, in pixels, which :meth:`predictor` needs.
 
         Raises:
-            InputError: this model does not.
+            InputError: this model cannot predict masked patches as pixels.
         """
         raise InputError(
             f"{type(self).__name__} does not predict masked patches from visible ones; give the folder of a "

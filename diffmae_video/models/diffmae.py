@@ -28,7 +28,7 @@ from diffmae_video.models.activations import Activations
 from diffmae_video.models.base import Output
 from diffmae_video.models.decoder import Decoder, KeysValues
 from diffmae_video.models.encoder import Encoder
-from diffmae_video.models.masked import MaskedAutoencoder
+from diffmae_video.models.masked_autoencoder import MaskedAutoencoder
 from diffmae_video.models.pixels import IMAGENET_MEAN, IMAGENET_STD, pixel_bounds
 
 PREDICTIONS = ("x0", "eps")
@@ -46,7 +46,7 @@ class DiffMAE(MaskedAutoencoder):
             heads, mlp_ratio, positions.
         schedule: arguments of :class:`~diffmae_video.diffusion.NoiseSchedule`.
         mask, mean, std, normalize_target: see
-            :class:`~diffmae_video.models.masked.MaskedAutoencoder`. With ``normalize_target`` the
+            :class:`~diffmae_video.models.masked_autoencoder.MaskedAutoencoder`. With ``normalize_target`` the
             noise is on the normalised patches too.
         prediction: ``x0``, or ``eps`` for ablations: the decoder then predicts the noise.
         decode_fraction: share of the masked patches, drawn uniformly for each clip, that a training

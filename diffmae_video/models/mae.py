@@ -20,7 +20,7 @@ from diffmae_video.models.activations import ATTENTION, MLP, Activations, BlockS
 from diffmae_video.models.base import Output
 from diffmae_video.models.encoder import Encoder
 from diffmae_video.models.layers import Positions, ViTBlock, initialize_linear
-from diffmae_video.models.masked import MaskedAutoencoder
+from diffmae_video.models.masked_autoencoder import MaskedAutoencoder
 from diffmae_video.models.pixels import IMAGENET_MEAN, IMAGENET_STD
 
 
@@ -31,7 +31,7 @@ class MAE(MaskedAutoencoder):
         image_size, num_frames, patch, encoder: see :class:`~diffmae_video.models.diffmae.DiffMAE`.
         decoder: ``width``, ``depth``, ``heads``, ``mlp_ratio`` and ``positions`` of the decoder.
         mask, mean, std, normalize_target: see
-            :class:`~diffmae_video.models.masked.MaskedAutoencoder`.
+            :class:`~diffmae_video.models.masked_autoencoder.MaskedAutoencoder`.
     """
 
     def __init__(

@@ -37,7 +37,7 @@ class Callbacks:
         self.scale = max(1, PANEL_SIDE // live.size[0])
 
     def show_window(self, path: str | None, start: float) -> tuple[Any, Any]:
-        """After an upload or another start: updates the slider of starts and the frame to paint on."""
+        """Updates the start slider and the frame to paint on, after an upload or a new start."""
         if path is None:
             return self.gradio.update(value=0, visible=False), None
         with self._mistakes_on_page(path):

@@ -1,4 +1,4 @@
-"""Chooses the device that models compute on."""
+"""Chooses the device of everything but training runs, whose processes get theirs in ``processes.py``."""
 
 from __future__ import annotations
 

@@ -136,7 +136,7 @@ def split_videos(videos: Sequence[Path], copies: Path, lists: Path, cfg: CfgNode
 
     Args:
         copies, lists: folders to write to.
-        cfg: the recipe; its DATA section decides the clips.
+        cfg: the recipe; its DATA section sets the clips' length, stride and size.
 
     Returns:
         The held-out entries by part.

@@ -11,9 +11,9 @@ import torch
 from diffmae_video import build_model, load_config
 from diffmae_video.files import write_text
 from diffmae_video.models import load_model
-from diffmae_video.studies.frame_order import accuracy_by_frame_order
 from diffmae_video.studies.labelled_data import check_labels, write_label_lists
 from diffmae_video.studies.parallel_jobs import Job, run_jobs
+from diffmae_video.studies.shuffled_frames import accuracy_by_frame_order
 from diffmae_video.studies.study import (
     LABEL_SETS,
     PROBE_RESULT,
@@ -47,7 +47,7 @@ def run_study(study: Study, jobs_at_once: int) -> dict[str, Any]:
     Returns:
         ``runs``: top-1 (a share) of each fine-tuning by seed, init, labels and steps of pre-training;
         ``probes``: likewise for probes (from scratch: of random weights); on clips, ``motion``: see
-        :func:`~diffmae_video.studies.frame_order.accuracy_by_frame_order`; the settings of the study; and
+        :func:`~diffmae_video.studies.shuffled_frames.accuracy_by_frame_order`; the settings of the study; and
         the seconds of training by run.
 
     Raises:

@@ -11,8 +11,8 @@ and at any ZeRO stage. DeepSpeed's own checkpoints are split by process and stag
 which run code when they are read. Here files are opened by name and read only as JSON or safetensors; a
 pickle under one of these names is refused, and any other file is ignored.
 
-There are no random states, because a run has none:
-see :class:`~diffmae_video.training.loop.TrainingLoop`.
+No random state is stored: every draw follows from the seed and the step or sample, see
+:class:`~diffmae_video.training.loop.TrainingLoop`.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from diffmae_video.data import Entry, normalise, open_video, write_list
 from diffmae_video.encoding.clips import write_video
 from diffmae_video.models import Classifier
 from diffmae_video.randomness import random_state
-from diffmae_video.studies.frame_order import accuracy_by_frame_order
+from diffmae_video.studies.shuffled_frames import accuracy_by_frame_order
 from tests.repository import ROOT
 
 
