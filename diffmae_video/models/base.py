@@ -217,7 +217,7 @@ class PretrainingModel(nn.Module, Pretrained, ABC):
             InputError: see :meth:`check_inpainter`; or the mask does not fit the clip.
         """
         self.check_inpainter()
-        raise NotImplementedError
+        raise TypeError(f"{type(self).__name__} passes check_inpainter and so has to define predictor")
 
     def reverse_steps(
         self,

@@ -69,13 +69,13 @@ def frequencies(head_width: int, device: torch.device | None = None) -> Tensor:
     pairs = head_width // 2
     in_time = pairs // 4
     in_rows = (pairs - in_time) // 2
-    table = torch.zeros(3, pairs)
+    table = torch.zeros(3, pairs, device=device)
     start = 0
     for axis, count in enumerate((in_time, in_rows, pairs - in_time - in_rows)):
-        falling = QUARTER_TURN * SPAN ** (-torch.arange(count, dtype=torch.float64) / count)
+        falling = QUARTER_TURN * SPAN ** (-torch.arange(count, dtype=torch.float64, device=device) / count)
         table[axis, start : start + count] = falling.float()
         start += count
-    return table.to(device)
+    return table
 
 
 def rotation_of(places: Tensor, head_width: int, unplaced: int = 0) -> Rotation:
@@ -84,7 +84,8 @@ def rotation_of(places: Tensor, head_width: int, unplaced: int = 0) -> Rotation:
     Args:
         unplaced: tokens in front of them that have no place, such as a class token; they are not turned.
     """
-    angles = places @ frequencies(head_width, places.device)  # [B, n, d / 2], float32
+    # Not a matrix product: TF32 and autocast would round the angles of distant tokens.
+    angles = (places[..., None] * frequencies(head_width, places.device)).sum(-2)  # [B, n, d / 2], float32
     if unplaced:
         still = angles.new_zeros(len(angles), unplaced, angles.shape[-1])
         angles = torch.cat([still, angles], dim=1)

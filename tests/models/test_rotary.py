@@ -79,3 +79,12 @@ def test_wrong_sizes_are_refused():
     for width in (6, 9):
         with pytest.raises(InputError, match="even width of at least 8"):
             frequencies(width)
+
+
+def test_autocast_does_not_round_the_angles():
+    places = torch.tensor([[[301.7, 203.0, 399.0]]])
+    expected = rotation_of(places, 64)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = rotation_of(places, 64)
+    assert torch.equal(found[0], expected[0])
+    assert torch.equal(found[1], expected[1])
