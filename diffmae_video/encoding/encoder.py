@@ -176,8 +176,8 @@ class VideoEncoder:
 def _warn_of_lost_colours(ending: str, colours: ColourTags) -> None:
     if colours.primaries == BT2020 or colours.transfer in (PQ, HLG):
         warnings.warn(
-            f"{ending} cannot say that the colours are those of HDR or BT.2020, and players will show them "
-            "washed out; write .mp4 or .webm",
+            f"{ending} cannot store the colour tags of HDR and BT.2020, so players will show washed-out "
+            "colours; write .mp4 or .webm",
             InputWarning,
             stacklevel=2,
         )

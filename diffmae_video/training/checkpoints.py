@@ -152,7 +152,7 @@ class Checkpoints:
         if failure is not None:
             shutil.rmtree(aside, ignore_errors=True)
             earlier = self.steps()
-            last = f"the one of step {earlier[-1]} stays" if earlier else "there is no earlier one"
+            last = f"the checkpoint of step {earlier[-1]} is kept" if earlier else "there is no earlier one"
             reason = " ".join(str(failure).split())
             _warn(f"the checkpoint of step {state.step} could not be written ({reason}); {last}")
         is_written = torch.tensor(int(failure is None), device=self.process.device)
@@ -239,7 +239,7 @@ def load_model_weights(model: Any, folder: Path) -> None:
     if different:
         name = different[0]
         raise InputError(
-            f"{folder}: its model is not the recipe's: {name} is {there.get(name)} instead of "
+            f"{folder}: its model does not match the recipe's: {name} is {there.get(name)} instead of "
             f"{own.get(name)}; give the options of the run that wrote it (and --init, if it had one), or "
             "another --output"
         )

@@ -74,7 +74,7 @@ def test_colour_tags_and_10_bits_stay(tmp_path, ending, bits):
 
 
 def test_a_gif_of_hdr_is_warned_of(tmp_path):
-    with pytest.warns(InputWarning, match=r"\.gif cannot say that the colours are those of HDR"):
+    with pytest.warns(InputWarning, match=r"\.gif cannot store the colour tags of HDR"):
         copied("hlg.mp4", tmp_path / "a.gif")
 
 

@@ -179,7 +179,7 @@ def test_a_full_disk_keeps_what_is_there(three, capsys, monkeypatch):
     assert not three.save(engine_of(), Progress(step=4))
     told = capsys.readouterr().err
     assert "step 4 could not be written" in told
-    assert "the one of step 3 stays" in told
+    assert "the checkpoint of step 3 is kept" in told
     assert "No space left on device" in told
     assert len(told.splitlines()) == 1
     assert {path: sha256(path) for path in three.folder.rglob("*") if path.is_file()} == before
