@@ -237,7 +237,11 @@ OPTIONS = {
         0.0, "Largest norm of the gradient; longer ones are scaled down. 0: no clipping.", at_least=0
     ),
     "TRAIN.EMA": Option(
-        0.0, "Decay of a moving average of the weights, for example 0.9999; 0: none.", at_least=0, below=1
+        0.0,
+        "Decay of a moving average of the weights, for example 0.9999; 0: none. Pictures are made with the "
+        "average. The decay starts low, so that a short run averages its last tenth.",
+        at_least=0,
+        below=1,
     ),
     "TRAIN.ACTIVATION_CHECKPOINTING": Option(
         False, "Recomputes blocks in the backward pass: less memory, more time."

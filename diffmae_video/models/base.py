@@ -77,6 +77,7 @@ class PretrainingModel(nn.Module, Pretrained, ABC):
     schedule: NoiseSchedule | None = None
     token_timesteps: bool = False
     generates: ClassVar[bool] = False
+    prefers_average: ClassVar[bool] = True
 
     def __init__(self, encoder: Backbone, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()

@@ -13,13 +13,7 @@ from diffmae_video.errors import InputError
 from diffmae_video.models.backbone import Backbone
 from diffmae_video.models.encoder import Encoder
 from diffmae_video.models.pixels import IMAGENET_MEAN, IMAGENET_STD
-from diffmae_video.models.pretrained import (
-    AVERAGED_WEIGHTS,
-    Pretrained,
-    load_model,
-    load_weights,
-    saved_classes,
-)
+from diffmae_video.models.pretrained import Pretrained, load_model, saved_classes
 
 POOLS = ("mean", "token")
 
@@ -175,15 +169,10 @@ def load_classifier(folder: str | Path, averaged: bool = False) -> Classifier:
         InputError: the folder holds another model or no average; see also
             :func:`~diffmae_video.models.pretrained.load_model`.
     """
-    model = load_model(folder)
+    model = load_model(folder, averaged)
     if not isinstance(model, Classifier):
         raise InputError(
             f"{folder}: holds a pre-trained {type(model).__name__}, not a classifier; fine-tune it with "
             f"tools/finetune.py --init {folder}, or measure its features with tools/probe.py"
         )
-    if averaged:
-        path = Path(folder) / AVERAGED_WEIGHTS
-        if not path.is_file():
-            raise InputError(f"{path}: no such file; only runs with TRAIN.EMA, say 0.9999, write it")
-        load_weights(model, path)
     return model

@@ -7,7 +7,7 @@ import inspect
 import json
 import pkgutil
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from huggingface_hub import PyTorchModelHubMixin, hf_hub_download
 from safetensors import SafetensorError
@@ -27,14 +27,19 @@ class Pretrained(PyTorchModelHubMixin):
 
     The hub's mixin records the arguments of ``__init__``. This class differs from it in four ways: it names
     the model's class in config.json, replaces files atomically, loads strictly, and never unpickles.
+
+    Attributes:
+        prefers_average: whether :func:`load_model` reads the moving average of the weights where a folder
+            has one.
     """
 
+    prefers_average: ClassVar[bool] = False
     _hub_mixin_config: dict[str, Any]
 
     def save_pretrained(
         self, save_directory: str | Path, *, state_dict: dict[str, Tensor] | None = None, **hub: Any
     ) -> None:
-        """Writes config.json and model.safetensors into a folder.
+        """Writes config.json and model.safetensors into a folder, and removes the average of former weights.
 
         Args:
             save_directory: the folder; created if it does not exist.
@@ -49,6 +54,7 @@ class Pretrained(PyTorchModelHubMixin):
         write_tensors(folder / WEIGHTS, weights)
         config = {"model": type(self).__name__, **self._hub_mixin_config}
         write_text(folder / CONFIG, json.dumps(config, indent=2) + "\n")
+        (folder / AVERAGED_WEIGHTS).unlink(missing_ok=True)
 
     def push_to_hub(self, repo_id: str, **kwargs: Any) -> str:
         """Uploads the folder to the hub; see huggingface_hub's mixin for the arguments."""
@@ -109,11 +115,16 @@ def saved_classes() -> dict[str, Any]:
     return dict(sorted(classes.items()))
 
 
-def load_model(folder: str | Path) -> Any:
+def load_model(folder: str | Path, averaged: bool | None = None) -> Any:
     """Loads a model from a folder that ``save_pretrained`` or a training run wrote, in evaluation mode.
 
+    Args:
+        averaged: load the moving average of the weights (TRAIN.EMA) instead of those of the last step. By
+            default, models that make pictures load it where the folder has one, and classifiers do not.
+
     Raises:
-        InputError: a file is missing or damaged, the class is unknown, or the keys are not the model's.
+        InputError: a file is missing or damaged, the class is unknown, the keys are not the model's, or there
+            is no average although ``averaged`` is set.
     """
     folder = Path(folder)
     if not (folder / CONFIG).is_file():
@@ -132,4 +143,9 @@ def load_model(folder: str | Path) -> Any:
         model = classes[name](**config)
     except TypeError as error:
         raise InputError(f"{folder / CONFIG}: {error}") from error
-    return load_weights(model, folder / WEIGHTS)
+    average = folder / AVERAGED_WEIGHTS
+    if averaged and not average.is_file():
+        raise InputError(f"{average}: no such file; only runs with TRAIN.EMA, say 0.9999, write it")
+    if averaged is None:
+        averaged = model.prefers_average and average.is_file()
+    return load_weights(model, average if averaged else folder / WEIGHTS)

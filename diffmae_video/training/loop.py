@@ -223,7 +223,7 @@ class TrainingLoop:
             if must_stop and micro + 1 < options.accumulation:
                 return StepOutcome(False, False, must_stop, is_save_time)
         if result.applied and options.ema_decay:
-            update_ema(self.engine, options.ema_decay)
+            update_ema(self.engine, warmed_up_decay(options.ema_decay, state.step))
         loss = torch.stack(losses).mean()
         is_good = result.applied or self._lowers_loss_scale(loss)
         state.step += 1
@@ -304,6 +304,15 @@ class TrainingLoop:
             average = model_weights(self.engine, EMA)
             if self.process.is_main:
                 write_tensors(self.output / AVERAGED_WEIGHTS, average)
+
+
+def warmed_up_decay(decay: float, step: int) -> float:
+    """The decay of the moving average at a step, from 0: it rises from 0.1, and ``decay`` is its limit.
+
+    The first steps would otherwise stay in the average of a short run for too long: after n steps it covers
+    about the last tenth of them (source: TensorFlow's ExponentialMovingAverage).
+    """
+    return min(decay, (1 + step) / (10 + step))
 
 
 @contextlib.contextmanager

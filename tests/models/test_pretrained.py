@@ -5,8 +5,9 @@ import json
 import pytest
 import torch
 
-from diffmae_video import InputError, load_model
-from diffmae_video.models import DiffMAE
+from diffmae_video import InputError, load_encoder, load_model
+from diffmae_video.files import write_tensors
+from diffmae_video.models import DiffMAE, load_backbone, load_inpainter
 from tests.tiny_models import tiny_diffmae
 
 
@@ -28,6 +29,38 @@ def test_positions_are_made_for_the_grid_and_not_stored(tmp_path):
     model.save_pretrained(tmp_path)
     assert load_model(tmp_path).encoder.positions.kind == "sharp"
     assert not [name for name in model.state_dict() if "table" in name]
+
+
+@pytest.fixture
+def averaged_run(tmp_path):
+    """A folder whose last weights are all 1 and whose average is all 2."""
+    model = tiny_diffmae()
+    state = model.state_dict()
+    model.save_pretrained(tmp_path, state_dict={name: torch.ones_like(x) for name, x in state.items()})
+    write_tensors(tmp_path / "ema.safetensors", {name: torch.full_like(x, 2) for name, x in state.items()})
+    return tmp_path
+
+
+def test_pictures_are_made_with_the_average(averaged_run):
+    assert load_model(averaged_run).decoder.head.bias.unique().tolist() == [2]
+    assert load_inpainter(averaged_run).decoder.head.bias.unique().tolist() == [2]
+    assert load_model(averaged_run, averaged=False).decoder.head.bias.unique().tolist() == [1]
+
+
+def test_features_are_those_of_the_last_step(averaged_run):
+    for backbone in (load_backbone(averaged_run), load_encoder(averaged_run)):
+        assert backbone.norm.bias.unique().tolist() == [1]
+
+
+def test_saving_removes_the_average_of_former_weights(averaged_run):
+    load_model(averaged_run, averaged=False).save_pretrained(averaged_run)
+    assert load_model(averaged_run).decoder.head.bias.unique().tolist() == [1]
+
+
+def test_an_average_that_is_not_there_is_named(tmp_path):
+    tiny_diffmae().save_pretrained(tmp_path)
+    with pytest.raises(InputError, match=r"ema\.safetensors: no such file; only runs with TRAIN\.EMA"):
+        load_model(tmp_path, averaged=True)
 
 
 def break_weights(folder, how):

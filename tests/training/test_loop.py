@@ -8,6 +8,7 @@ import pytest
 
 from diffmae_video import load_config
 from diffmae_video.runtime.stops import STOPPED, RunEnded
+from diffmae_video.training.loop import warmed_up_decay
 from diffmae_video.training.pretrain import pretrain
 from diffmae_video.training.pretraining_loss import PretrainingLoss
 from tests.integration.runs import CONFIG, TINY, checkpoint, losses, rows, tensors
@@ -64,3 +65,13 @@ def test_it_stops_after_the_pass_and_goes_on_as_if_it_had_not(tmp_path, train, c
     one, other = (tensors(tmp_path / name)["model.safetensors"] for name in ("stopped", "whole"))
     assert one.keys() == other.keys()
     assert all(one[name].equal(other[name]) for name in one)
+
+
+def test_the_average_forgets_the_first_steps_of_a_short_run():
+    weights = [0.0, *[1.0] * 20]  # the first step's, and those of later ones
+    average = weights[0]
+    for step, weight in enumerate(weights[1:]):
+        average += (1 - warmed_up_decay(0.9999, step)) * (weight - average)
+    assert average > 0.999
+    assert warmed_up_decay(0.9999, 10**6) == 0.9999
+    assert warmed_up_decay(0.0, 10) == 0

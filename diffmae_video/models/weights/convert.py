@@ -56,7 +56,7 @@ def convert(
             raise InputError(
                 f"{source_path}: is a classifier, which is converted as it is; leave out its sizes"
             )
-        model = load_model(source_path)
+        model = load_model(source_path, averaged=False)
     else:
         num_frames = 1 if to == "timm" else num_frames
         model = load_encoder(source_path, image_size, num_frames, num_heads, source, eps)

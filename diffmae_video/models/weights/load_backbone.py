@@ -29,7 +29,7 @@ def load_backbone(
         InputError: as of ``load_encoder``; or the backbone does not take clips of this size.
     """
     if "model" in own_config(path):
-        backbone: Backbone = load_model(_folder(path)).backbone()
+        backbone: Backbone = load_model(_folder(path), averaged=False).backbone()
         if not isinstance(backbone, Encoder):
             return backbone.resized(image_size, num_frames).eval()
     return load_encoder(path, image_size, num_frames, num_heads)
@@ -50,7 +50,7 @@ def load_feature_model(
         InputError: as of :func:`load_backbone`.
     """
     if own_config(path).get("model") == Classifier.__name__:
-        classifier: Classifier = load_model(_folder(path))
+        classifier: Classifier = load_model(_folder(path), averaged=False)
         return classifier
     return load_backbone(path, image_size, num_frames, num_heads)
 

@@ -104,7 +104,7 @@ def _read_own_folder(folder: Path, source: str) -> TrainedEncoder:
     """The encoder in the folder of any of our models, which config.json describes in full."""
     if source not in ("auto", "diffmae"):
         raise InputError(f"{folder}: its {CONFIG} is that of a diffmae model and not of {source}")
-    model = load_model(folder)
+    model = load_model(folder, averaged=False)
     encoder = model.backbone()
     if not isinstance(encoder, Encoder):
         raise InputError(
