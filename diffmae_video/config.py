@@ -17,6 +17,8 @@ from fvcore.common.config import CfgNode
 from diffmae_video.errors import InputError
 from diffmae_video.options import OPTIONS, Option
 
+RECIPES = Path(__file__).parent / "recipes"  # configs/ of the repository, which the wheel carries too
+
 
 def default_config() -> CfgNode:
     """All options with their defaults, as a tree: ``cfg.TRAIN.BATCH_SIZE``."""
@@ -34,14 +36,14 @@ def load_config(path: str | Path | None, overrides: Sequence[Any] = ()) -> CfgNo
     """The defaults, changed by a recipe and then by ``[KEY, VALUE, KEY, VALUE, ...]``; frozen.
 
     Args:
-        path: the recipe; None leaves the defaults.
+        path: the recipe, by its path or its name, see :func:`recipe_path`; None leaves the defaults.
 
     Raises:
         InputError: the file does not exist or is not YAML, a key is unknown (the message names the nearest
             known one) or has no value, or a value has the wrong type or lies outside its range.
     """
     cfg = default_config()
-    recipe = {} if path is None else _read_recipe(Path(path))
+    recipe = {} if path is None else _read_recipe(recipe_path(path))
     for key, value in _flatten(recipe):
         _set(cfg, key, value, str(path))
     if len(overrides) % 2:
@@ -56,13 +58,42 @@ def load_config(path: str | Path | None, overrides: Sequence[Any] = ()) -> CfgNo
     return cfg
 
 
+def recipe_path(name: str | Path) -> Path:
+    """The file of a recipe, given its path or its name in configs/: ``k400/pretrain_vit_b``.
+
+    A path that leads to a file is taken as it is. ``.yaml`` and a leading ``configs/`` may be left out.
+
+    Raises:
+        InputError: there is no such recipe; the message names the nearest one.
+    """
+    path = Path(name)
+    if path.is_file() or path.is_absolute():
+        return path
+    within = str(path).removeprefix("configs/").removesuffix(".yaml")
+    shipped = RECIPES / f"{within}.yaml"
+    if shipped.is_file():
+        return shipped
+    near = difflib.get_close_matches(within, list_recipes(), n=1)
+    hint = f"did you mean {near[0]}?" if near else "`diffmae recipes` lists those that come with the package"
+    raise InputError(f"{name}: no such config file; {hint}")
+
+
+def list_recipes() -> dict[str, str]:
+    """The recipes that come with the package: their names, and their first lines without the ``#``."""
+    found = {}
+    for path in sorted(RECIPES.rglob("*.yaml")):
+        first = path.read_text(encoding="utf-8").partition("\n")[0]
+        found[str(path.relative_to(RECIPES).with_suffix(""))] = first.removeprefix("#").strip()
+    return found
+
+
 def recipe_keys(path: str | Path) -> set[str]:
     """The keys that a recipe, or a recipe it starts from, sets.
 
     Raises:
         InputError: the file does not exist or is not YAML.
     """
-    return {key for key, _ in _flatten(_read_recipe(Path(path)))}
+    return {key for key, _ in _flatten(_read_recipe(recipe_path(path)))}
 
 
 def recipe_of(folder: str | Path) -> Path:

@@ -5,6 +5,7 @@ import math
 import pytest
 
 from diffmae_video import InputError, build_model, load_config
+from diffmae_video.config import list_recipes
 
 
 def write(tmp_path, text, name="recipe.yaml"):
@@ -117,3 +118,20 @@ def test_build_model_reads_every_section(tmp_path):
         with pytest.raises(InputError, match="unknown"):
             build_model(load_config(write(tmp_path, ""), [key, value]))
     assert math.prod(model.patch) == 512
+
+
+def test_a_recipe_is_found_by_its_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("k400/pretrain_vit_b", "k400/pretrain_vit_b.yaml", "configs/k400/pretrain_vit_b.yaml"):
+        assert load_config(name).MODEL.ENCODER.SIZE == "B"
+    (tmp_path / "k400").mkdir()
+    write(tmp_path / "k400", "MODEL: {ENCODER: {SIZE: S}}", "pretrain_vit_b.yaml")
+    assert load_config("k400/pretrain_vit_b.yaml").MODEL.ENCODER.SIZE == "S"  # a file comes before a name
+    with pytest.raises(InputError, match="did you mean k400/pretrain_vit_b"):
+        load_config("k400/pretrain_vitb")
+
+
+def test_each_recipe_opens_with_what_it_is():
+    assert len(list_recipes()) > 80
+    for name, summary in list_recipes().items():
+        assert len(summary) > 10, name

@@ -1,58 +1,7 @@
-"""Evaluates a fine-tuned classifier on a labelled list, with several views of each video.
+"""The same as ``diffmae evaluate``."""
 
-    python tools/evaluate.py --checkpoint runs/finetune EVALUATION.VIEWS 5,3
-    python tools/evaluate.py --checkpoint runs/finetune DATA.VAL lists/test.csv --output results/test
-    python tools/evaluate.py --checkpoint runs/finetune/checkpoints/step_00001000 --ema
-    torchrun --nproc_per_node 8 tools/evaluate.py --checkpoint FOLDER EVALUATION.VIEWS 7,3
-    deepspeed --num_gpus 8 tools/evaluate.py --checkpoint FOLDER EVALUATION.POLICY skip
-
-EVALUATION.VIEWS n,m averages the logits of n clips spread evenly over a video times m crops along the longer
-side. The labels of DATA.VAL are matched to the model's classes by name. The figures do not depend on the
-number of processes. EVALUATION.POLICY says what to do about a video that cannot be read: stop (fail), count
-it as wrong (wrong) or leave it out (skip).
-
-Writes metrics.json, predictions.csv, per_class.csv, logits.safetensors and confusion.png. The last line of
-output is one JSON object: top1, top5 (all classes if there are fewer than 5), ece (expected calibration
-error, 15 bins) and mean_class_accuracy, or only map (mean average precision) for several labels per video,
-all from 0 to 1; videos, unread and views; gflops_per_view and gflops (of all views), which count a
-multiply-accumulate as 1, as papers do.
-"""
-
-from __future__ import annotations
-
-import json
-from pathlib import Path
-
-from diffmae_video.cli import run_tool, tool_parser
-
-
-def main() -> None:
-    parser = tool_parser(__doc__)
-    parser.add_argument(
-        "--checkpoint",
-        required=True,
-        metavar="FOLDER",
-        type=Path,
-        help="folder that tools/finetune.py wrote",
-    )
-    parser.add_argument(
-        "--output",
-        metavar="DIR",
-        type=Path,
-        help="where to write the results (default: FOLDER/evaluation, or FOLDER/evaluation_ema with --ema)",
-    )
-    parser.add_argument("--ema", action="store_true", help="evaluate the moving average of the weights")
-    parser.add_argument("--local_rank", help="set by the deepspeed launcher; LOCAL_RANK is read instead")
-    parser.add_argument("options", nargs="*", metavar="KEY VALUE", help="options that differ from the run's")
-    args = parser.parse_intermixed_args()
-
-    from diffmae_video.evaluation.evaluate import evaluate
-
-    output = args.output or args.checkpoint / ("evaluation_ema" if args.ema else "evaluation")
-    figures = evaluate(args.checkpoint, args.options, output, args.ema)
-    if figures is not None:
-        print(json.dumps(figures))
-
+from diffmae_video.cli import run_tool
+from diffmae_video.commands.evaluate import main
 
 if __name__ == "__main__":
     run_tool(main)

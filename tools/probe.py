@@ -1,53 +1,7 @@
-"""Measures how well the features of a frozen model separate the classes of a labelled list.
+"""The same as ``diffmae probe``."""
 
-    python tools/probe.py --checkpoint runs/vit_b DATA.TRAIN train.csv DATA.VAL val.csv
-    python tools/probe.py --checkpoint videomae.pth --kind attentive DATA.TRAIN train/ DATA.VAL val/
-    python tools/probe.py --checkpoint runs/vit_b/checkpoints/step_00001000 --kind linear \\
-        DATA.TRAIN train.csv DATA.VAL val.csv DATA.STRIDE 2
-
---checkpoint is any model or weights that tools/features.py takes, and clips are sampled as described there,
-one per video. Features are computed once for all kinds of probe:
-
-    linear     logistic regression on the standardised mean over the tokens, trained to convergence; its
-               weight penalty is chosen on a held-out fifth of DATA.TRAIN
-    attentive  a learned query that attends to all tokens, an MLP and a linear layer (V-JEPA), trained with
-               AdamW on batches of 64 for 20 epochs; small lists for up to 200 epochs or 1,000 steps. Keeps
-               all tokens in memory: 4.8 MB for a video of 1,568 tokens that are 768 wide
-    knn        votes of the 20 nearest videos of DATA.TRAIN by cosine similarity, at temperature 0.07;
-               nothing is trained
-
-iGPT's features come from one layer: MODEL.IGPT.LAYER, or by default the layer with the best k-NN accuracy on
-a held-out fifth of DATA.TRAIN. The JSON object then names it.
-
-TRAIN.SEED seeds the choice of the fifth, the probe's weights and the order of batches: the same seed gives
-the same figures. A video that cannot be read is named on stderr and left out. The last line of output is one
-JSON object: the accuracy of each kind from 0 to 1, classes, train and val (videos that were read), and dim
-(width of the features).
-"""
-
-from __future__ import annotations
-
-import json
-
-from diffmae_video.cli import run_tool, tool_parser
-
-
-def main() -> None:
-    parser = tool_parser(__doc__)
-    parser.add_argument("--checkpoint", required=True, metavar="PATH", help="a file or folder of weights")
-    parser.add_argument(
-        "--kind",
-        choices=("linear", "attentive", "knn", "all"),
-        default="all",
-        help="(default: all)",
-    )
-    parser.add_argument("options", nargs="*", metavar="KEY VALUE", help="options that differ from the run's")
-    args = parser.parse_intermixed_args()
-
-    from diffmae_video.evaluation.probe import KINDS, probe
-
-    print(json.dumps(probe(args.checkpoint, args.options, KINDS if args.kind == "all" else (args.kind,))))
-
+from diffmae_video.cli import run_tool
+from diffmae_video.commands.probe import main
 
 if __name__ == "__main__":
     run_tool(main)

@@ -96,7 +96,7 @@ def test_options_and_assumptions_change_the_tables(run_tool):
 def test_help_has_examples(run_tool):
     code, printed, _ = run_tool("--help")
     assert code == 0
-    assert "python tools/scaling.py" in printed
+    assert "diffmae scaling" in printed
 
 
 @pytest.mark.parametrize(

@@ -166,7 +166,7 @@ def test_help_shows_examples(tmp_path):
         [sys.executable, str(TOOL), "--help"], cwd=tmp_path, capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0
-    assert "python tools/convert_weights.py --input" in done.stdout
+    assert "diffmae convert-weights --input" in done.stdout
 
 
 def test_a_classifier_goes_with_its_head_and_card(tmp_path, convert):

@@ -1,0 +1,1 @@
+"""The commands of `diffmae`: each parses flags and calls one function of the package."""

@@ -1,0 +1,61 @@
+"""``diffmae``: the list of commands, wrong names, and the arguments that launchers add."""
+
+import ast
+import subprocess
+import sys
+
+import pytest
+
+from diffmae_video import InputError, __main__, __version__
+from tests.repository import ROOT
+
+PAGES = sorted(path for path in (ROOT / "diffmae_video/commands").glob("*.py") if path.stem != "__init__")
+
+
+def run(*arguments, cwd=None):
+    command = [sys.executable, "-m", "diffmae_video", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=cwd)
+
+
+def test_without_a_command_it_lists_all_of_them(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["diffmae"])
+    assert __main__.run_command() == 0
+    listed = {line.split()[0] for line in capsys.readouterr().out.splitlines() if line.startswith("  ")}
+    assert {path.stem.replace("_", "-") for path in PAGES} <= listed
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_each_command_says_how_it_is_called(page):
+    name = page.stem.replace("_", "-")
+    about = ast.get_docstring(ast.parse(page.read_text()))
+    assert f"    diffmae {name}" in about
+    assert "tools/" not in about
+
+
+def test_an_unknown_command_names_the_nearest(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["diffmae", "predcit"])
+    with pytest.raises(InputError, match="did you mean predict"):
+        __main__.run_command()
+
+
+def test_the_version(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["diffmae", "--version"])
+    assert __main__.run_command() == 0
+    assert __version__ in capsys.readouterr().out
+
+
+def test_the_rank_that_a_launcher_passes_first_is_no_command():
+    done = run("--local_rank=0", "finetune", "--help")
+    assert done.returncode == 0, done.stderr
+    assert "usage: diffmae finetune" in done.stdout
+
+
+def test_a_command_runs_outside_the_repository(tmp_path):
+    done = run("recipes", "k400", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "k400/pretrain_vit_b " in done.stdout
+    done = run("scaling", "--config", "k400/mae_vit_b", "--gpus", "8", cwd=tmp_path)
+    assert "| mae_vit_b | 8 |" in done.stdout, done.stderr
+    done = run("scaling", "--gpus", "none", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.endswith("see diffmae scaling --help\n")
