@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -26,11 +26,14 @@ class Mask:
         visible: [B, V].
         masked: [B, M], with V + M = t * h * w.
         grid: (t, h, w), in patches.
+        times: float [B, t], the place in time of each time step, counted in time steps; None stands for
+            0, 1, 2, ... Only models with rotary positions read it. See :meth:`at`.
     """
 
     visible: Tensor
     masked: Tensor
     grid: Triple
+    times: Tensor | None = None
 
     def __post_init__(self) -> None:
         t, h, w = self.grid
@@ -172,6 +175,24 @@ class Mask:
             return cls.center(batch, grid, device)
         return getattr(cls, kind)(batch, grid, ratio, generator=generator, device=device)
 
+    def at(self, times: Tensor | None) -> Mask:
+        """The same mask for clips whose frames are unevenly spaced in time.
+
+        Args:
+            times: float [B, t], or [1, t] for all clips; see the attribute. None leaves the mask as it is.
+
+        Raises:
+            InputError: another number of clips or of time steps than the mask's.
+        """
+        if times is None:
+            return self
+        if times.ndim != 2 or len(times) not in (1, self.batch) or times.shape[1] != self.grid[0]:
+            raise InputError(
+                f"times of {list(times.shape)} do not fit a mask of {self.batch} clips of {self.grid[0]} "
+                "time steps"
+            )
+        return replace(self, times=times.to(self.masked.device).expand(self.batch, -1))
+
     # --- from and to other forms -------------------------------------------------------------
 
     @classmethod
@@ -224,13 +245,21 @@ class Mask:
         """Joins masks into one batch, in order.
 
         Raises:
-            InputError: their grids or numbers of visible patches differ.
+            InputError: their grids or numbers of visible patches differ, or only some have times.
         """
         if len({(m.grid, m.visible.shape[1]) for m in masks}) != 1:
             raise InputError(
                 "masks can be joined only if they have the same grid and the same number of visible patches"
             )
-        return cls(torch.cat([m.visible for m in masks]), torch.cat([m.masked for m in masks]), masks[0].grid)
+        times = [m.times for m in masks if m.times is not None]
+        if times and len(times) != len(masks):
+            raise InputError("masks can be joined only if all of them have times, or none")
+        return cls(
+            torch.cat([m.visible for m in masks]),
+            torch.cat([m.masked for m in masks]),
+            masks[0].grid,
+            torch.cat(times) if times else None,
+        )
 
     def to_bool(self) -> Tensor:
         """Booleans per patch: [B, t, h, w], True where masked."""
@@ -250,6 +279,7 @@ class Mask:
             self.visible.to(device, non_blocking=non_blocking),
             self.masked.to(device, non_blocking=non_blocking),
             self.grid,
+            None if self.times is None else self.times.to(device, non_blocking=non_blocking),
         )
 
     def repeat_interleave(self, count: int) -> Mask:
@@ -258,6 +288,7 @@ class Mask:
             self.visible.repeat_interleave(count, dim=0),
             self.masked.repeat_interleave(count, dim=0),
             self.grid,
+            None if self.times is None else self.times.repeat_interleave(count, dim=0),
         )
 
     @property

@@ -173,3 +173,19 @@ def test_a_batch_must_have_one_static_shape():
     masked[0, 0, 0, 0] = masked[1, 0, 0] = True
     with pytest.raises(InputError, match="same number of patches"):
         Mask.from_bool(masked)
+
+
+def test_times_follow_their_clips():
+    mask, times = Mask.random(2, (3, 2, 2), 0.5), torch.tensor([[0.0, 1.0, 3.0], [0.0, 2.0, 5.0]])
+    placed = mask.at(times)
+    assert mask.times is None
+    assert mask.at(None) is mask
+    assert mask.at(times[:1]).times.tolist() == [[0, 1, 3], [0, 1, 3]]
+    assert placed.repeat_interleave(2).times.tolist() == times.repeat_interleave(2, 0).tolist()
+    assert placed.to("cpu").times.tolist() == times.tolist()
+    assert Mask.cat([placed, placed]).times.tolist() == [*times.tolist(), *times.tolist()]
+    with pytest.raises(InputError, match="only if all of them have times, or none"):
+        Mask.cat([mask, placed])
+    for wrong in (torch.zeros(3, 3), torch.zeros(2, 4), torch.zeros(3)):
+        with pytest.raises(InputError, match="do not fit a mask of 2 clips of 3 time steps"):
+            mask.at(wrong)

@@ -127,6 +127,7 @@ class PretrainingModel(nn.Module, Pretrained, ABC):
         t: Tensor | None = None,
         noise: Tensor | None = None,
         generator: torch.Generator | None = None,
+        times: Tensor | None = None,
     ) -> Output:
         """The training loss of a batch. Draws what the objective reads and was not given.
 
@@ -136,13 +137,19 @@ class PretrainingModel(nn.Module, Pretrained, ABC):
             t: timesteps, int64 [B] or (``token_timesteps``) [B, M] in 1..T; drawn uniformly if None.
             noise: standard normal, [B, *noise_shape]; drawn if None.
             generator: on the clip's device.
+            times: float [B, t] or [1, t], where each time step of the grid really is, for clips whose frames
+                are unevenly spaced; counted in time steps. None stands for the mask's times, by default
+                0, 1, 2, ... Only for rotary positions.
 
         Raises:
-            InputError: the clip does not divide into patches, or the mask does not fit it.
+            InputError: the clip does not divide into patches, the mask or the times do not fit it, or the
+                model has no use for times.
         """
+        self.check_times(times)
         inputs: dict[str, Any] = {}
         if self.mask is not None:
-            inputs["mask"] = mask = self.draw_mask(clip, generator) if mask is None else mask
+            mask = self.draw_mask(clip, generator) if mask is None else mask
+            inputs["mask"] = mask = mask.at(times)
         if self.timesteps is not None:
             inputs["t"] = t
             if t is None:
@@ -156,6 +163,13 @@ class PretrainingModel(nn.Module, Pretrained, ABC):
             if noise is None:
                 inputs["noise"] = torch.randn((len(clip), *shape), generator=generator, device=clip.device)
         return self.objective(clip, **inputs)
+
+    def check_times(self, times: Tensor | None) -> None:
+        """Refuses the times of unevenly spaced frames for a model that is trained on whole clips."""
+        if times is not None and self.mask is None:
+            raise InputError(
+                f"{type(self).__name__} takes evenly spaced frames only; a DiffMAE or an MAE takes times"
+            )
 
     def draw_mask(self, clip: Tensor, generator: torch.Generator | None = None) -> Mask:
         """A mask of the model's own kind and ratio for a clip, on its device."""
@@ -176,6 +190,8 @@ class PretrainingModel(nn.Module, Pretrained, ABC):
 
     def encode(self, clip: Tensor, mask: Mask | None = None) -> Tensor:
         """Patch tokens of a clean clip: [B, N, D], with a mask those of visible patches [B, V, D].
+
+        A mask's ``times`` say where the frames are, see :meth:`forward`.
 
         Raises:
             InputError: a mask is given to a model that is trained on whole clips.
@@ -267,6 +283,7 @@ class PretrainingModel(nn.Module, Pretrained, ABC):
         steps: int = 50,
         seed: int = 0,
         num_samples: int = 1,
+        times: Tensor | None = None,
         **options: Any,
     ) -> Iterator[tuple[int, Tensor]]:
         """Inpaints step by step, to be watched or left early.
@@ -277,6 +294,8 @@ class PretrainingModel(nn.Module, Pretrained, ABC):
             Each t, T first, and the prediction of the masked patches [B * num_samples, M, P], which
             :meth:`paste` puts into the clip. The last ones are those of ``inpaint``'s clip.
         """
+        mask = mask.at(times)
+        self.check_times(mask.times)
         generator = torch.Generator(clip.device).manual_seed(seed)
         with evaluating(self):
             yield from self.fill_steps(
@@ -293,6 +312,7 @@ class PretrainingModel(nn.Module, Pretrained, ABC):
         seed: int = 0,
         return_steps: bool = False,
         num_samples: int = 1,
+        times: Tensor | None = None,
         **options: Any,
     ) -> Inpainting:
         """Fills the masked patches of a clip.
@@ -306,13 +326,14 @@ class PretrainingModel(nn.Module, Pretrained, ABC):
             return_steps: keep the x0 prediction of each step.
             num_samples: samples of each clip; the result's batch is B * num_samples, the samples of a clip
                 side by side.
+            times: of unevenly spaced frames, see :meth:`forward`.
             options: the model's own, see its ``fill_steps``.
 
         Raises:
             InputError: the model does not inpaint, the mask does not fit, or an unknown sampler or number
                 of steps.
         """
-        run = self.inpaint_steps(clip, mask, sampler, steps, seed, num_samples, **options)
+        run = self.inpaint_steps(clip, mask, sampler, steps, seed, num_samples, times, **options)
         clip, mask = repeat_clips(clip, mask, num_samples)
         timesteps, pasted = [], []
         for t, fill in run:

@@ -142,7 +142,7 @@ class Decoder(nn.Module):
         if self.kind == "joint":
             return [self.latent_embed(normed[0])]
         extra = latents[0].shape[1] - mask.visible.shape[1]  # a class token has no position
-        rotation = self.positions.rotation(mask.grid, mask.visible, mask.visible.device, extra)
+        rotation = self.positions.rotation(mask.grid, mask.visible, mask.visible.device, extra, mask.times)
         return [self.blocks[j].cross.keys_values(normed[i], rotation) for j, i in enumerate(self.block_taps)]
 
     def repeat(self, context: list[Any], count: int) -> list[Any]:
@@ -168,12 +168,12 @@ class Decoder(nn.Module):
             extra = latents.shape[1] - mask.visible.shape[1]  # a class token has no position
             visible = latents[:, extra:] + self.positions(mask.grid, mask.visible).to(x.dtype)
             x = torch.cat([latents[:, :extra], visible, x], dim=1)  # [B, V + M, W]
-            rotation = self.positions.rotation(mask.grid, mask.tokens, x.device, extra)
+            rotation = self.positions.rotation(mask.grid, mask.tokens, x.device, extra, mask.times)
             for block in self.blocks:
                 x = block(x, rotation)
             x = x[:, -mask.masked.shape[1] :]
         else:
-            rotation = self.positions.rotation(mask.grid, mask.masked, x.device)
+            rotation = self.positions.rotation(mask.grid, mask.masked, x.device, times=mask.times)
             for block, keys_values in zip(self.blocks, context, strict=True):
                 x = block(x, keys_values, rotation)
         return self.head(self.norm(x)).float()  # [B, M, P]

@@ -15,6 +15,7 @@ to 1, the decoder is a generator that inpaints.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -199,11 +200,12 @@ class DiffMAE(MaskedAutoencoder):
         t: Tensor | None = None,
         noise: Tensor | None = None,
         generator: torch.Generator | None = None,
+        times: Tensor | None = None,
     ) -> Output:
         """See :meth:`PretrainingModel.forward`; in training only a ``decode_fraction`` is decoded."""
         if not self.training or self.decode_fraction == 1:
-            return super().forward(clip, mask, t, noise, generator)
-        mask = self.draw_mask(clip, generator) if mask is None else mask
+            return super().forward(clip, mask, t, noise, generator, times)
+        mask = (self.draw_mask(clip, generator) if mask is None else mask).at(times)
         decoded, t, noise = draw_subset(mask, t, noise, self.decode_fraction, generator)
         output = super().forward(clip, decoded, t, noise, generator)
         return output._replace(mask=mask, decoded=decoded.masked)
@@ -227,4 +229,4 @@ def draw_subset(
         noise = noise.gather(1, order[..., None].expand(-1, -1, noise.shape[-1]))
     if t is not None and t.ndim == 2:
         t = t.gather(1, order)  # [B, K]
-    return Mask(mask.visible, mask.masked.gather(1, order), mask.grid), t, noise
+    return replace(mask, masked=mask.masked.gather(1, order)), t, noise

@@ -130,8 +130,9 @@ class Encoder(Backbone):
     def rotation(self, clip: Tensor, mask: Mask | None, unplaced: int) -> Rotation | None:
         """How attention turns the tokens of a clip and ``unplaced`` ones in front; None if it does not."""
         grid = grid_of((clip.shape[2], clip.shape[3], clip.shape[4]), self.patch)
-        visible = None if mask is None else mask.visible
-        return self.positions.rotation(grid, visible, clip.device, unplaced)
+        if mask is None:
+            return self.positions.rotation(grid, None, clip.device, unplaced)
+        return self.positions.rotation(grid, mask.visible, clip.device, unplaced, mask.times)
 
     def tap(self, clip: Tensor, mask: Mask | None, blocks: Sequence[int]) -> list[Tensor]:
         """The outputs [B, (1 +) V, D] of the given blocks, class token included.

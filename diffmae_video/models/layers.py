@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from diffmae_video.errors import InputError
 from diffmae_video.models.rotary import Rotation, frequencies, rotate, rotation_of, token_places
-from diffmae_video.tokens import Triple, interleaved_sinusoid, sincos_positions
+from diffmae_video.tokens import Triple, gather_tokens, interleaved_sinusoid, sincos_positions
 
 POSITIONS = ("sincos", "sharp", "learned", "joint", "sinusoid", "rope")
 
@@ -149,18 +149,36 @@ class Positions(nn.Module):
         return table.index_select(0, index.flatten()).view(*index.shape, -1)
 
     def rotation(
-        self, grid: Triple, index: Tensor | None, device: torch.device, unplaced: int = 0
+        self,
+        grid: Triple,
+        index: Tensor | None,
+        device: torch.device,
+        unplaced: int = 0,
+        times: Tensor | None = None,
     ) -> Rotation | None:
         """How attention turns the tokens [B, K] of a grid, or all of them; None for positions that are added.
 
         Args:
             unplaced: tokens in front of them without a place, such as a class token.
+            times: of the time steps, see :class:`~diffmae_video.masks.Mask`.
+
+        Raises:
+            InputError: there are times, and the positions are not rotary.
         """
         if self.kind != "rope":
+            if times is not None:
+                raise InputError(
+                    f"unevenly spaced frames need a model with POSITIONS rope in encoder and decoder; these "
+                    f"are {self.kind}"
+                )
             return None
-        places = token_places(grid, device=device)  # [1, N, 3]
+        places = token_places(grid, times, device)  # [B or 1, N, 3]
         if index is not None:
-            places = places[0].index_select(0, index.flatten()).view(*index.shape, 3)  # [B, K, 3]
+            places = (
+                places[0].index_select(0, index.flatten()).view(*index.shape, 3)
+                if times is None
+                else gather_tokens(places, index)
+            )  # [B, K, 3]
         return rotation_of(places, self.head_width, unplaced)
 
 

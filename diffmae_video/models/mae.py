@@ -131,7 +131,7 @@ class MAEDecoder(nn.Module):
         masked = self.mask_token.expand(*mask.masked.shape, -1)
         masked = masked + self.positions(mask.grid, mask.masked).to(x.dtype)  # [B, M, W]
         x = torch.cat([x[:, :extra], visible, masked], dim=1)  # [B, (1 +) V + M, W]
-        rotation = self.positions.rotation(mask.grid, mask.tokens, x.device, extra)
+        rotation = self.positions.rotation(mask.grid, mask.tokens, x.device, extra, mask.times)
         for block in self.blocks:
             x = block(x, rotation)
         return self.head(self.norm(x[:, -mask.masked.shape[1] :])).float()  # [B, M, P]

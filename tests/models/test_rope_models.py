@@ -122,6 +122,93 @@ def test_formats_without_rotary_positions_refuse_them(tmp_path):
         assert str(refusal.value).endswith("convert it to diffmae, onnx or torch-export")
 
 
+# --- unevenly spaced frames -------------------------------------------------------------------
+
+STEPS = [0, 1, 3]  # of 4: the clip that is left has a gap
+UNEVEN = torch.tensor([[0.0, 1.0, 3.0]])
+
+
+def without_the_gap(mask: Mask) -> Mask:
+    """The mask of the three time steps on their own; those that it leaves out have no token in ``mask``."""
+    hidden = torch.ones(mask.batch, 4, 6, 6).bool().flatten(1).scatter(1, mask.visible, False)
+    return Mask.from_bool(hidden.view(-1, 4, 6, 6)[:, STEPS])
+
+
+@pytest.fixture
+def gap() -> tuple[torch.Tensor, Mask]:
+    """A clip, and a mask of it none of whose tokens lie in the third of the four time steps."""
+    part = Mask.random(2, (3, 6, 6), 0.75)
+    step = torch.tensor(STEPS)
+    visible, masked = (step[index // 36] * 36 + index % 36 for index in (part.visible, part.masked))
+    return torch.randn(2, 3, 8, 48, 48), Mask(visible, masked, GRID)
+
+
+def test_frames_with_a_gap_are_seen_as_in_the_whole_clip(gap):
+    clip, mask = gap
+    model, frames = rope_diffmae("cross"), clip.unflatten(2, (4, 2))[:, :, STEPS].flatten(2, 3)
+    part = without_the_gap(mask).at(UNEVEN)
+    expected = model.encode(clip, mask)
+    torch.testing.assert_close(model.encode(frames, part), expected, atol=1e-5, rtol=1e-5)
+    assert (model.encode(frames, without_the_gap(mask)) - expected).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("kind", ["cross", "cross_self", "joint"])
+def test_a_gap_is_filled_as_in_the_whole_clip(kind, gap):
+    clip, mask = gap
+    model, frames = rope_diffmae(kind), clip.unflatten(2, (4, 2))[:, :, STEPS].flatten(2, 3)
+    part, noise = without_the_gap(mask), torch.randn(*mask.masked.shape, 384)
+    t = torch.tensor([300, 900])
+    expected = model(clip, mask, t, noise)
+    found = model(frames, part, t, noise, times=UNEVEN)
+    torch.testing.assert_close(found.prediction, expected.prediction, atol=1e-4, rtol=1e-4)
+    assert (model(frames, part, t, noise).prediction - expected.prediction).abs().max() > 1e-3
+    filled = model.inpaint(frames, part, steps=3, times=UNEVEN, num_samples=2).clip
+    torch.testing.assert_close(filled, model.inpaint(frames, part.at(UNEVEN), steps=3, num_samples=2).clip)
+    assert (filled - model.inpaint(frames, part, steps=3, num_samples=2).clip).abs().max() > 1e-3
+
+
+def test_mae_fills_a_gap_as_in_the_whole_clip(gap):
+    clip, mask = gap
+    encoder = {"width": 32, "depth": 2, "heads": 2, "positions": "rope"}
+    model = MAE((48, 48), 8, (2, 8, 8), encoder, {**encoder, "depth": 1}).eval()
+    frames = clip.unflatten(2, (4, 2))[:, :, STEPS].flatten(2, 3)
+    found = model(frames, without_the_gap(mask), times=UNEVEN).prediction
+    torch.testing.assert_close(found, model.predict(clip, mask), atol=1e-4, rtol=1e-4)
+
+
+def test_every_clip_has_its_own_times():
+    model, mask = rope_diffmae("cross"), Mask.random(2, (3, 6, 6), 0.5)
+    clip, times = torch.randn(2, 3, 6, 48, 48), torch.tensor([[0.0, 1.0, 3.0], [0.0, 2.0, 7.5]])
+    together = model.encode(clip, mask.at(times))
+    for i in range(2):
+        alone = Mask(mask.visible[i : i + 1], mask.masked[i : i + 1], mask.grid).at(times[i : i + 1])
+        torch.testing.assert_close(
+            model.encode(clip[i : i + 1], alone), together[i : i + 1], atol=1e-5, rtol=1e-5
+        )
+
+
+def test_a_share_of_the_patches_is_decoded_at_their_times():
+    model = rope_diffmae("cross", decode_fraction=0.5)
+    clip, mask = torch.randn(1, 3, 6, 48, 48), Mask.random(1, (3, 6, 6), 0.75)
+    noise, t = torch.randn(*mask.masked.shape, 384), torch.tensor([500])
+    whole = model(clip, mask, t, noise, times=UNEVEN).prediction
+    part = model.train()(clip, mask, t, noise, times=UNEVEN)
+    chosen = (mask.masked[0][:, None] == part.decoded[0]).any(1)
+    torch.testing.assert_close(part.prediction[0], whole[0][chosen], atol=1e-5, rtol=1e-5)
+
+
+def test_only_rotary_positions_and_masked_models_take_times():
+    clip, mask = torch.randn(1, 3, 6, 48, 48), Mask.random(1, (3, 6, 6), 0.5)
+    with pytest.raises(InputError, match="unevenly spaced frames need a model with POSITIONS rope"):
+        tiny_diffmae("cross", frames=6, size=(48, 48))(clip, mask, times=UNEVEN)
+    encoder = {"width": 32, "depth": 2, "heads": 2, "positions": "rope"}
+    ddpm = DDPM((48, 48), 6, (2, 8, 8), encoder)
+    with pytest.raises(InputError, match="DDPM takes evenly spaced frames only"):
+        ddpm(clip, times=UNEVEN)
+    with pytest.raises(InputError, match="DDPM takes evenly spaced frames only"):
+        ddpm.inpaint(clip, mask, times=UNEVEN)
+
+
 # --- a timestep per token ---------------------------------------------------------------------
 
 
