@@ -21,10 +21,15 @@ from torch.utils.checkpoint import checkpoint
 
 from diffmae_video.errors import InputError
 from diffmae_video.runtime.processes import Process, quiet
+from diffmae_video.training.float32_masters import Float32Masters
 from diffmae_video.training.muon import MuonAdamW
 from diffmae_video.training.sharded_state import WEIGHT, loss_scale, model_weights, start_state
 
 RESERVED_SECTIONS = ("optimizer", "scheduler")  # of DeepSpeed's file: TRAIN sets them
+DEEPSPEED_DEFAULTS = {  # where its file says nothing
+    "steps_per_print": 10**12,
+    "timers": {"throughput": {"enabled": False}},  # it waits for the device in every forward pass
+}
 
 
 @dataclass(frozen=True)
@@ -102,7 +107,7 @@ def deepspeed_config(options: EngineOptions, world: int) -> dict[str, Any]:
     for section in RESERVED_SECTIONS:
         if section in theirs:
             raise InputError(f"{path}: remove the section {section}; TRAIN sets it in the recipe")
-    return {"steps_per_print": 10**12, **_fill(ours, theirs, path)}
+    return {**DEEPSPEED_DEFAULTS, **_fill(ours, theirs, path)}
 
 
 def _fill(ours: dict[str, Any], theirs: dict[str, Any], path: str, prefix: str = "") -> dict[str, Any]:
@@ -140,6 +145,9 @@ def build_engine(
             "matrices that Muon needs whole; set DEEPSPEED.ZERO_STAGE 0, or TRAIN.OPTIMIZER adamw"
         )
     config = deepspeed_config(options, process.world)
+    has_masters = options.precision == "bf16" and options.zero_stage == 0
+    if has_masters:  # DeepSpeed sees a run in float32
+        config |= {"bf16": {"enabled": False}, "gradient_clipping": 0.0}
     if options.checkpoint_activations:
         checkpoint_activations(model)
     with quiet():
@@ -150,8 +158,12 @@ def build_engine(
         if options.compile:
             torch._logging.set_logs(dynamo=logging.ERROR)  # otherwise it reports every graph break
             engine.compile()
-    if process.world == 1 and options.zero_stage == 0:
-        engine.enable_backward_allreduce = False  # it would copy all gradients twice for nothing
+    if has_masters or (process.world == 1 and options.zero_stage == 0):
+        engine.enable_backward_allreduce = False  # on one process it would copy all gradients for nothing
+    engine.masters = None
+    if has_masters:
+        engine.masters = Float32Masters(engine.module, optimizer, torch.bfloat16)
+    engine.clip_norm = options.clip_grad
     # DeepSpeed's groups would wait for half an hour. Before torch 2.14 the function was private.
     set_timeout = getattr(dist, "set_timeout", distributed_c10d._set_pg_timeout)
     for group in distributed_c10d._world.pg_map:
@@ -187,22 +199,32 @@ def spread_non_finite(loss: Tensor) -> Tensor:
 def take_step(engine: Any) -> StepResult:
     """Calls ``engine.step()``, after each backward pass; a non-finite gradient changes nothing.
 
-    At the end of an accumulation it reads one number from the device. DeepSpeed does so itself, except at
-    stage 0 in float32.
+    At the end of an accumulation it reads one number from the device, and at stages 1 to 3 DeepSpeed reads
+    more.
     """
     if not engine.is_gradient_accumulation_boundary():
         engine.step()
         return StepResult(False, math.nan)
-    is_plain = isinstance(engine.optimizer, torch.optim.Optimizer)  # stage 0 in float32: not wrapped
+    is_plain = isinstance(engine.optimizer, torch.optim.Optimizer)  # stage 0 in fp32 and bf16: not wrapped
     if is_plain:
-        gradients = [p.grad for p in engine.module.parameters() if p.grad is not None]
-        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+        norm = _gradient_norm(engine)
         engine.optimizer.found_inf = (~norm.isfinite()).float()  # the optimizer then skips the update
         engine.step()
-        return StepResult(bool(norm.isfinite()), float(norm))
+        if engine.masters is not None:
+            engine.masters.publish()
+        grad_norm = float(norm)  # read last, so that the device never waits for this process
+        return StepResult(math.isfinite(grad_norm), grad_norm)
     engine.step()
     scale = loss_scale(engine).get("cur_scale", 1.0) if not engine.zero_optimization_stage() else 1.0
     return StepResult(engine.was_step_applied(), float(engine.get_global_grad_norm()) / scale)
+
+
+def _gradient_norm(engine: Any) -> Tensor:
+    """The norm of the gradient that a plain optimizer is about to use, before clipping."""
+    if engine.masters is not None:
+        return engine.masters.take_gradients(engine.clip_norm)
+    gradients = [p.grad for p in engine.module.parameters() if p.grad is not None]
+    return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
 
 
 @contextlib.contextmanager

@@ -4,7 +4,8 @@ A parameter has a ``weight`` in float32, AdamW's ``exp_avg`` and ``exp_avg_sq`` 
 and with a moving average an ``ema``. DeepSpeed keeps them
 
 - at stage 0 in float32: with the model's own parameters;
-- at stage 0 in bf16 and fp16: with a float32 copy of each parameter;
+- at stage 0 in fp16, and we at stage 0 in bf16 (:mod:`diffmae_video.training.float32_masters`): with a
+  float32 copy of each parameter;
 - at stages 1 and 2: in one flat piece per process, cut from all parameters in a row;
 - at stage 3: in flat pieces of each parameter, padded to the same length.
 
@@ -32,8 +33,8 @@ SCALER = ("cur_scale", "cur_iter", "last_overflow_iter", "cur_hysteresis")  # of
 def start_state(engine: Any, ema: bool) -> None:
     """Gives the optimizer its state of step 0, with a moving average if ``ema`` is set.
 
-    DeepSpeed leaves that to the first step, except at stage 0 in bf16 and fp16, where it has taken an empty
-    step that would count in AdamW's bias correction.
+    DeepSpeed leaves that to the first step, except at stage 0 in fp16, where it has taken an empty step
+    that would count in AdamW's bias correction.
     """
     matrices = {p for group in engine.basic_optimizer.param_groups if group["muon"] for p in group["params"]}
     for master in _masters(engine):
@@ -179,6 +180,8 @@ def _whole_masters(engine: Any) -> dict[nn.Parameter, Tensor]:
     """At stage 0 the tensor that AdamW updates for each parameter; otherwise empty."""
     if engine.zero_optimization_stage():
         return {}
+    if engine.masters is not None:
+        return dict(engine.masters.of)
     optimizer = engine.optimizer
     if hasattr(optimizer, "fp32_groups"):
         return dict(zip(chain(*optimizer.fp16_groups), chain(*optimizer.fp32_groups), strict=True))
