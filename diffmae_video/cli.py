@@ -7,6 +7,7 @@ import errno
 import sys
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import NoReturn
 
 from diffmae_video.errors import InputError, InputWarning
@@ -25,6 +26,13 @@ def tool_parser(description: str | None) -> argparse.ArgumentParser:
     return ToolParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
+
+
+def weights_path(name: str) -> Path:
+    """The ``type`` of an argument that takes weights: a path, or a model's name on the Hugging Face hub."""
+    from diffmae_video.hub import local_weights
+
+    return local_weights(name)
 
 
 def training_parser(description: str | None) -> argparse.ArgumentParser:

@@ -23,7 +23,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from diffmae_video.cli import tool_parser
+from diffmae_video.cli import tool_parser, weights_path
 
 
 def main() -> None:
@@ -32,7 +32,7 @@ def main() -> None:
         "--checkpoint",
         required=True,
         metavar="FOLDER",
-        type=Path,
+        type=weights_path,
         help="folder that diffmae finetune wrote",
     )
     parser.add_argument(

@@ -22,13 +22,15 @@ code is 2 only if no video can be read.
 
 from __future__ import annotations
 
-from diffmae_video.cli import tool_parser
+from diffmae_video.cli import tool_parser, weights_path
 from diffmae_video.errors import InputError
 
 
 def main() -> None:
     parser = tool_parser(__doc__)
-    parser.add_argument("--checkpoint", required=True, metavar="PATH", help="a file or folder of weights")
+    parser.add_argument(
+        "--checkpoint", required=True, metavar="PATH", type=weights_path, help="a file or folder of weights"
+    )
     parser.add_argument("--input", required=True, metavar="PATH", help="a list, a folder or a file")
     parser.add_argument("--output", required=True, metavar="FILE", help=".npz or .safetensors")
     parser.add_argument("--tokens", action="store_true", help="write all patch tokens instead of their mean")

@@ -22,19 +22,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from diffmae_video.cli import training_parser
+from diffmae_video.cli import training_parser, weights_path
 
 
 def main() -> None:
     parser = training_parser(__doc__)
     parser.add_argument(
-        "--init", metavar="PATH", help="pre-trained weights: a folder or a file (FINETUNE.INIT)"
+        "--init",
+        metavar="PATH",
+        type=weights_path,
+        help="pre-trained weights: a folder or a file (FINETUNE.INIT)",
     )
     parser.add_argument(
         "--dry-run", action="store_true", help="print model, cost, lists, steps and least time, and exit"
     )
     args = parser.parse_intermixed_args()
-    init = ["FINETUNE.INIT", args.init] if args.init else []
+    init = ["FINETUNE.INIT", str(args.init)] if args.init else []
     output = Path(args.output or Path("runs") / Path(args.config).stem)
 
     from diffmae_video.training.finetune import describe_finetuning, finetune

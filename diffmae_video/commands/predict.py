@@ -24,13 +24,17 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from diffmae_video.cli import tool_parser
+from diffmae_video.cli import tool_parser, weights_path
 
 
 def main() -> int:
     parser = tool_parser(__doc__)
     parser.add_argument(
-        "--checkpoint", required=True, metavar="PATH", help="a fine-tuned classifier; with --knn any model"
+        "--checkpoint",
+        required=True,
+        metavar="PATH",
+        type=weights_path,
+        help="a fine-tuned classifier; with --knn any model",
     )
     parser.add_argument("--input", required=True, metavar="PATH", type=Path, help="a video or a folder")
     parser.add_argument(

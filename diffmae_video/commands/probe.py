@@ -29,12 +29,14 @@ from __future__ import annotations
 
 import json
 
-from diffmae_video.cli import tool_parser
+from diffmae_video.cli import tool_parser, weights_path
 
 
 def main() -> None:
     parser = tool_parser(__doc__)
-    parser.add_argument("--checkpoint", required=True, metavar="PATH", help="a file or folder of weights")
+    parser.add_argument(
+        "--checkpoint", required=True, metavar="PATH", type=weights_path, help="a file or folder of weights"
+    )
     parser.add_argument(
         "--kind",
         choices=("linear", "attentive", "knn", "all"),

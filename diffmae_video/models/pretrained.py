@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from diffmae_video.errors import InputError
 from diffmae_video.files import write_tensors, write_text
+from diffmae_video.hub import local_weights
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
@@ -116,9 +117,10 @@ def saved_classes() -> dict[str, Any]:
 
 
 def load_model(folder: str | Path, averaged: bool | None = None) -> Any:
-    """Loads a model from a folder that ``save_pretrained`` or a training run wrote, in evaluation mode.
+    """Loads a model in evaluation mode.
 
     Args:
+        folder: one that ``save_pretrained`` or a training run wrote, or a model's name on the Hugging Face hub.
         averaged: load the moving average of the weights (TRAIN.EMA) instead of those of the last step. By
             default, models that make pictures load it where the folder has one, and classifiers do not.
 
@@ -126,7 +128,7 @@ def load_model(folder: str | Path, averaged: bool | None = None) -> Any:
         InputError: a file is missing or damaged, the class is unknown, the keys are not the model's, or there
             is no average although ``averaged`` is set.
     """
-    folder = Path(folder)
+    folder = local_weights(folder)
     if not (folder / CONFIG).is_file():
         raise InputError(f"{folder}: no {CONFIG} here; give the folder of a saved model")
     try:
