@@ -37,6 +37,7 @@ def local_weights(name: str | Path) -> Path:
     except (OSError, ValueError) as error:  # all of the hub's errors are among these
         reason = " ".join(str(error).split()).partition(". ")[0]
         raise InputError(
-            f"{name}: no such file or folder, and no model of the Hugging Face hub that can be downloaded ({reason})"
+            f"{name}: no such file or folder, and no model of the Hugging Face hub that can be downloaded "
+            f"({reason})"
         ) from error
     return folder

@@ -120,7 +120,7 @@ def load_model(folder: str | Path, averaged: bool | None = None) -> Any:
     """Loads a model in evaluation mode.
 
     Args:
-        folder: one that ``save_pretrained`` or a training run wrote, or a model's name on the Hugging Face hub.
+        folder: one that ``save_pretrained`` or a training run wrote, or a model's name on the hub.
         averaged: load the moving average of the weights (TRAIN.EMA) instead of those of the last step. By
             default, models that make pictures load it where the folder has one, and classifiers do not.
 
