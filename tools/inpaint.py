@@ -89,8 +89,8 @@ def main() -> None:
     )
     args = parser.parse_args()
 
-    from diffmae_video.inpainting.film.film_filler import SamplerOptions
-    from diffmae_video.inpainting.film.inpaint_film import inpaint_film
+    from diffmae_video.film.film_filler import SamplerOptions
+    from diffmae_video.film.inpaint_film import inpaint_film
 
     options = SamplerOptions(args.sampler, args.steps, args.seed, args.samples, args.save_steps)
     result = inpaint_film(

@@ -17,7 +17,7 @@ from PIL import Image
 from diffmae_video.data import open_video
 from diffmae_video.encoding.clips import write_video
 from diffmae_video.errors import InputWarning
-from diffmae_video.inpainting.film.inpaint_film import scores_path, target_path
+from diffmae_video.film.inpaint_film import scores_path, target_path
 from diffmae_video.models import MAE, Encoder
 from tests.encoding.test_writers import packets, sounding
 from tests.integration.runs import environment

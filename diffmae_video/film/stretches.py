@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from diffmae_video.inpainting.film.windows import starts, time_step
+from diffmae_video.film.windows import starts, time_step
 
 
 class Stretch(NamedTuple):
@@ -33,7 +33,7 @@ def cut_into_stretches(
     Args:
         num_frames: frames of the film; clips may reach past its end, where the last frame is repeated.
         clip, patch: frames of a clip and of a patch.
-        aligned: see :func:`~diffmae_video.inpainting.film.windows.time_step`.
+        aligned: see :func:`~diffmae_video.film.windows.time_step`.
         max_clips: the most clips that a stretch may have.
     """
     total = max(clip, -(-num_frames // patch) * patch)

@@ -6,10 +6,10 @@ import pytest
 from diffmae_video import InputError
 from diffmae_video.data import open_video
 from diffmae_video.encoding.clips import write_video
-from diffmae_video.inpainting.film import film_filler
-from diffmae_video.inpainting.film.canvas import Canvas
-from diffmae_video.inpainting.film.film_filler import FilmFiller, SamplerOptions
-from diffmae_video.inpainting.film.holes import BoxHole
+from diffmae_video.film import film_filler
+from diffmae_video.film.canvas import Canvas
+from diffmae_video.film.film_filler import FilmFiller, SamplerOptions
+from diffmae_video.film.holes import BoxHole
 from tests.tiny_models import tiny_diffmae
 
 OPTIONS = SamplerOptions("ddim", 2, seed=0, samples=2, keeps_steps=True)

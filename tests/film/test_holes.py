@@ -8,8 +8,8 @@ from PIL import Image
 from diffmae_video import InputError, Mask
 from diffmae_video.data import open_video
 from diffmae_video.encoding.clips import write_video
-from diffmae_video.inpainting.film.canvas import Canvas
-from diffmae_video.inpainting.film.holes import BoxHole, DrawnHole, open_hole, parse_box
+from diffmae_video.film.canvas import Canvas
+from diffmae_video.film.holes import BoxHole, DrawnHole, open_hole, parse_box
 from tests.tiny_models import tiny_diffmae
 
 GRID, PATCH = (2, 4, 4), (2, 8, 8)

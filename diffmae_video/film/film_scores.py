@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from diffmae_video.inpainting.film.film_filler import FilledFrame
-from diffmae_video.inpainting.film.running_interpolation import RunningInterpolation
+from diffmae_video.film.film_filler import FilledFrame
+from diffmae_video.film.running_interpolation import RunningInterpolation
 from diffmae_video.inpainting.metrics import flicker, gradient_energy
 
 

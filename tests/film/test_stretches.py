@@ -5,7 +5,7 @@ import itertools
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diffmae_video.inpainting.film.stretches import cut_into_stretches
+from diffmae_video.film.stretches import cut_into_stretches
 
 
 @settings(max_examples=60)

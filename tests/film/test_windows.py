@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diffmae_video.inpainting.film.windows import Window, hat, make_batches, starts, time_step
+from diffmae_video.film.windows import Window, hat, make_batches, starts, time_step
 
 small = settings(max_examples=60)
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from diffmae_video.inpainting.film.windows import WindowBatch, hat
+from diffmae_video.film.windows import WindowBatch, hat
 from diffmae_video.models import PretrainingModel
 from diffmae_video.tokens import gather_tokens, patchify, unpatchify
 
@@ -42,7 +42,7 @@ class BlendedWindows:
         model: a model that predicts masked patches, in evaluation mode.
         canvas: the stretch, float [3, n, H, W], normalised, on the model's device; hidden pixels are
             never read.
-        batches: the clips, see :func:`~diffmae_video.inpainting.film.windows.make_batches`.
+        batches: the clips, see :func:`~diffmae_video.film.windows.make_batches`.
         before: the previous stretch's predictions for the first frames.
         shared: the first frame that the next stretch contains too; predictions from there on are kept.
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from diffmae_video.inpainting.film.film_filler import FilledFrame
-from diffmae_video.inpainting.film.film_scores import FilmScores
+from diffmae_video.film.film_filler import FilledFrame
+from diffmae_video.film.film_scores import FilmScores
 
 HOLE = (slice(None), slice(2, 6), slice(1, 5))
 

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diffmae_video.inpainting.film.canvas import Canvas
+from diffmae_video.film.canvas import Canvas
 
 GRID, PATCH = (2, 4, 4), (2, 8, 8)
 sizes = st.tuples(st.integers(5, 90), st.integers(5, 90))

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diffmae_video.inpainting.film.running_interpolation import RunningInterpolation
+from diffmae_video.film.running_interpolation import RunningInterpolation
 from diffmae_video.inpainting.simple_fills import interpolated_fill
 
 

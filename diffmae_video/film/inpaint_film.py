@@ -12,10 +12,10 @@ from diffmae_video.data import open_video
 from diffmae_video.encoding.writers import ENDINGS, open_film
 from diffmae_video.errors import InputError
 from diffmae_video.files import write_text
-from diffmae_video.inpainting.film.canvas import Canvas
-from diffmae_video.inpainting.film.film_filler import FilmFiller, SamplerOptions
-from diffmae_video.inpainting.film.film_scores import FilmScores
-from diffmae_video.inpainting.film.holes import open_hole
+from diffmae_video.film.canvas import Canvas
+from diffmae_video.film.film_filler import FilmFiller, SamplerOptions
+from diffmae_video.film.film_scores import FilmScores
+from diffmae_video.film.holes import open_hole
 from diffmae_video.masks import MASKS
 from diffmae_video.models import load_inpainter
 from diffmae_video.runtime.device import default_device
@@ -53,7 +53,7 @@ def inpaint_film(
 
     Returns:
         What the JSON file holds: the input and the options, the scores of
-        :meth:`~diffmae_video.inpainting.film.film_scores.FilmScores.result`, and ``seconds``, the time that
+        :meth:`~diffmae_video.film.film_scores.FilmScores.result`, and ``seconds``, the time that
         it took in all and for each second of the film. ``reference`` is "truth" if the hole is a kind of
         mask, as in training. A user's own hole may hide something to be removed: then it is "input", and
         ``note`` says what this means for the scores.

@@ -17,10 +17,10 @@ from torch import Tensor
 
 from diffmae_video.decoding import VideoReader
 from diffmae_video.errors import InputError
-from diffmae_video.inpainting.film.blended_windows import BlendedWindows, SharedPredictions
-from diffmae_video.inpainting.film.holes import Hole
-from diffmae_video.inpainting.film.stretches import Stretch, cut_into_stretches
-from diffmae_video.inpainting.film.windows import Window, make_batches, starts, time_step
+from diffmae_video.film.blended_windows import BlendedWindows, SharedPredictions
+from diffmae_video.film.holes import Hole
+from diffmae_video.film.stretches import Stretch, cut_into_stretches
+from diffmae_video.film.windows import Window, make_batches, starts, time_step
 from diffmae_video.models import PretrainingModel
 from diffmae_video.randomness import random_state
 from diffmae_video.runtime.progress import ProgressBar

@@ -5,8 +5,8 @@ import torch
 
 from diffmae_video import Mask
 from diffmae_video.diffusion import sample
-from diffmae_video.inpainting.film.blended_windows import BlendedWindows
-from diffmae_video.inpainting.film.windows import Window, WindowBatch, hat, make_batches
+from diffmae_video.film.blended_windows import BlendedWindows
+from diffmae_video.film.windows import Window, WindowBatch, hat, make_batches
 from diffmae_video.models import MAE
 from diffmae_video.tokens import gather_tokens, patchify, unpatchify
 from tests.tiny_models import tiny_diffmae

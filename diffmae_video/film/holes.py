@@ -13,7 +13,7 @@ from torch import Tensor
 from diffmae_video.data.mask_files import is_mask_film, open_mask_film, read_mask_picture
 from diffmae_video.decoding import VideoReader
 from diffmae_video.errors import InputError
-from diffmae_video.inpainting.film.canvas import Canvas
+from diffmae_video.film.canvas import Canvas
 from diffmae_video.masks import MASKS, Mask
 from diffmae_video.randomness import random_state
 
