@@ -22,6 +22,7 @@ from diffmae_video.data import (
     training_loader,
 )
 from diffmae_video.data.augment import ClipAugmentation
+from diffmae_video.data.mask_mix import MaskMix
 from diffmae_video.decoding import BACKENDS
 from diffmae_video.errors import InputError
 from diffmae_video.masks import Mask
@@ -41,7 +42,7 @@ from diffmae_video.models import (
 )
 from diffmae_video.models.encoder import ENCODER_SIZES
 from diffmae_video.models.weights.files import read_config
-from diffmae_video.tokens import grid_of
+from diffmae_video.tokens import Triple, grid_of
 
 
 def build_model(cfg: CfgNode) -> PretrainingModel:
@@ -72,6 +73,7 @@ def _diffmae(cfg: CfgNode) -> DiffMAE:
         normalize_target=cfg.MODEL.NORM_TARGET,
         decode_fraction=cfg.MODEL.DECODER.FRACTION,
         token_timesteps=cfg.DIFFUSION.PER_TOKEN,
+        weighting=cfg.DIFFUSION.WEIGHTING,
     )
 
 
@@ -156,7 +158,12 @@ def pixel_arguments(cfg: CfgNode) -> dict[str, Any]:
 def diffusion_arguments(cfg: CfgNode) -> dict[str, Any]:
     """``schedule`` and ``prediction`` of the models that denoise."""
     diffusion = cfg.DIFFUSION
-    schedule = {"kind": diffusion.SCHEDULE, "rho": diffusion.RHO, "timesteps": diffusion.TIMESTEPS}
+    schedule = {
+        "kind": diffusion.SCHEDULE,
+        "rho": diffusion.RHO,
+        "timesteps": diffusion.TIMESTEPS,
+        "draw": diffusion.DRAW,
+    }
     return {"schedule": schedule, "prediction": cfg.MODEL.PREDICTION}
 
 
@@ -221,8 +228,10 @@ def build_dataset(cfg: CfgNode, model: PretrainingModel) -> ClipDataset:
     entries = training_entries(cfg)
     patch = (cfg.MODEL.PATCH[0], cfg.MODEL.PATCH[1], cfg.MODEL.PATCH[2])
     grid = grid_of((cfg.DATA.NUM_FRAMES, *cfg.DATA.SIZE), patch)
+    mask_mix = None
     if model.mask is not None:  # report a mask that cannot be drawn now, not from a worker
         Mask.draw(batch=1, grid=grid, **model.mask)
+        mask_mix = _mask_mix(cfg, grid)
     return ClipDataset(
         entries,
         clip_sampler(cfg),
@@ -230,7 +239,8 @@ def build_dataset(cfg: CfgNode, model: PretrainingModel) -> ClipDataset:
         repeats=cfg.DATA.REPEATS,
         patch=patch,
         mask=model.mask,
-        timesteps=model.timesteps,
+        mask_mix=mask_mix,
+        schedule=model.schedule,
         token_timesteps=model.token_timesteps,
         crop_scale=cfg.DATA.CROP_SCALE,
         flip=cfg.DATA.FLIP,
@@ -240,6 +250,22 @@ def build_dataset(cfg: CfgNode, model: PretrainingModel) -> ClipDataset:
         timeout=cfg.DATA.TIMEOUT,
         crop_on_device=cfg.DATA.CROP_ON_DEVICE,
     )
+
+
+def _mask_mix(cfg: CfgNode, grid: Triple) -> MaskMix | None:
+    """The mixture of a config's masks; None without one.
+
+    Raises:
+        InputError: MASK.MIX names an unknown kind, or one that a ratio leaves nothing to see or to mask.
+    """
+    mix = MaskMix(tuple(cfg.MASK.MIX), cfg.MASK.MIX_SHARE, tuple(cfg.MASK.MIX_RATIO))
+    for kind in mix.kinds:
+        for ratio in mix.ratio:
+            try:
+                Mask.draw(kind, batch=1, grid=grid, ratio=ratio)
+            except InputError as error:
+                raise InputError(f"MASK.MIX {kind} with a ratio of {ratio}: {error}") from error
+    return mix if mix.kinds else None
 
 
 def clip_sampler(cfg: CfgNode) -> ClipSampler:
@@ -325,5 +351,11 @@ def build_loader(
 ) -> DataLoader[TrainingClips]:
     """An endless loader of a config's training clips for a model; it skips the first ``start`` samples."""
     return training_loader(
-        build_dataset(cfg, model), cfg.TRAIN.BATCH_SIZE, cfg.DATA.WORKERS, rank, world, start
+        build_dataset(cfg, model),
+        cfg.TRAIN.BATCH_SIZE,
+        cfg.DATA.WORKERS,
+        rank,
+        world,
+        start,
+        cfg.TRAIN.ACCUMULATION,
     )

@@ -162,7 +162,7 @@ def _parse_list(value: Any, option: Option) -> list[Any]:
 
     Older versions wrote lists of any length into config.yaml as strings, such as ``'1,2,2'``.
     """
-    entry = option.default[0]
+    entry = option.example
     if isinstance(value, str):
         value = [part.strip() for part in value.strip().removeprefix("[").removesuffix("]").split(",")]
         value = [part for part in value if part] if option.any_length else value

@@ -8,7 +8,7 @@ Timesteps run from 1 (nearly clean) to T (nearly pure noise); t = 0 is the clean
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -19,6 +19,9 @@ from diffmae_video.errors import InputError, require
 SCHEDULES = ("linear", "cosine")
 SAMPLERS = ("ddpm", "ddim", "dpm++")
 SPACINGS = ("angle", "t")
+TIMESTEP_DRAWS = ("uniform", "logit_normal")
+WEIGHTINGS = ("x0", "v", "min_snr")
+LARGEST_SNR = 5.0  # that counts in the weighting min_snr (Hang et al. 2023, arXiv 2303.09556)
 
 PredictX0 = Callable[[Tensor, Tensor], Tensor]
 
@@ -33,15 +36,19 @@ class NoiseSchedule:
             Dhariwal 2021, s = 0.008, beta at most 0.999).
         rho: exponent, ``beta_t -> beta_t ** rho``; below 1 adds more noise (DiffMAE: 0.8).
         timesteps: T.
+        draw: how training draws timesteps: ``uniform``, or ``logit_normal``, T times the logistic function of
+            a standard normal number, which favours the middle (Esser et al. 2024, arXiv 2403.03206).
 
     Attributes:
         betas, alphas_cumprod: float64 [T]; index 0 is t = 1.
 
     Raises:
-        InputError: an unknown kind, rho not above 0, or fewer than one timestep.
+        InputError: an unknown kind or draw, rho not above 0, or fewer than one timestep.
     """
 
-    def __init__(self, kind: str = "linear", rho: float = 0.8, timesteps: int = 1000) -> None:
+    def __init__(
+        self, kind: str = "linear", rho: float = 0.8, timesteps: int = 1000, draw: str = "uniform"
+    ) -> None:
         if timesteps < 1:
             raise InputError(f"a schedule needs at least one timestep, got {timesteps}")
         if not 0 < rho < math.inf:
@@ -54,10 +61,46 @@ class NoiseSchedule:
             betas = (1 - f[1:] / f[:-1]).clamp(max=0.999)
         else:
             raise InputError(f"unknown schedule {kind!r}; choose from {', '.join(SCHEDULES)}")
-        self.kind, self.rho, self.timesteps = kind, rho, timesteps
+        if draw not in TIMESTEP_DRAWS:
+            raise InputError(f"unknown draw of timesteps {draw!r}; choose from {', '.join(TIMESTEP_DRAWS)}")
+        self.kind, self.rho, self.timesteps, self.draw = kind, rho, timesteps, draw
         self.betas = betas**rho
         self.alphas_cumprod = torch.cumprod(1 - self.betas, dim=0)
         self._on_device: dict[torch.device, tuple[Tensor, Tensor]] = {}
+
+    def draw_timesteps(
+        self,
+        size: Sequence[int],
+        generator: torch.Generator | None = None,
+        device: torch.device | str | None = None,
+    ) -> Tensor:
+        """Timesteps for training: int64 in 1..T, of shape ``size``."""
+        if self.draw == "uniform":
+            return torch.randint(1, self.timesteps + 1, tuple(size), generator=generator, device=device)
+        place = torch.randn(tuple(size), generator=generator, device=device).sigmoid()
+        return (1 + (self.timesteps * place).long()).clamp(max=self.timesteps)
+
+    def loss_weights(self, kind: str) -> Tensor:
+        """What a squared error of x0 counts at each timestep: float64 [T], with a mean of 1.
+
+        Args:
+            kind: ``x0``, 1 at all timesteps (DiffMAE); ``v``, 1 + SNR, which makes it the error of v
+                (Salimans and Ho 2022); ``min_snr``, 1 + min(SNR, 5). Hang et al. (2023) leave out the 1,
+                without which pure noise, the task of a masked autoencoder, would count nothing.
+
+        Raises:
+            InputError: an unknown kind.
+        """
+        ratio = self.alphas_cumprod / (1 - self.alphas_cumprod)  # SNR
+        if kind == "x0":
+            weights = torch.ones_like(ratio)
+        elif kind == "v":
+            weights = 1 + ratio
+        elif kind == "min_snr":
+            weights = 1 + ratio.clamp(max=LARGEST_SNR)
+        else:
+            raise InputError(f"unknown loss weighting {kind!r}; choose from {', '.join(WEIGHTINGS)}")
+        return weights / weights.mean()
 
     def signal_and_noise(self, t: Tensor) -> tuple[Tensor, Tensor]:
         """``sqrt(abar_t)`` and ``sqrt(1 - abar_t)`` for t, int64 in 1..T; float32, of t's shape.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor
 from diffmae_video.errors import InputError
 from diffmae_video.tokens import Triple
 
-MASKS = ("random", "tube", "frame", "block", "center")
+MASKS = ("random", "tube", "frame", "block", "box", "center")
 
 
 @dataclass(frozen=True)
@@ -127,11 +127,7 @@ class Mask:
         target = math.prod(grid) - _visible_count(math.prod(grid), ratio)
         if generator is not None and device is None:
             device = generator.device
-        source = generator.device if generator is not None else "cpu"
-
-        def draw(low: int, high: int) -> int:
-            return int(torch.randint(low, high + 1, (), generator=generator, device=source))
-
+        draw = _random_integers(generator)
         masked = torch.zeros(batch, *grid, dtype=torch.bool)
         for clip in masked:
             count = 0
@@ -143,6 +139,38 @@ class Mask:
                 cuboid[tuple(fresh.T)] = True
                 count += len(fresh)
         return cls.from_bool(masked.to(device))
+
+    @classmethod
+    def box(
+        cls,
+        batch: int,
+        grid: Triple,
+        ratio: float,
+        generator: torch.Generator | None = None,
+        device: torch.device | str | None = None,
+    ) -> Mask:
+        """Masks one random rectangle, the same in all frames, as if an object were to be removed.
+
+        Neither side is more than about twice the other, where the grid allows it. The last row is cut off
+        when a share ``ratio`` is masked. Our choice.
+
+        Raises:
+            InputError: the ratio leaves nothing visible or nothing masked.
+        """
+        t, h, w = grid
+        count = h * w - _visible_count(h * w, ratio)
+        draw = _random_integers(generator)
+        masked = torch.zeros(batch, h, w, dtype=torch.bool)
+        for frame in masked:
+            low = min(h, max(math.ceil(count / w), math.isqrt(count // 2)))
+            rows = draw(low, max(low, min(h, math.ceil(math.sqrt(2 * count)))))
+            columns = math.ceil(count / rows)
+            top, left = draw(0, h - rows), draw(0, w - columns)
+            inside = torch.arange(count)
+            frame[top + inside // columns, left + inside % columns] = True
+        if generator is not None and device is None:
+            device = generator.device
+        return cls.from_bool(masked.to(device)[:, None].expand(-1, t, -1, -1))
 
     @classmethod
     def center(cls, batch: int, grid: Triple, device: torch.device | str | None = None) -> Mask:
@@ -317,6 +345,12 @@ def _random_order(
             torch.rand(batch, count, generator=generator, device=generator.device).argsort(dim=1).to(device)
         )
     return torch.rand(batch, count, device=device).argsort(dim=1)
+
+
+def _random_integers(generator: torch.Generator | None) -> Callable[[int, int], int]:
+    """A function that draws an integer between two, both included."""
+    device = "cpu" if generator is None else generator.device
+    return lambda low, high: int(torch.randint(low, high + 1, (), generator=generator, device=device))
 
 
 def _visible_count(count: int, ratio: float) -> int:

@@ -51,12 +51,19 @@ class Option:
     ascending: bool = False
 
     @property
+    def example(self) -> Any:
+        """A value, or an entry of a list, whose type is the option's; an empty list is one of names."""
+        if not isinstance(self.default, list):
+            return self.default
+        return self.default[0] if self.default else ""
+
+    @property
     def kind(self) -> str:
         """The type of its values, in words."""
         names = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
         if not isinstance(self.default, list):
             return names[type(self.default)]
-        entry = {int: "whole numbers", float: "numbers", str: "names"}[type(self.default[0])]
+        entry = {int: "whole numbers", float: "numbers", str: "names"}[type(self.example)]
         return f"a list of {entry}" if self.any_length else f"{len(self.default)} {entry}"
 
     @property
@@ -150,11 +157,33 @@ OPTIONS = {
     ),
     "MASK.KIND": Option("random", "The kind of mask."),
     "MASK.RATIO": Option(0.9, "Share of the patches that are masked.", at_least=0, at_most=1),
+    "MASK.MIX": Option(
+        [],
+        "Further kinds of mask, such as `[box, tube, block]` for a model that is to fill holes; a share of "
+        "the training steps draws one of them in place of KIND.",
+        any_length=True,
+    ),
+    "MASK.MIX_SHARE": Option(0.4, "Share of the steps that draw a kind of MIX.", at_least=0, at_most=1),
+    "MASK.MIX_RATIO": Option(
+        [0.1, 0.75],
+        "Smallest and largest share of the patches that masks of MIX hide.",
+        above=0,
+        below=1,
+        ascending=True,
+    ),
     "DIFFUSION.SCHEDULE": Option("linear", "The noise schedule."),
     "DIFFUSION.RHO": Option(0.8, "Exponent applied to beta; values below 1 mean more noise.", above=0),
     "DIFFUSION.TIMESTEPS": Option(1000, "Diffusion steps, T.", at_least=1),
     "DIFFUSION.PER_TOKEN": Option(
         False, "Draws a timestep for every masked patch, and not for every clip. Only for DECODER.KIND cross."
+    ),
+    "DIFFUSION.DRAW": Option(
+        "uniform", "How training draws timesteps; `logit_normal` favours those in the middle."
+    ),
+    "DIFFUSION.WEIGHTING": Option(
+        "x0",
+        "What the error of x0 counts when `diffmae` trains, with SNR for the signal-to-noise ratio: 1 at all "
+        "timesteps, 1 + SNR, or 1 + min(SNR, 5), each divided by its mean.",
     ),
     "DATA.TRAIN": Option(
         "", "Training set: a list, or a folder of videos. Where NUM_FRAMES is 1 it may hold pictures."

@@ -110,6 +110,11 @@ def test_build_model_reads_every_section(tmp_path):
     assert (model.decoder.kind, len(model.decoder.blocks)) == ("cross", 1)
     assert (model.schedule.kind, model.schedule.rho) == ("cosine", 1.0)
     assert model.mask == {"kind": "tube", "ratio": 0.9}
+    assert (model.schedule.draw, model.weighting) == ("uniform", "x0")
+    learning = load_config(
+        write(tmp_path, ""), ["DIFFUSION.DRAW", "logit_normal", "DIFFUSION.WEIGHTING", "v"]
+    )
+    assert (build_model(learning).schedule.draw, build_model(learning).weighting) == ("logit_normal", "v")
     for key, value in (
         ("MODEL.OBJECTIVE", "gan"),
         ("MODEL.ENCODER.SIZE", "XL"),
@@ -135,3 +140,15 @@ def test_each_recipe_opens_with_what_it_is():
     assert len(list_recipes()) > 80
     for name, summary in list_recipes().items():
         assert len(summary) > 10, name
+
+
+@pytest.mark.parametrize(
+    ("text", "kinds"),
+    [("", []), ("[]", []), ("box", ["box"]), ("[box, tube]", ["box", "tube"]), ("box,tube", ["box", "tube"])],
+)
+def test_a_list_that_is_empty_by_default_takes_names(tmp_path, text, kinds):
+    given, written = (
+        load_config(write(tmp_path, ""), ["MASK.MIX", text]),
+        load_config(write(tmp_path, f"MASK:\n  MIX: {kinds}\n")),
+    )
+    assert given.MASK.MIX == written.MASK.MIX == kinds

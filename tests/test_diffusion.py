@@ -269,3 +269,34 @@ def test_a_step_is_taken_when_it_is_asked_for():
     assert calls == [1000]
     with pytest.raises(InputError, match="unknown sampler"):
         sample_steps(predict, torch.randn(1, 2), NoiseSchedule(), "euler", 5)  # and not at the first step
+
+
+# --- how training draws and weighs timesteps ---------------------------------------------------
+
+
+def test_timesteps_are_drawn_uniformly_or_mostly_from_the_middle():
+    uniform = NoiseSchedule().draw_timesteps((20000,), torch.Generator().manual_seed(0))
+    torch.testing.assert_close(uniform.double().mean(), torch.tensor(500.5).double(), atol=10, rtol=0)
+    normal = NoiseSchedule(draw="logit_normal").draw_timesteps((20000,), torch.Generator().manual_seed(0))
+    for drawn in (uniform, normal):
+        assert drawn.dtype == torch.int64
+        assert int(drawn.min()) >= 1
+        assert int(drawn.max()) <= 1000
+    quartiles = torch.quantile(normal.double(), torch.tensor([0.25, 0.5, 0.75]).double()) / 1000
+    expected = (torch.tensor([-0.6745, 0.0, 0.6745]).double()).sigmoid()  # of the normal distribution
+    torch.testing.assert_close(quartiles, expected, atol=0.01, rtol=0)
+    assert NoiseSchedule(timesteps=1, draw="logit_normal").draw_timesteps((5,)).tolist() == [1] * 5
+    with pytest.raises(InputError, match="unknown draw of timesteps 'beta'; choose from uniform"):
+        NoiseSchedule(draw="beta")
+
+
+def test_loss_weights_follow_the_signal_to_noise_ratio():
+    schedule = NoiseSchedule()
+    ratio = schedule.alphas_cumprod / (1 - schedule.alphas_cumprod)
+    assert torch.equal(schedule.loss_weights("x0"), torch.ones(1000).double())
+    for kind, largest in (("v", torch.inf), ("min_snr", 5.0)):
+        weights = schedule.loss_weights(kind)
+        torch.testing.assert_close(weights.mean(), torch.tensor(1.0).double())
+        torch.testing.assert_close(weights / weights[-1], (1 + ratio.clamp(max=largest)) / (1 + ratio[-1]))
+    with pytest.raises(InputError, match="unknown loss weighting 'snr'; choose from x0, v, min_snr"):
+        schedule.loss_weights("snr")

@@ -29,7 +29,7 @@ def check(mask, grid, batch):
 @settings(max_examples=60)
 @given(grids, st.floats(0.3, 0.97), st.integers(1, 3), st.sampled_from(MASKS))
 def test_every_kind_splits_all_tokens(grid, ratio, batch, kind):
-    units = {"frame": grid[0], "tube": grid[1] * grid[2]}.get(kind, math.prod(grid))
+    units = {"frame": grid[0], "tube": grid[1] * grid[2], "box": grid[1] * grid[2]}.get(kind, math.prod(grid))
     if kind != "center" and max(1, math.floor(units * (1 - ratio) + 1e-6)) == units:
         with pytest.raises(InputError, match="masked"):
             Mask.draw(kind, batch, grid, ratio)
@@ -189,3 +189,28 @@ def test_times_follow_their_clips():
     for wrong in (torch.zeros(3, 3), torch.zeros(2, 4), torch.zeros(3)):
         with pytest.raises(InputError, match="do not fit a mask of 2 clips of 3 time steps"):
             mask.at(wrong)
+
+
+@settings(max_examples=60)
+@given(grids, st.floats(0.05, 0.97), st.integers(0, 99))
+def test_a_box_is_one_rectangle_in_all_frames(grid, ratio, seed):
+    _, h, w = grid
+    visible = max(1, math.floor(h * w * (1 - ratio) + 1e-6))
+    if visible == h * w:
+        with pytest.raises(InputError, match="masked"):
+            Mask.box(1, grid, ratio)
+        return
+    picture = Mask.box(1, grid, ratio, torch.Generator().manual_seed(seed)).to_bool()[0]
+    assert bool((picture == picture[:1]).all())
+    assert int(picture[0].sum()) == h * w - visible
+    rows, columns = (picture[0].any(dim).nonzero().flatten() for dim in (1, 0))
+    rectangle = picture[0, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    assert bool(rectangle[:-1].all())  # only the last row may be cut off
+    assert bool(rectangle[-1].cummin(0).values.equal(rectangle[-1]))
+
+
+def test_boxes_differ_in_place_and_shape():
+    masks = Mask.box(60, (2, 8, 8), 0.3, torch.Generator().manual_seed(0)).to_bool()[:, 0]
+    sides = {(int(m.any(1).sum()), int(m.any(0).sum())) for m in masks}
+    assert {(3, 7), (4, 5), (5, 4), (7, 3)} <= sides
+    assert bool(masks.any(0).all())

@@ -13,7 +13,7 @@ from pathlib import Path
 from diffmae_video.build import OBJECTIVES
 from diffmae_video.cli import run_tool, tool_parser
 from diffmae_video.decoding import BACKENDS
-from diffmae_video.diffusion import SCHEDULES
+from diffmae_video.diffusion import SCHEDULES, TIMESTEP_DRAWS, WEIGHTINGS
 from diffmae_video.files import write_text
 from diffmae_video.masks import MASKS
 from diffmae_video.models.classifier import POOLS
@@ -41,9 +41,11 @@ NAMES: Mapping[str, Sequence[str]] = {
     "MODEL.ENCODER.SIZE": tuple(ENCODER_SIZES),
     "MODEL.ENCODER.POSITIONS": POSITIONS,
     "MODEL.DECODER.KIND": DECODERS,
-    "MODEL.DECODER.POSITIONS": ("sincos", "sharp"),
+    "MODEL.DECODER.POSITIONS": ("sincos", "sharp", "rope"),
     "MASK.KIND": MASKS,
     "DIFFUSION.SCHEDULE": SCHEDULES,
+    "DIFFUSION.DRAW": TIMESTEP_DRAWS,
+    "DIFFUSION.WEIGHTING": WEIGHTINGS,
     "DATA.BACKEND": tuple(BACKENDS),
     "FINETUNE.POOL": POOLS,
 }

@@ -22,10 +22,14 @@ class EpochSampler(Sampler[SampleKey]):
         seed: of the permutations.
         rank, world: this process's rank, and the number of processes.
         start: the stream's first position; a multiple of ``world``.
+        per_step: samples of an optimizer step, over all processes.
     """
 
-    def __init__(self, count: int, seed: int, rank: int = 0, world: int = 1, start: int = 0) -> None:
+    def __init__(
+        self, count: int, seed: int, rank: int = 0, world: int = 1, start: int = 0, per_step: int = 1
+    ) -> None:
         self.count, self.seed, self.rank, self.world, self.start = count, seed, rank, world, start
+        self.per_step = per_step
 
     def __iter__(self) -> Iterator[SampleKey]:
         position, drawn_epoch, order = self.start + self.rank, -1, []
@@ -34,7 +38,8 @@ class EpochSampler(Sampler[SampleKey]):
             if epoch != drawn_epoch:
                 order = torch.randperm(self.count, generator=random_state(self.seed, epoch)).tolist()
                 drawn_epoch = epoch
-            yield SampleKey(position, epoch, order[position % self.count])
+            step_start = position - (position - self.start) % self.per_step
+            yield SampleKey(position, epoch, order[position % self.count], step_start)
             position += self.world
 
 
@@ -49,6 +54,7 @@ def training_loader(
     rank: int = 0,
     world: int = 1,
     start: int = 0,
+    accumulation: int = 1,
 ) -> DataLoader[Item]:
     """An endless loader of batches.
 
@@ -56,11 +62,13 @@ def training_loader(
         batch_size: videos per process and batch; each gives ``dataset.repeats`` clips.
         workers: number of prefetching processes; 0 reads in this process.
         rank, world, start: see :class:`EpochSampler`.
+        accumulation: batches of an optimizer step.
     """
+    per_step = batch_size * accumulation * world
     return DataLoader(
         dataset,
         batch_size=batch_size,
-        sampler=EpochSampler(len(dataset), dataset.seed, rank, world, start),
+        sampler=EpochSampler(len(dataset), dataset.seed, rank, world, start, per_step),
         num_workers=workers,
         collate_fn=dataset.collate,
         worker_init_fn=_use_one_thread,

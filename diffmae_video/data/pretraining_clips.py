@@ -11,10 +11,15 @@ from torch import Tensor
 from diffmae_video.data.clip_sampler import ClipSampler
 from diffmae_video.data.faults import Fault
 from diffmae_video.data.lists import Entry
+from diffmae_video.data.mask_mix import MaskMix
 from diffmae_video.data.random_clips import DecodedClips, RandomClips, SampleKey
 from diffmae_video.data.transforms import Crop, draw_crop, resized_crop
+from diffmae_video.diffusion import NoiseSchedule
 from diffmae_video.masks import Mask
+from diffmae_video.randomness import random_state
 from diffmae_video.tokens import Triple, grid_of
+
+OF_MASKS = 2**32 - 2  # marks the random states of mixed masks; those of clips have the video's index here
 
 
 class RawClip(NamedTuple):
@@ -72,7 +77,8 @@ class ClipDataset(RandomClips[TrainingClips]):
         patch: (frames, height, width) of a patch.
         mask: arguments of :meth:`~diffmae_video.masks.Mask.draw`: ``kind`` and ``ratio``.
             None draws no masks.
-        timesteps: T of the noise schedule; None draws no timesteps.
+        mask_mix: gives a share of the steps other masks; None gives all the same.
+        schedule: draws the timesteps; None draws none.
         token_timesteps: draw a timestep for every masked patch, and not for every clip.
         crop_scale: (least, greatest) share of the frame's area that a random crop takes.
         flip: mirror half of the clips.
@@ -87,7 +93,8 @@ class ClipDataset(RandomClips[TrainingClips]):
         size: Sequence[int],
         patch: Triple,
         mask: Mapping[str, Any] | None,
-        timesteps: int | None,
+        mask_mix: MaskMix | None,
+        schedule: NoiseSchedule | None,
         token_timesteps: bool,
         crop_scale: Sequence[float],
         flip: bool,
@@ -107,28 +114,31 @@ class ClipDataset(RandomClips[TrainingClips]):
             short_side=short_side,
             timeout=timeout,
         )
-        self.size, self.mask, self.timesteps = tuple(size), mask, timesteps
+        self.size, self.mask, self.mask_mix, self.schedule = tuple(size), mask, mask_mix, schedule
         self.token_timesteps = token_timesteps
         self.crop_scale, self.flip, self.crop_on_device = crop_scale, flip, crop_on_device
         self.grid = grid_of((clip_sampler.num_frames, self.size[0], self.size[1]), patch)
 
     def sample(self, key: SampleKey, decoded: DecodedClips, faults: tuple[Fault, ...]) -> TrainingClips:
         clips, masks, timesteps = [], [], []
+        mask = self.mask
+        if mask is not None and self.mask_mix is not None:
+            mask = self.mask_mix.draw(mask, random_state(self.seed, key.step_start, OF_MASKS))
         for frames, generator in zip(decoded.clips, decoded.generators, strict=True):
             crop = draw_crop((frames.shape[1], frames.shape[2]), self.size, generator, self.crop_scale)
             flip = bool(torch.rand((), generator=generator) < 0.5) and self.flip
             clips.append(RawClip(torch.from_numpy(frames), crop, flip))
-            if self.mask is not None:
-                masks.append(Mask.draw(batch=1, grid=self.grid, generator=generator, **self.mask))
-            if self.timesteps is not None:
+            if mask is not None:
+                masks.append(Mask.draw(batch=1, grid=self.grid, generator=generator, **mask))
+            if self.schedule is not None:
                 size = masks[-1].masked.shape if self.token_timesteps else (1,)
-                timesteps.append(torch.randint(1, self.timesteps + 1, size, generator=generator))
-        mask = Mask.cat(masks) if masks else None
+                timesteps.append(self.schedule.draw_timesteps(size, generator))
+        drawn = Mask.cat(masks) if masks else None
         t = torch.cat(timesteps) if timesteps else None
         if self.crop_on_device:
-            return TrainingClips(clips, mask, t, (key,), faults)
+            return TrainingClips(clips, drawn, t, (key,), faults)
         finished = [clip.finished(self.size, torch.device("cpu")) for clip in clips]
-        return TrainingClips(torch.stack(finished), mask, t, (key,), faults)
+        return TrainingClips(torch.stack(finished), drawn, t, (key,), faults)
 
     @staticmethod
     def collate(samples: Sequence[TrainingClips]) -> TrainingClips:

@@ -28,11 +28,13 @@ class SampleKey(NamedTuple):
         position: in the stream, over all epochs and processes.
         epoch: the pass over the list.
         row: of the video in the list.
+        step_start: position of the first sample of the optimizer step that it belongs to.
     """
 
     position: int
     epoch: int
     row: int
+    step_start: int = 0
 
 
 class DecodedClips(NamedTuple):
@@ -99,7 +101,7 @@ class RandomClips(Dataset[Item], Generic[Item]):
         Raises:
             VideoError: 30 videos in a row could not be read.
         """
-        _, epoch, index = key
+        epoch, index = key.epoch, key.row
         faults: list[Fault] = []
         for attempt in range(ATTEMPTS):
             # The replacement of an unreadable video depends on the key alone.

@@ -134,7 +134,7 @@ class PretrainingModel(nn.Module, Pretrained, ABC):
         Args:
             clip: float [B, 3, T, H, W], normalised by ``mean`` and ``std``.
             mask: the visible and masked patches; drawn by the model's own kind and ratio if None.
-            t: timesteps, int64 [B] or (``token_timesteps``) [B, M] in 1..T; drawn uniformly if None.
+            t: timesteps, int64 [B] or (``token_timesteps``) [B, M] in 1..T; drawn by the schedule if None.
             noise: standard normal, [B, *noise_shape]; drawn if None.
             generator: on the clip's device.
             times: float [B, t] or [1, t], where each time step of the grid really is, for clips whose frames
@@ -150,13 +150,11 @@ class PretrainingModel(nn.Module, Pretrained, ABC):
         if self.mask is not None:
             mask = self.draw_mask(clip, generator) if mask is None else mask
             inputs["mask"] = mask = mask.at(times)
-        if self.timesteps is not None:
+        if self.schedule is not None:
             inputs["t"] = t
             if t is None:
                 size = mask.masked.shape if self.token_timesteps and mask is not None else (len(clip),)
-                inputs["t"] = torch.randint(
-                    1, self.timesteps + 1, size, generator=generator, device=clip.device
-                )
+                inputs["t"] = self.schedule.draw_timesteps(size, generator, clip.device)
         shape = self.noise_shape(clip, mask)
         if shape is not None:
             inputs["noise"] = noise

@@ -52,16 +52,19 @@ class DiffMAE(MaskedAutoencoder):
         prediction: ``x0``, or ``eps`` for ablations: the decoder then predicts the noise.
         decode_fraction: share of the masked patches, drawn uniformly for each clip, that a training
             forward decodes; only for the ``cross`` decoder, whose tokens do not see each other (our choice).
+        weighting: of the training loss by timestep, see
+            :meth:`~diffmae_video.diffusion.NoiseSchedule.loss_weights`; evaluation weighs all alike.
         token_timesteps: train with a timestep for each masked patch instead of one for each clip. With the
             ``cross`` decoder a token's prediction depends on its own timestep alone, so the expected loss is
             the same and its gradient varies less (our choice). Sampling gives all patches one timestep.
 
     Raises:
-        InputError: an unknown name, sizes that do not fit together, or a fraction outside (0, 1]
-            or below 1 with a decoder that is not ``cross``.
+        InputError: an unknown name, sizes that do not fit together, a weighting of predicted noise, or a
+            fraction outside (0, 1] or below 1 with a decoder that is not ``cross``.
     """
 
     schedule: NoiseSchedule
+    loss_weights: Tensor
 
     def __init__(
         self,
@@ -76,6 +79,7 @@ class DiffMAE(MaskedAutoencoder):
         normalize_target: bool = False,
         decode_fraction: float = 1.0,
         token_timesteps: bool = False,
+        weighting: str = "x0",
         mean: Sequence[float] = IMAGENET_MEAN,
         std: Sequence[float] = IMAGENET_STD,
     ) -> None:
@@ -93,6 +97,11 @@ class DiffMAE(MaskedAutoencoder):
         )
         if prediction not in PREDICTIONS:
             raise InputError(f"unknown prediction {prediction!r}; choose from {', '.join(PREDICTIONS)}")
+        if weighting != "x0" and prediction != "x0":
+            raise InputError(
+                f"DIFFUSION.WEIGHTING {weighting} weighs the error of x0; set MODEL.PREDICTION x0, not "
+                f"{prediction}"
+            )
         if not 0 < decode_fraction <= 1:
             raise InputError(f"decode_fraction is a share in (0, 1], got {decode_fraction}")
         if decode_fraction < 1 and self.decoder.kind != "cross":
@@ -106,7 +115,9 @@ class DiffMAE(MaskedAutoencoder):
                 "to each other and would read the nearly clean pixels of their neighbours"
             )
         self.prediction, self.decode_fraction = prediction, decode_fraction
-        self.token_timesteps = token_timesteps
+        self.token_timesteps, self.weighting = token_timesteps, weighting
+        weights = self.schedule.loss_weights(weighting).float()
+        self.register_buffer("loss_weights", weights, persistent=False)  # [T]; index 0 is t = 1
 
     # --- the method -------------------------------------------------------------------------
 
@@ -124,7 +135,12 @@ class DiffMAE(MaskedAutoencoder):
         latents = self.encode_latents(clip, mask)  # a tap of the encoder each: [B, (1 +) V, D]
         context = self.decoder.context(latents, mask)  # keys and values of each decoder block
         prediction = self.decoder(xt, t, context, mask)  # [B, M, P]
-        loss = F.mse_loss(prediction, x0 if self.prediction == "x0" else noise.float())
+        target = x0 if self.prediction == "x0" else noise.float()
+        if self.weighting == "x0" or not self.training:
+            return Output(F.mse_loss(prediction, target), prediction, mask)
+        errors = (prediction - target).square().mean(-1)  # [B, M]
+        weights = self.loss_weights[t - 1].float()  # [B] or [B, M]
+        loss = (errors * (weights if t.ndim == 2 else weights[:, None])).mean()
         return Output(loss, prediction, mask)
 
     def noise_shape(self, clip: Tensor, mask: Mask | None) -> tuple[int, int]:

@@ -73,6 +73,7 @@ def pretrain(cfg: CfgNode, output: str | Path, resume: bool = False) -> None:
             process.rank,
             process.world,
             start=run.state.samples,
+            accumulation=cfg.TRAIN.ACCUMULATION,
         )
         validation = None
         if cfg.DATA.VAL and cfg.VALIDATION.EVERY_STEPS:

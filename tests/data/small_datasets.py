@@ -2,6 +2,7 @@
 
 from diffmae_video.data import ClipDataset, ClipSampler, LabelledDataset, ViewDataset
 from diffmae_video.data.augment import ClipAugmentation
+from diffmae_video.diffusion import NoiseSchedule
 
 READING = {"backend": "pyav", "short_side": 0, "timeout": 60.0}
 
@@ -11,7 +12,8 @@ def clip_dataset(entries, num_frames=4, stride=2, fps=0.0, **changes):
         "size": (32, 32),
         "patch": (2, 8, 8),
         "mask": {"kind": "random", "ratio": 0.75},
-        "timesteps": 1000,
+        "mask_mix": None,
+        "schedule": NoiseSchedule(),
         "token_timesteps": False,
         "crop_scale": (0.5, 1.0),
         "flip": True,

@@ -31,9 +31,10 @@ def test_order_is_the_same_for_any_workers_and_ranks(entries):
 
 
 def test_a_batch_carries_the_keys_of_its_samples(entries):
-    sampler = EpochSampler(2, clip_dataset(entries).seed, rank=1, world=2, start=4)
+    sampler = EpochSampler(2, clip_dataset(entries).seed, rank=1, world=2, start=4, per_step=6)
     keys = [key for key, _ in zip(sampler, range(3), strict=False)]
     assert [key.position for key in keys] == [5, 7, 9]
+    assert [key.step_start for key in keys] == [4, 4, 4]
     batch = next(iter(training_loader(clip_dataset(entries), 3, 1, rank=1, world=2, start=4)))
     assert batch.samples == tuple(keys)
 

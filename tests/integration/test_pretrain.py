@@ -133,6 +133,7 @@ def test_mae_trains_in_the_same_loop(tmp_path, films):
         (["DATA.SIZE", "36"], "36 is not a multiple"),
         (["MASK.RATIO", "1.0"], "leaves nothing visible"),
         (["MASK.KIND", "stripes"], "unknown mask 'stripes'"),
+        (["MASK.MIX", "[box,stripes]"], "MASK.MIX stripes with a ratio of 0.1: unknown mask 'stripes'"),
         (["DEEPSPEED.ZERO_STAGE", "4"], "0 to 3"),
         (
             ["DEEPSPEED.CONFIG", ROOT / "configs/deepspeed/zero2.json"],

@@ -280,3 +280,22 @@ def test_the_mean_over_subsets_is_the_full_loss_and_gradient():
     assert abs(losses.mean() - loss) < 4 * error
     mean = torch.stack([d[1] for d in draws]).mean(0)
     assert (mean - gradient).norm() < 0.1 * gradient.norm()
+
+
+@pytest.mark.parametrize("per_token", [False, True])
+def test_training_weighs_errors_by_timestep_and_validation_does_not(per_token):
+    model = tiny_diffmae("cross", weighting="min_snr", token_timesteps=per_token)
+    clip, mask = torch.randn(2, 3, 4, 32, 32), Mask.random(2, (2, 4, 4), 0.75)
+    t = torch.randint(1, 1001, mask.masked.shape) if per_token else torch.tensor([20, 900])
+    noise = torch.randn(*mask.masked.shape, 384)
+    plain = model(clip, mask, t, noise)
+    errors = (plain.prediction - model.target(clip, mask.masked)).square().mean(-1)
+    torch.testing.assert_close(plain.loss, errors.mean())
+    weights = model.schedule.loss_weights("min_snr").float()[t - 1]
+    weights = weights if per_token else weights[:, None]
+    torch.testing.assert_close(model.train()(clip, mask, t, noise).loss, (weights * errors).mean())
+
+
+def test_predicted_noise_takes_no_weighting():
+    with pytest.raises(InputError, match=r"set MODEL\.PREDICTION x0, not eps"):
+        tiny_diffmae("cross", weighting="v", prediction="eps")
