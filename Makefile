@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PY := .venv/bin/python
 
-.PHONY: setup demo recognition test lint format bench docs-options clean
+.PHONY: setup demo recognition test lint format bench docs docs-options docs-reference clean
 
 setup: .venv/installed
 
@@ -41,6 +41,13 @@ bench: setup
 	$(PY) tools/benchmark.py train
 	$(PY) tools/benchmark.py sample
 	$(PY) tools/benchmark.py data
+
+# Builds the site into outputs/site; a broken link is an error. MkDocs announces its successor in a banner.
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build -q
+
+docs-reference: docs-options
+	$(PY) tools/write_commands.py
 
 # Writes docs/options.md from diffmae_video/options.py.
 docs-options: setup

@@ -60,15 +60,15 @@ def test_the_table_of_formats_is_right(recipe, cells):
 def test_links_between_the_guides_lead_somewhere():
     broken = [
         f"{guide.relative_to(ROOT)}: {link}"
-        for guide in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *ROOT.glob("datasets/*.md"))
+        for guide in (*ROOT.glob("*.md"), *sorted((ROOT / "docs").rglob("*.md")), *ROOT.glob("datasets/*.md"))
         for link in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", guide.read_text())
         if not re.match(r"[a-z]+:", link) and not (guide.parent / link).exists()
     ]
     assert not broken
 
 
-def test_the_layout_in_the_readme_is_that_of_the_package():
-    layout = (ROOT / "README.md").read_text().split("## Layout")[1].split("## Citation")[0]
+def test_the_layout_in_contributing_is_that_of_the_package():
+    layout = (ROOT / "CONTRIBUTING.md").read_text().split("## Layout")[1].split("## Reporting")[0]
     named = set(re.findall(r"^ +(\w+)/ ", layout, re.M))
     package = ROOT / "diffmae_video"
     rooms = {folder.parent.name for folder in package.glob("*/**/__init__.py")}
