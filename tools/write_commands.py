@@ -44,9 +44,8 @@ def commands_page() -> str:
     for group, commands in COMMANDS.items():
         parts.append(f"## {group}\n")
         for name, summary in commands.items():
-            parts.append(
-                f"### diffmae {name}\n\n{summary[0].upper()}{summary[1:]}.\n\n```text\n{help_of(name).rstrip()}\n```\n"
-            )
+            about = f"{summary[0].upper()}{summary[1:]}."
+            parts.append(f"### diffmae {name}\n\n{about}\n\n```text\n{help_of(name).rstrip()}\n```\n")
     return "\n".join(parts)
 
 
