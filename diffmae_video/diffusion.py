@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from diffmae_video.errors import InputError, require
+from diffmae_video.float32_tables import Float32Tables
 
 SCHEDULES = ("linear", "cosine")
 SAMPLERS = ("ddpm", "ddim", "dpm++")
@@ -26,10 +27,10 @@ LARGEST_SNR = 5.0  # that counts in the weighting min_snr (Hang et al. 2023, arX
 PredictX0 = Callable[[Tensor, Tensor], Tensor]
 
 
-class NoiseSchedule:
-    """The variance schedule, as float64 tables.
+class NoiseSchedule(Float32Tables):
+    """The variance schedule.
 
-    The tables are not buffers of a module, because a cast to bf16 would turn ``abar = 0.9994`` into 1.
+    Its float64 tables stay on the CPU, for samplers; float32 tables on the model's device serve training.
 
     Args:
         kind: ``linear``, beta from 1e-4 to 0.02 (Ho et al. 2020), or ``cosine`` (Nichol &
@@ -49,6 +50,7 @@ class NoiseSchedule:
     def __init__(
         self, kind: str = "linear", rho: float = 0.8, timesteps: int = 1000, draw: str = "uniform"
     ) -> None:
+        super().__init__()
         if timesteps < 1:
             raise InputError(f"a schedule needs at least one timestep, got {timesteps}")
         if not 0 < rho < math.inf:
@@ -66,7 +68,10 @@ class NoiseSchedule:
         self.kind, self.rho, self.timesteps, self.draw = kind, rho, timesteps, draw
         self.betas = betas**rho
         self.alphas_cumprod = torch.cumprod(1 - self.betas, dim=0)
-        self._on_device: dict[torch.device, tuple[Tensor, Tensor]] = {}
+        self.signal: Tensor
+        self.sigma: Tensor
+        self.add_table("signal", self.alphas_cumprod.sqrt())
+        self.add_table("sigma", (1 - self.alphas_cumprod).sqrt())
 
     def draw_timesteps(
         self,
@@ -106,17 +111,13 @@ class NoiseSchedule:
         """``sqrt(abar_t)`` and ``sqrt(1 - abar_t)`` for t, int64 in 1..T; float32, of t's shape.
 
         Raises:
-            InputError: a timestep outside 1..T. Checked on a CPU only, as the check would stall a GPU.
+            InputError: a timestep outside 1..T. Checked on a CPU only, as the check would stall a GPU, and
+                not in compiled code.
         """
-        if t.device.type == "cpu" and bool(((t < 1) | (t > self.timesteps)).any()):
+        is_checked = t.device.type == "cpu" and not torch.compiler.is_compiling()
+        if is_checked and bool(((t < 1) | (t > self.timesteps)).any()):
             raise InputError(f"timesteps range from 1 to {self.timesteps}, got {t.tolist()}")
-        if (
-            t.device not in self._on_device
-        ):  # one copy per device, so that a step does not wait for a transfer
-            tables = self.alphas_cumprod.sqrt(), (1 - self.alphas_cumprod).sqrt()
-            self._on_device[t.device] = (tables[0].float().to(t.device), tables[1].float().to(t.device))
-        signal, noise = self._on_device[t.device]
-        return signal[t - 1], noise[t - 1]
+        return self.signal[t - 1], self.sigma[t - 1]
 
     def add_noise(self, x0: Tensor, t: Tensor, noise: Tensor) -> Tensor:
         """``xt = sqrt(abar_t) x0 + sqrt(1 - abar_t) noise``, in float32.
@@ -126,7 +127,7 @@ class NoiseSchedule:
         signal, sigma = (
             values.view(*t.shape, *[1] * (x0.ndim - t.ndim)) for values in self.signal_and_noise(t)
         )
-        return signal * x0.float() + sigma * noise.float()
+        return torch.addcmul(signal * x0.float(), sigma, noise)
 
     def x0_of(self, xt: Tensor, t: Tensor, noise: Tensor, bounds: tuple[Tensor, Tensor]) -> Tensor:
         """The x0 from which ``add_noise`` makes xt [B, ...], clamped to bounds that broadcast to it.

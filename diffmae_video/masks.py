@@ -310,6 +310,26 @@ class Mask:
             None if self.times is None else self.times.to(device, non_blocking=non_blocking),
         )
 
+    def pin_memory(self) -> Mask:
+        """The same mask in pinned memory, from which copies to a GPU need no wait. Data loaders call this."""
+        return Mask(
+            self.visible.pin_memory(),
+            self.masked.pin_memory(),
+            self.grid,
+            None if self.times is None else self.times.pin_memory(),
+        )
+
+    def check_fits(self, grid: Triple, batch: int) -> None:
+        """Checks that the mask is for a batch of clips.
+
+        Raises:
+            InputError: it has another grid or batch size.
+        """
+        if self.grid != grid:
+            raise InputError(f"the mask is for a grid of {self.grid} patches, but the clip has {grid}")
+        if self.batch != batch:
+            raise InputError(f"a mask of {self.batch} clips does not fit a batch of {batch}")
+
     def repeat_interleave(self, count: int) -> Mask:
         """Repeats each clip's mask ``count`` times in a row."""
         return Mask(

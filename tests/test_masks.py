@@ -214,3 +214,16 @@ def test_boxes_differ_in_place_and_shape():
     sides = {(int(m.any(1).sum()), int(m.any(0).sum())) for m in masks}
     assert {(3, 7), (4, 5), (5, 4), (7, 3)} <= sides
     assert bool(masks.any(0).all())
+
+
+def test_a_loader_pins_all_tensors_of_a_mask(monkeypatch):
+    from torch.utils.data._utils.pin_memory import pin_memory
+
+    pinned = []
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda x, *_: (pinned.append(x), x.clone())[1])
+    mask = Mask.random(2, (2, 4, 4), 0.75).at(torch.tensor([[0.0, 2.0]]))
+    same = pin_memory((mask,))[0]
+    assert len(pinned) == 3
+    for name in ("visible", "masked", "times"):
+        assert torch.equal(getattr(same, name), getattr(mask, name))
+        assert getattr(same, name) is not getattr(mask, name)

@@ -19,6 +19,7 @@ from diffmae_video.errors import InputError
 from diffmae_video.masks import Mask
 from diffmae_video.models.activations import Activations
 from diffmae_video.models.backbone import Backbone
+from diffmae_video.models.pixels import PixelNormalisation
 from diffmae_video.models.pretrained import Pretrained, load_model
 from diffmae_video.runtime.evaluating import evaluating
 from diffmae_video.tokens import Triple, gather_tokens, grid_of, patchify, unpatchify
@@ -70,19 +71,24 @@ class PretrainingModel(nn.Module, Pretrained, ABC):
         schedule: the noise schedule, for an objective that reads timesteps; None otherwise.
         token_timesteps: whether every masked patch has a timestep of its own, and not every clip.
         generates: whether :meth:`sample` makes clips out of nothing.
+        reads_raw_pixels: whether :meth:`objective` also takes clips as they were decoded, uint8, and
+            normalises the patches that it reads. :meth:`forward` normalises such clips for other models.
     """
 
     encoder: Backbone
     mask: dict[str, Any] | None = None
-    schedule: NoiseSchedule | None = None
+    schedule: NoiseSchedule | None
     token_timesteps: bool = False
     generates: ClassVar[bool] = False
+    reads_raw_pixels: ClassVar[bool] = False
     prefers_average: ClassVar[bool] = True
 
     def __init__(self, encoder: Backbone, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
         self.encoder = encoder
         self.mean, self.std = tuple(mean), tuple(std)
+        self.normalisation = PixelNormalisation(mean, std)
+        self.schedule = None  # set here, since a module's class attribute would hide the module of a subclass
 
     @property
     def patch(self) -> Triple:
@@ -132,7 +138,7 @@ class PretrainingModel(nn.Module, Pretrained, ABC):
         """The training loss of a batch. Draws what the objective reads and was not given.
 
         Args:
-            clip: float [B, 3, T, H, W], normalised by ``mean`` and ``std``.
+            clip: float [B, 3, T, H, W], normalised by ``mean`` and ``std``; or uint8, as it was decoded.
             mask: the visible and masked patches; drawn by the model's own kind and ratio if None.
             t: timesteps, int64 [B] or (``token_timesteps``) [B, M] in 1..T; drawn by the schedule if None.
             noise: standard normal, [B, *noise_shape]; drawn if None.
@@ -160,6 +166,8 @@ class PretrainingModel(nn.Module, Pretrained, ABC):
             inputs["noise"] = noise
             if noise is None:
                 inputs["noise"] = torch.randn((len(clip), *shape), generator=generator, device=clip.device)
+        if clip.dtype == torch.uint8 and not self.reads_raw_pixels:
+            clip = self.normalisation(clip.movedim(1, -1)).movedim(-1, 1)
         return self.objective(clip, **inputs)
 
     def check_times(self, times: Tensor | None) -> None:

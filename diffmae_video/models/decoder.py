@@ -161,12 +161,12 @@ class Decoder(nn.Module):
         """
         x = self.noised_embed(xt.to(self.head.weight.dtype))  # [B, M, W]
         timestep = self.timestep(t) if t.ndim == 2 else self.timestep(t)[:, None]  # [B, M or 1, W]
-        x = x + (self.positions(mask.grid, mask.masked) + timestep).to(x.dtype)  # t: added once
+        x = x + self.positions(mask.grid, mask.masked, x.dtype) + timestep
         if self.kind == "joint":
             latents = context[0]
             assert isinstance(latents, Tensor)
             extra = latents.shape[1] - mask.visible.shape[1]  # a class token has no position
-            visible = latents[:, extra:] + self.positions(mask.grid, mask.visible).to(x.dtype)
+            visible = latents[:, extra:] + self.positions(mask.grid, mask.visible, x.dtype)
             x = torch.cat([latents[:, :extra], visible, x], dim=1)  # [B, V + M, W]
             rotation = self.positions.rotation(mask.grid, mask.tokens, x.device, extra, mask.times)
             for block in self.blocks:

@@ -125,14 +125,15 @@ class DiffMAE(MaskedAutoencoder):
         """The denoising loss on masked patches, of x0 or of the noise.
 
         Args:
-            clip: float [B, 3, T, H, W], normalised.
+            clip: float [B, 3, T, H, W], normalised; or uint8, as it was decoded.
             mask: visible [B, V] and masked [B, M].
             t: int64 [B] in 1..T, or [B, M].
             noise: standard normal, [B, M, P].
         """
-        x0 = self.target(clip, mask.masked)  # [B, M, P]
+        visible, masked = self.split(clip, mask)  # [B, V, P], [B, M, P]
+        x0 = self.target(masked)  # [B, M, P]
         xt = self.schedule.add_noise(x0, t, noise)  # [B, M, P]
-        latents = self.encode_latents(clip, mask)  # a tap of the encoder each: [B, (1 +) V, D]
+        latents = self.encoder.tap_patches(visible, mask, self.decoder.taps)  # each [B, (1 +) V, D]
         context = self.decoder.context(latents, mask)  # keys and values of each decoder block
         prediction = self.decoder(xt, t, context, mask)  # [B, M, P]
         target = x0 if self.prediction == "x0" else noise.float()

@@ -106,23 +106,27 @@ class Encoder(Backbone):
         return tokens[:, 1:], tokens[:, 0]
 
     def embed(self, clip: Tensor, mask: Mask | None = None) -> Tensor:
-        """A clip [B, 3, T, H, W] to tokens [B, V, D]; masked patches are never embedded.
+        """A clip [B, 3, T, H, W] to tokens [B, (1 +) V, D]; masked patches are never embedded.
 
         Raises:
             InputError: the clip does not divide into patches, or the mask has another grid or batch size.
         """
         patches = patchify(clip, self.patch)  # [B, N, P]
         grid = grid_of((clip.shape[2], clip.shape[3], clip.shape[4]), self.patch)
-        visible = None
-        if mask is not None:
-            if mask.grid != grid:
-                raise InputError(f"the mask is for a grid of {mask.grid} patches, but the clip has {grid}")
-            if mask.batch != len(clip):
-                raise InputError(f"a mask of {mask.batch} clips does not fit a batch of {len(clip)}")
-            visible = mask.visible
-            patches = gather_tokens(patches, visible)  # [B, V, P]
+        if mask is None:
+            return self.embed_patches(patches, grid, None)
+        mask.check_fits(grid, len(clip))
+        return self.embed_patches(gather_tokens(patches, mask.visible), grid, mask.visible)
+
+    def embed_patches(self, patches: Tensor, grid: Triple, index: Tensor | None) -> Tensor:
+        """Normalised patches [B, V, P] to tokens [B, (1 +) V, D].
+
+        Args:
+            grid: of the clip.
+            index: where the patches are, [B, V]; None if they are all patches of the clip.
+        """
         tokens = self.patch_embed(patches.to(self.patch_embed.weight.dtype))  # [B, V, D]
-        tokens = tokens + self.positions(grid, visible).to(tokens.dtype)
+        tokens = tokens + self.positions(grid, index, tokens.dtype)
         if self.cls_token is not None:
             tokens = torch.cat([self.cls_token.expand(tokens.shape[0], -1, -1), tokens], dim=1)
         return tokens
@@ -140,7 +144,16 @@ class Encoder(Backbone):
         The last block's output goes through the final norm.
         """
         x = self.embed(clip, mask)
-        rotation = self.rotation(clip, mask, unplaced=int(self.has_class_token))
+        return self._run_blocks(x, self.rotation(clip, mask, int(self.has_class_token)), blocks)
+
+    def tap_patches(self, patches: Tensor, mask: Mask, blocks: Sequence[int]) -> list[Tensor]:
+        """:meth:`tap` of the visible patches alone, [B, V, P], normalised."""
+        x = self.embed_patches(patches, mask.grid, mask.visible)
+        unplaced = int(self.has_class_token)
+        rotation = self.positions.rotation(mask.grid, mask.visible, x.device, unplaced, mask.times)
+        return self._run_blocks(x, rotation, blocks)
+
+    def _run_blocks(self, x: Tensor, rotation: Rotation | None, blocks: Sequence[int]) -> list[Tensor]:
         tapped: dict[int, Tensor] = {}
         for i, block in enumerate(self.blocks):
             x = block(x, rotation)

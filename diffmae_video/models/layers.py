@@ -126,10 +126,12 @@ class Positions(nn.Module):
     def no_weight_decay(self) -> set[str]:
         return {name for name, _ in self.named_parameters()}
 
-    def forward(self, grid: Triple, index: Tensor | None = None) -> Tensor:
+    def forward(
+        self, grid: Triple, index: Tensor | None = None, dtype: torch.dtype = torch.float32
+    ) -> Tensor:
         """Positions [1, N, D] of a grid, or [B, K, D] of its tokens index [B, K]; a scalar 0 for ``rope``."""
         if self.kind == "rope":
-            return torch.zeros(())  # broadcasts to any shape and device
+            return torch.zeros((), dtype=dtype)  # broadcasts to any shape and device
         if self.kind == "learned":
             space = resample_positions(self.spatial, (1, *self.grid[1:]), (1, *grid[1:]))
             table = space.repeat(grid[0], 1)
@@ -144,6 +146,7 @@ class Positions(nn.Module):
             table = sincos_positions(grid, self.width, self.grid, self.kind == "sharp").to(self.table)
         else:
             table = resample_positions(self.table, self.grid, grid)
+        table = table.to(dtype)  # before it is read for each clip
         if index is None:
             return table[None]
         return table.index_select(0, index.flatten()).view(*index.shape, -1)

@@ -55,17 +55,21 @@ class MAE(MaskedAutoencoder):
         """The mean squared error of the masked patches.
 
         Args:
-            clip: float [B, 3, T, H, W], normalised.
+            clip: float [B, 3, T, H, W], normalised; or uint8, as it was decoded.
             mask: visible [B, V] and masked [B, M].
         """
-        prediction = self.predict(clip, mask)  # [B, M, P]
-        return Output(F.mse_loss(prediction, self.target(clip, mask.masked)), prediction, mask)
+        visible, masked = self.split(clip, mask)  # [B, V, P], [B, M, P]
+        prediction = self.decode(self.encoder.tap_patches(visible, mask, [self.encoder.depth - 1]), mask)
+        return Output(F.mse_loss(prediction, self.target(masked)), prediction, mask)
+
+    def decode(self, latents: list[Tensor], mask: Mask) -> Tensor:
+        """The masked patches [B, M, P], float32, by the last block's latents [B, (1 +) V, D]."""
+        prediction: Tensor = self.decoder(latents[0], mask)
+        return prediction
 
     def predict(self, clip: Tensor, mask: Mask) -> Tensor:
         """The masked patches [B, M, P], float32, from the visible ones."""
-        latents = self.encoder.tap(clip, mask, [self.encoder.depth - 1])[0]  # [B, (1 +) V, D]
-        prediction: Tensor = self.decoder(latents, mask)  # [B, M, P]
-        return prediction
+        return self.decode(self.encoder.tap(clip, mask, [self.encoder.depth - 1]), mask)
 
     def predictor(self, clip: Tensor, mask: Mask, num_samples: int = 1) -> PredictX0:
         self.check_inpainter()
@@ -127,9 +131,9 @@ class MAEDecoder(nn.Module):
         """Latents [B, (1 +) V, D] -> predictions of the masked patches [B, M, P] in float32."""
         x = self.embed(latents)  # [B, (1 +) V, W]
         extra = x.shape[1] - mask.visible.shape[1]  # a class token has no position
-        visible = x[:, extra:] + self.positions(mask.grid, mask.visible).to(x.dtype)
+        visible = x[:, extra:] + self.positions(mask.grid, mask.visible, x.dtype)
         masked = self.mask_token.expand(*mask.masked.shape, -1)
-        masked = masked + self.positions(mask.grid, mask.masked).to(x.dtype)  # [B, M, W]
+        masked = masked + self.positions(mask.grid, mask.masked, x.dtype)  # [B, M, W]
         x = torch.cat([x[:, :extra], visible, masked], dim=1)  # [B, (1 +) V + M, W]
         rotation = self.positions.rotation(mask.grid, mask.tokens, x.device, extra, mask.times)
         for block in self.blocks:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ from diffmae_video.masks import Mask
 from diffmae_video.models.activations import ATTENTION, MLP, Activations, BlockStack
 from diffmae_video.models.base import PretrainingModel
 from diffmae_video.models.encoder import Encoder
-from diffmae_video.tokens import gather_tokens, patchify
+from diffmae_video.tokens import gather_tokens, grid_of, patchify
 
 
 class MaskedAutoencoder(PretrainingModel):
@@ -31,6 +31,7 @@ class MaskedAutoencoder(PretrainingModel):
     encoder: Encoder
     decoder: Any
     mask: dict[str, Any]
+    reads_raw_pixels: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -44,9 +45,25 @@ class MaskedAutoencoder(PretrainingModel):
         self.mask = mask or {"kind": "random", "ratio": 0.9}
         self.normalize_target = normalize_target
 
-    def target(self, clip: Tensor, index: Tensor) -> Tensor:
-        """What is to be predicted for tokens [B, K] of a clip: [B, K, P], float32."""
-        x0 = gather_tokens(patchify(clip, self.patch), index).float()
+    def split(self, clip: Tensor, mask: Mask) -> tuple[Tensor, Tensor]:
+        """The visible patches [B, V, P] and the masked ones [B, M, P] of a clip, normalised.
+
+        A clip as it was decoded, in uint8, is cut into patches before it is normalised: that moves a quarter
+        of the bytes.
+
+        Raises:
+            InputError: the clip does not divide into patches, or the mask has another grid or batch size.
+        """
+        patches = patchify(clip, self.patch)  # [B, N, P]
+        mask.check_fits(grid_of((clip.shape[2], clip.shape[3], clip.shape[4]), self.patch), len(clip))
+        visible, masked = gather_tokens(patches, mask.visible), gather_tokens(patches, mask.masked)
+        if clip.dtype == torch.uint8:
+            return self.normalisation(visible), self.normalisation(masked)
+        return visible, masked
+
+    def target(self, patches: Tensor) -> Tensor:
+        """What is to be predicted for normalised patches [B, K, P]: float32, of the same shape."""
+        x0 = patches.float()
         if self.normalize_target:  # over all values of a patch, with n - 1 in the variance (MAE)
             variance, mean = torch.var_mean(x0, dim=-1, keepdim=True)
             x0 = (x0 - mean) / (variance + 1e-6).sqrt()

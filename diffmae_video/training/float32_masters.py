@@ -16,8 +16,8 @@ ALIGNMENT = 64  # elements; kernels read aligned tensors faster
 class Float32Masters:
     """The float32 masters of a model, for a process that holds all weights.
 
-    Takes the model's place in the optimizer and turns its weights into bf16. Buffers are converted as well,
-    as by ``model.bfloat16()``.
+    Takes the model's place in the optimizer, and turns its weights into bf16. Buffers stay as they are, as at
+    the other ZeRO stages.
 
     Args:
         model: in float32, the same on all processes.
@@ -39,7 +39,8 @@ class Float32Masters:
         for parameter in self.of:
             self.offsets.append(self.count)
             self.count += -(-parameter.numel() // ALIGNMENT) * ALIGNMENT
-        model.bfloat16()
+        for parameter in model.parameters():
+            parameter.data = parameter.data.bfloat16()
 
     @torch.no_grad()
     def take_gradients(self, clip_norm: float) -> Tensor:

@@ -82,8 +82,6 @@ def pretrain(cfg: CfgNode, output: str | Path, resume: bool = False) -> None:
             engine,
             process.device,
             size=cfg.DATA.SIZE,
-            mean=cfg.DATA.MEAN,
-            std=cfg.DATA.STD,
             repeats=cfg.DATA.REPEATS,
             seed=cfg.TRAIN.SEED,
         )

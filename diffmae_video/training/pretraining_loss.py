@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diffmae_video.data import TrainingClips, clips_on, normalise
+from diffmae_video.data import TrainingClips, clips_on
 from diffmae_video.randomness import random_state
 from diffmae_video.training.loop import NOT_DATA
 
@@ -21,7 +21,6 @@ class PretrainingLoss:
 
     Args:
         size: (height, width) of the clips.
-        mean, std: of the normalisation, one number per channel.
         repeats: clips per video.
         seed: of the noise.
     """
@@ -32,27 +31,28 @@ class PretrainingLoss:
         device: torch.device,
         *,
         size: Sequence[int],
-        mean: Sequence[float],
-        std: Sequence[float],
         repeats: int,
         seed: int,
     ) -> None:
         self.engine, self.device = engine, device
-        self.size, self.mean, self.std = size, mean, std
-        self.repeats, self.seed = repeats, seed
+        self.size, self.repeats, self.seed = size, repeats, seed
+        self.precision = next(engine.module.parameters()).dtype  # the noise's
         self.generator = torch.Generator(device)
 
     def __call__(self, batch: TrainingClips) -> Tensor:
-        clips = normalise(clips_on(batch.clips, self.size, self.device), self.mean, self.std)
+        clips = clips_on(batch.clips, self.size, self.device).movedim(-1, 1)  # uint8 [B, 3, T, H, W]
         mask = None if batch.mask is None else batch.mask.to(self.device, non_blocking=True)
         t = None if batch.t is None else batch.t.to(self.device, non_blocking=True)
         shape = self.engine.module.noise_shape(clips, mask)
         noise = None
         if shape is not None:
-            noise = torch.cat([self._noise(key.position, (self.repeats, *shape)) for key in batch.samples])
+            noise = torch.empty((len(clips), *shape), dtype=self.precision, device=self.device)
+            for key, part in zip(batch.samples, noise.split(self.repeats), strict=True):
+                self._draw_noise(key.position, part)
         loss: Tensor = self.engine(clips, mask=mask, t=t, noise=noise, generator=self.generator).loss
         return loss
 
-    def _noise(self, position: int, shape: tuple[int, ...]) -> Tensor:
+    def _draw_noise(self, position: int, noise: Tensor) -> None:
+        """Fills the noise of one video's clips."""
         self.generator.manual_seed(random_state(self.seed, position, NOT_DATA).initial_seed())
-        return torch.randn(shape, generator=self.generator, device=self.device)
+        noise.normal_(generator=self.generator)

@@ -4,8 +4,10 @@ import pytest
 import torch
 
 from diffmae_video import InputError, Mask
+from diffmae_video.data import normalise
 from diffmae_video.models import ADM, DDPM, IGPT, MAE, load_inpainter
 from diffmae_video.models.base import PretrainingModel
+from tests.models.denoising_models import adm, ddpm
 from tests.random_numbers import RandomNumbers
 from tests.tiny_models import tiny_diffmae
 
@@ -158,3 +160,38 @@ def test_the_predictor_encodes_once_and_predicts_for_each_sample(objective):
 def test_a_model_without_an_objective_cannot_be_made():
     with pytest.raises(TypeError, match="abstract"):
         PretrainingModel(build("mae").encoder, (0.5,) * 3, (0.5,) * 3)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        tiny_diffmae("cross", mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.3)),
+        tiny_diffmae("joint", normalize_target=True),
+        MAE(
+            (32, 32),
+            4,
+            (2, 8, 8),
+            {"width": 32, "depth": 2, "heads": 2},
+            {"width": 32, "depth": 1, "heads": 2},
+        ),
+        ddpm(),
+        adm("x0"),
+    ],
+    ids=lambda model: type(model).__name__,
+)
+def test_a_clip_as_it_was_decoded_is_normalised_by_the_model(model):
+    model.double().train()
+    draw = torch.Generator().manual_seed(0)
+    frames = torch.randint(0, 256, (2, *model.clip_size, 3), dtype=torch.uint8, generator=draw)
+    inputs = {"generator": torch.Generator().manual_seed(1)}
+    decoded = model(frames.movedim(-1, 1), **inputs)
+    decoded.loss.backward()
+    gradients = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+    model.zero_grad()
+    inputs["generator"].manual_seed(1)
+    normalised = model(normalise(frames, model.mean, model.std), **inputs)
+    normalised.loss.backward()
+    torch.testing.assert_close(decoded.loss, normalised.loss, rtol=1e-5, atol=0)
+    torch.testing.assert_close(decoded.prediction, normalised.prediction, rtol=1e-4, atol=1e-5)
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(gradient, model.get_parameter(name).grad, rtol=1e-3, atol=1e-6)

@@ -6,7 +6,10 @@ from torch import nn
 
 from diffmae_video import build_model, load_config
 from diffmae_video.build import build_dataset
+from diffmae_video.data import normalise
 from diffmae_video.data.random_clips import SampleKey
+from diffmae_video.randomness import random_state
+from diffmae_video.training.loop import NOT_DATA
 from diffmae_video.training.pretraining_loss import PretrainingLoss
 from tests.random_numbers import RandomNumbers
 from tests.repository import ROOT
@@ -49,8 +52,6 @@ def loss_of(cfg, model):
         Engine(model),
         torch.device("cpu"),
         size=data.SIZE,
-        mean=data.MEAN,
-        std=data.STD,
         repeats=data.REPEATS,
         seed=cfg.TRAIN.SEED,
     )
@@ -83,3 +84,18 @@ def test_noise_depends_on_the_place_of_a_video_in_the_stream_alone(config, objec
     apart = torch.stack([loss(batch_of(dataset, position)) for position in (4, 7)]).mean()
     torch.testing.assert_close(together, apart)
     assert torch.equal(loss(batch_of(dataset, 4, 7)), together)
+
+
+def test_a_step_is_that_of_normalised_clips_and_noise_drawn_apart(config):
+    """What a step computed when clips were normalised as a whole and each video's noise was a tensor."""
+    cfg = config("diffmae")
+    model = build_model(cfg).train()
+    batch = batch_of(build_dataset(cfg, model), 3, 8)
+    clips = normalise(batch.clips, model.mean, model.std)
+    noise = []
+    for key in batch.samples:
+        generator = random_state(cfg.TRAIN.SEED, key.position, NOT_DATA)
+        generator = torch.Generator().manual_seed(generator.initial_seed())
+        noise.append(torch.randn((2, 12, 48), generator=generator))
+    former = model(clips, mask=batch.mask, t=batch.t, noise=torch.cat(noise)).loss
+    torch.testing.assert_close(loss_of(cfg, model)(batch), former, rtol=1e-6, atol=0)
