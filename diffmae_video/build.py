@@ -174,7 +174,12 @@ def _decoder_arguments(cfg: CfgNode) -> dict[str, Any]:
         "depth": decoder.DEPTH,
         "heads": decoder.HEADS or max(1, decoder.WIDTH // 64),
         "positions": decoder.POSITIONS,
+        **_block_arguments(cfg),
     }
+
+
+def _block_arguments(cfg: CfgNode) -> dict[str, Any]:
+    return {"block": cfg.MODEL.BLOCK, "qk_norm": cfg.MODEL.QK_NORM}
 
 
 def _unet_arguments(cfg: CfgNode) -> dict[str, Any]:
@@ -211,6 +216,7 @@ def encoder_arguments(cfg: CfgNode) -> dict[str, Any]:
         "heads": encoder.HEADS or (max(1, encoder.WIDTH // 64) if encoder.WIDTH else heads),
         "class_token": encoder.CLASS_TOKEN,
         "positions": encoder.POSITIONS,
+        **_block_arguments(cfg),
     }
 
 

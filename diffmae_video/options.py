@@ -112,6 +112,12 @@ OPTIONS = {
         "Frames, height and width of a patch. For `adm` and `igpt` it is the patch of inpainting masks only.",
         at_least=1,
     ),
+    "MODEL.BLOCK": Option(
+        "vit",
+        "The blocks of encoder and decoder: ViT's, with layer norm and GELU, or with RMS norm and SwiGLU. "
+        "Not for `igpt`.",
+    ),
+    "MODEL.QK_NORM": Option(False, "Normalises queries and keys in attention. Not for `igpt`."),
     "MODEL.ENCODER.SIZE": Option(
         "B", "The size of the encoder, which sets the three options below where they are 0. Not for `adm`."
     ),

@@ -16,6 +16,7 @@ from diffmae_video.decoding import BACKENDS
 from diffmae_video.diffusion import SCHEDULES, TIMESTEP_DRAWS, WEIGHTINGS
 from diffmae_video.files import write_text
 from diffmae_video.masks import MASKS
+from diffmae_video.models.block_kinds import BLOCKS
 from diffmae_video.models.classifier import POOLS
 from diffmae_video.models.decoder import DECODERS
 from diffmae_video.models.denoising import PREDICTIONS
@@ -38,6 +39,7 @@ number fills a list of fixed length. A run's resolved options are in its `config
 NAMES: Mapping[str, Sequence[str]] = {
     "MODEL.OBJECTIVE": tuple(OBJECTIVES),
     "MODEL.PREDICTION": PREDICTIONS,
+    "MODEL.BLOCK": BLOCKS,
     "MODEL.ENCODER.SIZE": tuple(ENCODER_SIZES),
     "MODEL.ENCODER.POSITIONS": POSITIONS,
     "MODEL.DECODER.KIND": DECODERS,

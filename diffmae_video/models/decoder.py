@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from timm.layers import Mlp
 from torch import Tensor, nn
 
 from diffmae_video.errors import InputError
 from diffmae_video.masks import Mask
 from diffmae_video.models.activations import ATTENTION, CROSS_ATTENTION, MLP, Activations, BlockStack
+from diffmae_video.models.block_kinds import mlp, norm_class, norm_layer
 from diffmae_video.models.layers import (
     CrossAttention,
     Positions,
@@ -46,15 +46,27 @@ class CrossBlock(nn.Module):
     """Cross-attention to visible latents, self-attention among noised tokens if asked for, MLP."""
 
     def __init__(
-        self, width: int, context_width: int, heads: int, mlp_ratio: float, self_attention: bool
+        self,
+        width: int,
+        context_width: int,
+        heads: int,
+        mlp_ratio: float,
+        self_attention: bool,
+        block: str,
+        qk_norm: bool,
     ) -> None:
         super().__init__()
-        self.norm1 = nn.LayerNorm(width, eps=1e-6)
-        self.cross = CrossAttention(width, context_width, heads)
-        self.norm2 = nn.LayerNorm(width, eps=1e-6) if self_attention else None
-        self.attn = SelfAttention(width, heads, qkv_bias=True) if self_attention else None
-        self.norm3 = nn.LayerNorm(width, eps=1e-6)
-        self.mlp = Mlp(width, int(width * mlp_ratio))
+        norm = norm_class(block)
+        self.norm1 = norm(width)
+        self.cross = CrossAttention(width, context_width, heads, block, qk_norm)
+        self.norm2 = norm(width) if self_attention else None
+        self.attn = (
+            SelfAttention(width, heads, qkv_bias=True, qk_norm=qk_norm, norm_layer=norm)
+            if self_attention
+            else None
+        )
+        self.norm3 = norm(width)
+        self.mlp = mlp(block, width, mlp_ratio)
 
     def forward(self, x: Tensor, keys_values: KeysValues, rotation: Rotation | None = None) -> Tensor:
         x = x + self.cross(self.norm1(x), keys_values, rotation)
@@ -73,6 +85,7 @@ class Decoder(nn.Module):
         width, depth, heads, mlp_ratio: of its own blocks.
         positions: ``sincos``, ``sharp`` or ``rope``.
         timesteps: T of the noise schedule.
+        block, qk_norm: see :class:`~diffmae_video.models.layers.ViTBlock`.
 
     Raises:
         InputError: an unknown kind, or a width that does not divide by the heads.
@@ -91,6 +104,8 @@ class Decoder(nn.Module):
         mlp_ratio: float = 4.0,
         positions: str = "sincos",
         timesteps: int = 1000,
+        block: str = "vit",
+        qk_norm: bool = False,
     ) -> None:
         super().__init__()
         if kind not in DECODERS:
@@ -106,20 +121,22 @@ class Decoder(nn.Module):
             self.block_taps = [0] * depth
             self.taps = [encoder_depth - 1]
             self.latent_embed = nn.Linear(encoder_width, width)
-            self.blocks: Any = nn.ModuleList(ViTBlock(width, heads, mlp_ratio) for _ in range(depth))
+            self.blocks: Any = nn.ModuleList(
+                ViTBlock(width, heads, mlp_ratio, block=block, qk_norm=qk_norm) for _ in range(depth)
+            )
         else:
             blocks = tapped_blocks(encoder_depth, depth)
             self.taps = sorted(set(blocks), reverse=True)
             self.block_taps = [self.taps.index(i) for i in blocks]
             self.blocks = nn.ModuleList(
-                CrossBlock(width, encoder_width, heads, mlp_ratio, kind == "cross_self") for _ in range(depth)
+                CrossBlock(width, encoder_width, heads, mlp_ratio, kind == "cross_self", block, qk_norm)
+                for _ in range(depth)
             )
         # One norm for each tapped block (our choice); the deepest one's is the encoder's own.
         self.tap_norms = nn.ModuleList(
-            nn.Identity() if i == encoder_depth - 1 else nn.LayerNorm(encoder_width, eps=1e-6)
-            for i in self.taps
+            nn.Identity() if i == encoder_depth - 1 else norm_layer(block, encoder_width) for i in self.taps
         )
-        self.norm = nn.LayerNorm(width, eps=1e-6)
+        self.norm = norm_layer(block, width)
         self.head = nn.Linear(width, values)
         self.initialize_weights()
 

@@ -44,7 +44,7 @@ class DiffMAE(MaskedAutoencoder):
         patch: (frames, height, width) of a patch.
         encoder: further arguments of :class:`~diffmae_video.models.encoder.Encoder`.
         decoder: arguments of :class:`~diffmae_video.models.decoder.Decoder`: kind, width, depth,
-            heads, mlp_ratio, positions.
+            heads, mlp_ratio, positions, block, qk_norm.
         schedule: arguments of :class:`~diffmae_video.diffusion.NoiseSchedule`.
         mask, mean, std, normalize_target: see
             :class:`~diffmae_video.models.masked_autoencoder.MaskedAutoencoder`. With ``normalize_target`` the

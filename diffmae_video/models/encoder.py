@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from diffmae_video.errors import InputError
 from diffmae_video.masks import Mask
 from diffmae_video.models.backbone import Backbone
+from diffmae_video.models.block_kinds import norm_layer
 from diffmae_video.models.layers import Positions, ViTBlock, initialize_linear
 from diffmae_video.models.rotary import Rotation
 from diffmae_video.tokens import Triple, gather_tokens, grid_of, patchify
@@ -31,6 +32,7 @@ class Encoder(Backbone):
         positions: see :class:`~diffmae_video.models.layers.Positions`.
         drop_path: the last block's rate of stochastic depth; it rises linearly from 0.
         eps: of the layer norms (1e-6 in the MAE family).
+        block, qk_norm: see :class:`~diffmae_video.models.layers.ViTBlock`.
         final_norm: False for weights without one; tokens are then the last block's output.
 
     Raises:
@@ -51,6 +53,8 @@ class Encoder(Backbone):
         drop_path: float = 0.0,
         eps: float = 1e-6,
         final_norm: bool = True,
+        block: str = "vit",
+        qk_norm: bool = False,
     ) -> None:
         super().__init__()
         if width % heads:
@@ -62,8 +66,11 @@ class Encoder(Backbone):
         self.cls_token = nn.Parameter(torch.zeros(1, 1, width)) if class_token else None
         self.positions = Positions(positions, self.grid, width, width // heads)
         rates = [drop_path * i / max(1, depth - 1) for i in range(depth)]
-        self.blocks = nn.ModuleList(ViTBlock(width, heads, mlp_ratio, eps, rate) for rate in rates)
-        self.norm = nn.LayerNorm(width, eps=eps) if final_norm else nn.Identity()
+        self.block, self.qk_norm = block, qk_norm
+        self.blocks = nn.ModuleList(
+            ViTBlock(width, heads, mlp_ratio, eps, rate, block, qk_norm) for rate in rates
+        )
+        self.norm = norm_layer(block, width, eps) if final_norm else nn.Identity()
         self.initialize_weights()
 
     def initialize_weights(self) -> None:

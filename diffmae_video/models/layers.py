@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from functools import partial
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +11,7 @@ from timm.models.vision_transformer import Attention, Block
 from torch import Tensor, nn
 
 from diffmae_video.errors import InputError
+from diffmae_video.models.block_kinds import mlp, norm_class, norm_layer
 from diffmae_video.models.rotary import Rotation, frequencies, rotate, rotation_of, token_places
 from diffmae_video.tokens import Triple, gather_tokens, interleaved_sinusoid, sincos_positions
 
@@ -48,6 +47,7 @@ class SelfAttention(Attention):
             .permute(2, 0, 3, 1, 4)
             .unbind(0)
         )
+        queries, keys = self.q_norm(queries), self.k_norm(keys)
         if rotation is not None:
             queries, keys = rotate(queries, rotation), rotate(keys, rotation)
         x = attention(queries, keys, values)  # [B, heads, N, d]
@@ -55,14 +55,28 @@ class SelfAttention(Attention):
 
 
 class ViTBlock(Block):
-    """timm's pre-norm ViT block with rotary positions; its weights have timm's names."""
+    """timm's pre-norm ViT block with rotary positions; its weights have timm's names.
+
+    Args:
+        block: the kind of norm and MLP, see :mod:`diffmae_video.models.block_kinds`.
+        qk_norm: normalise the queries and keys of each head (Dehghani et al. 2023).
+    """
 
     def __init__(
-        self, width: int, heads: int, mlp_ratio: float, eps: float = 1e-6, drop_path: float = 0.0
+        self,
+        width: int,
+        heads: int,
+        mlp_ratio: float,
+        eps: float = 1e-6,
+        drop_path: float = 0.0,
+        block: str = "vit",
+        qk_norm: bool = False,
     ) -> None:
-        norm: Any = partial(nn.LayerNorm, eps=eps)
+        norm = norm_class(block, eps)
         super().__init__(width, heads, mlp_ratio, qkv_bias=True, norm_layer=norm, drop_path=drop_path)
-        self.attn = SelfAttention(width, heads, qkv_bias=True)
+        self.attn = SelfAttention(width, heads, qkv_bias=True, qk_norm=qk_norm, norm_layer=norm)
+        if block != "vit":
+            self.mlp = mlp(block, width, mlp_ratio)
 
     def forward(self, x: Tensor, rotation: Rotation | None = None) -> Tensor:  # type: ignore[override]
         x = x + self.drop_path1(self.attn(self.norm1(x), rotation))
@@ -213,9 +227,15 @@ class TimestepEmbedding(nn.Module):
 
 
 class CrossAttention(nn.Module):
-    """Attention of tokens [B, M, width] to a context whose keys and values are computed apart."""
+    """Attention of tokens [B, M, width] to a context whose keys and values are computed apart.
 
-    def __init__(self, width: int, context_width: int, heads: int) -> None:
+    Args:
+        block, qk_norm: see :class:`ViTBlock`.
+    """
+
+    def __init__(
+        self, width: int, context_width: int, heads: int, block: str = "vit", qk_norm: bool = False
+    ) -> None:
         super().__init__()
         if width % heads:
             raise InputError(f"width {width} does not divide by {heads} heads")
@@ -223,6 +243,9 @@ class CrossAttention(nn.Module):
         self.q = nn.Linear(width, width)
         self.kv = nn.Linear(context_width, 2 * width)
         self.proj = nn.Linear(width, width)
+        self.q_norm, self.k_norm = (
+            norm_layer(block, self.head_width) if qk_norm else nn.Identity() for _ in range(2)
+        )
 
     def keys_values(self, context: Tensor, rotation: Rotation | None = None) -> tuple[Tensor, Tensor]:
         """Context [B, V, context_width] -> keys (turned) and values, each [B, heads, V, width / heads]."""
@@ -230,6 +253,7 @@ class CrossAttention(nn.Module):
         keys, values = (
             self.kv(context).view(b, v, 2, self.heads, self.head_width).permute(2, 0, 3, 1, 4).unbind(0)
         )
+        keys = self.k_norm(keys)
         return keys if rotation is None else rotate(keys, rotation), values
 
     def forward(
@@ -237,6 +261,7 @@ class CrossAttention(nn.Module):
     ) -> Tensor:
         b, m, width = x.shape
         queries = self.q(x).view(b, m, self.heads, self.head_width).transpose(1, 2)  # [B, heads, M, d]
+        queries = self.q_norm(queries)
         if rotation is not None:
             queries = rotate(queries, rotation)
         x = attention(queries, *keys_values)  # [B, heads, M, d]

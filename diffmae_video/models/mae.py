@@ -18,6 +18,7 @@ from diffmae_video.errors import InputError
 from diffmae_video.masks import Mask
 from diffmae_video.models.activations import ATTENTION, MLP, Activations, BlockStack
 from diffmae_video.models.base import Output
+from diffmae_video.models.block_kinds import norm_layer
 from diffmae_video.models.encoder import Encoder
 from diffmae_video.models.layers import Positions, ViTBlock, initialize_linear
 from diffmae_video.models.masked_autoencoder import MaskedAutoencoder
@@ -29,7 +30,7 @@ class MAE(MaskedAutoencoder):
 
     Args:
         image_size, num_frames, patch, encoder: see :class:`~diffmae_video.models.diffmae.DiffMAE`.
-        decoder: ``width``, ``depth``, ``heads``, ``mlp_ratio`` and ``positions`` of the decoder.
+        decoder: ``width``, ``depth``, ``heads``, ``mlp_ratio``, ``positions``, ``block`` and ``qk_norm``.
         mask, mean, std, normalize_target: see
             :class:`~diffmae_video.models.masked_autoencoder.MaskedAutoencoder`.
     """
@@ -108,6 +109,8 @@ class MAEDecoder(nn.Module):
         heads: int = 16,
         mlp_ratio: float = 4.0,
         positions: str = "sincos",
+        block: str = "vit",
+        qk_norm: bool = False,
     ) -> None:
         super().__init__()
         if width % heads:
@@ -115,8 +118,10 @@ class MAEDecoder(nn.Module):
         self.embed = nn.Linear(encoder.width, width)
         self.mask_token = nn.Parameter(torch.zeros(1, 1, width))
         self.positions = Positions(positions, encoder.grid, width, width // heads)
-        self.blocks = nn.ModuleList(ViTBlock(width, heads, mlp_ratio) for _ in range(depth))
-        self.norm = nn.LayerNorm(width, eps=1e-6)
+        self.blocks = nn.ModuleList(
+            ViTBlock(width, heads, mlp_ratio, block=block, qk_norm=qk_norm) for _ in range(depth)
+        )
+        self.norm = norm_layer(block, width)
         self.head = nn.Linear(width, 3 * encoder.patch[0] * encoder.patch[1] * encoder.patch[2])
         self.initialize_weights()
 

@@ -14,6 +14,14 @@ from diffmae_video.models.encoder import Encoder
 from diffmae_video.models.weights.resize import to_kernel
 
 
+def block_obstacle(encoder: Encoder) -> str | None:
+    """Why formats of plain ViTs cannot hold an encoder's blocks; None if they can."""
+    if encoder.block == "vit" and not encoder.qk_norm:
+        return None
+    special = "MODEL.QK_NORM" if encoder.block == "vit" else f"MODEL.BLOCK {encoder.block}"
+    return f"its blocks are ViT's, and these were trained with {special}"
+
+
 def encoder_tensors(encoder: Encoder) -> dict[str, Tensor]:
     """An encoder's weights without its positions, under our names in layouts.py."""
     tensors = {

@@ -121,7 +121,15 @@ def _read_own_folder(folder: Path, source: str) -> TrainedEncoder:
     }
     block: Any = encoder.blocks[0]
     kernel = to_kernel(encoder.patch_embed.weight.detach(), encoder.patch)
-    return TrainedEncoder(kernel, encoder.positions, weights, block.attn.num_heads, block.norm1.eps)
+    return TrainedEncoder(
+        kernel,
+        encoder.positions,
+        weights,
+        block.attn.num_heads,
+        block.norm1.eps,
+        encoder.block,
+        encoder.qk_norm,
+    )
 
 
 def _read_file(

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from diffmae_video.errors import InputError
+from diffmae_video.models.block_kinds import ratio_of
 from diffmae_video.models.encoder import Encoder
 from diffmae_video.models.layers import Positions, resample_positions
 from diffmae_video.tokens import Triple
@@ -21,7 +22,8 @@ class TrainedEncoder:
         kernel: the patch embedding [D, 3, t, p, q].
         positions: of the trained grid.
         weights: all others, under :class:`~diffmae_video.models.encoder.Encoder`'s keys.
-        heads, eps: of attention and of the layer norms; weights do not tell them.
+        heads, eps: of attention and of the norms; weights do not tell them.
+        block, qk_norm: see :class:`~diffmae_video.models.layers.ViTBlock`.
     """
 
     kernel: Tensor
@@ -29,6 +31,8 @@ class TrainedEncoder:
     weights: dict[str, Tensor]
     heads: int
     eps: float
+    block: str = "vit"
+    qk_norm: bool = False
 
 
 def build_encoder(trained: TrainedEncoder, size: tuple[int, int] | None, num_frames: int | None) -> Encoder:
@@ -56,7 +60,7 @@ def build_encoder(trained: TrainedEncoder, size: tuple[int, int] | None, num_fra
         if pixels < side or pixels % side:
             raise InputError(f"{name} {pixels} is not a multiple of the patch's {side}")
     positions = _resample(trained.positions, (frames // a, size[0] // p, size[1] // q))
-    width, mlp_width = kernel.shape[0], len(trained.weights["blocks.0.mlp.fc1.bias"])
+    width, mlp_width = kernel.shape[0], trained.weights["blocks.0.mlp.fc2.weight"].shape[1]
     encoder = Encoder(
         image_size=size,
         num_frames=frames,
@@ -64,11 +68,13 @@ def build_encoder(trained: TrainedEncoder, size: tuple[int, int] | None, num_fra
         width=width,
         depth=len({key.split(".")[1] for key in trained.weights if key.startswith("blocks.")}),
         heads=trained.heads,
-        mlp_ratio=mlp_ratio(width, mlp_width),
+        mlp_ratio=ratio_of(trained.block, width, mlp_width),
         class_token="cls_token" in trained.weights,
         positions=positions.kind,
         eps=trained.eps,
         final_norm="norm.weight" in trained.weights,
+        block=trained.block,
+        qk_norm=trained.qk_norm,
     )
     weights = {"patch_embed.weight": to_matrix(kernel), **trained.weights}
     encoder.load_state_dict(weights | positions.state_dict(prefix="positions."))
@@ -108,9 +114,3 @@ def to_kernel(matrix: Tensor, patch: Triple) -> Tensor:
 def to_matrix(kernel: Tensor) -> Tensor:
     """The inverse of :func:`to_kernel`."""
     return kernel.permute(0, 2, 3, 4, 1).flatten(1)
-
-
-def mlp_ratio(width: int, mlp_width: int) -> float:
-    """A ratio with ``int(width * ratio) == mlp_width``, whatever the rounding."""
-    ratio = mlp_width / width
-    return ratio if int(width * ratio) == mlp_width else (mlp_width + 0.5) / width

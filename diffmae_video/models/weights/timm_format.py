@@ -10,12 +10,17 @@ import torch
 from torch import Tensor, nn
 
 from diffmae_video.files import write_text
+from diffmae_video.models.block_kinds import ratio_of
 from diffmae_video.models.classifier import Classifier
 from diffmae_video.models.encoder import Encoder
 from diffmae_video.models.pretrained import CONFIG, WEIGHTS
-from diffmae_video.models.weights.exported_tensors import encoder_tensors, head_tensors, save_tensors
+from diffmae_video.models.weights.exported_tensors import (
+    block_obstacle,
+    encoder_tensors,
+    head_tensors,
+    save_tensors,
+)
 from diffmae_video.models.weights.layouts import MAE
-from diffmae_video.models.weights.resize import mlp_ratio
 
 FILE_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 
@@ -24,6 +29,8 @@ def timm_obstacle(encoder: Encoder) -> str | None:
     """Why timm's format cannot hold an encoder; None if it can."""
     if encoder.positions.kind == "rope":
         return "timm's ViT adds positions to the patches, and this has rotary ones"
+    if obstacle := block_obstacle(encoder):
+        return obstacle
     if encoder.patch[0] == 1 and encoder.grid[0] == 1:
         return None
     frames = encoder.grid[0] * encoder.patch[0]
@@ -86,7 +93,7 @@ def _timm_config(encoder: Encoder, classifier: Classifier | None) -> dict[str, A
             "embed_dim": encoder.width,
             "depth": encoder.depth,
             "num_heads": block.attn.num_heads,
-            "mlp_ratio": mlp_ratio(encoder.width, block.mlp.fc1.out_features),
+            "mlp_ratio": ratio_of("vit", encoder.width, block.mlp.fc1.out_features),
             "class_token": encoder.cls_token is not None,
             "global_pool": pool,
             "fc_norm": fc_norm,  # whether the norm follows the pooling

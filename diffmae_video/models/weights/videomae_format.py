@@ -14,7 +14,12 @@ from diffmae_video.files import write_text
 from diffmae_video.models.classifier import Classifier
 from diffmae_video.models.encoder import Encoder
 from diffmae_video.models.pretrained import CONFIG, WEIGHTS
-from diffmae_video.models.weights.exported_tensors import encoder_tensors, head_tensors, save_tensors
+from diffmae_video.models.weights.exported_tensors import (
+    block_obstacle,
+    encoder_tensors,
+    head_tensors,
+    save_tensors,
+)
 from diffmae_video.models.weights.layouts import HF_VIDEOMAE
 
 
@@ -28,6 +33,8 @@ def videomae_obstacle(encoder: Encoder) -> str | None:
             f"VideoMAE computes positions of its own, MODEL.ENCODER.POSITIONS sinusoid, and this was trained "
             f"with {encoder.positions.kind}"
         )
+    if obstacle := block_obstacle(encoder):
+        reasons.append(obstacle)
     return "; ".join(reasons) or None
 
 
