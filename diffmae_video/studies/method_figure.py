@@ -10,7 +10,7 @@ from torch import Tensor
 from diffmae_video.config import load_recipe
 from diffmae_video.data import Entry, denormalise, normalise, uniform_clips
 from diffmae_video.encoding.clips import to_frames
-from diffmae_video.errors import require
+from diffmae_video.errors import InputError, require
 from diffmae_video.models.base import load_inpainter
 from diffmae_video.tokens import patchify
 
@@ -36,6 +36,11 @@ def draw_method(folder: Path, film: Path, output: Path, ratio: float = 0.75, see
     from matplotlib.figure import Figure
 
     model = load_inpainter(folder)
+    schedule = model.schedule
+    if schedule is None or model.mask is None:
+        raise InputError(
+            f"{folder}: a {type(model).__name__} does not denoise masked patches; give a DiffMAE"
+        )
     data = load_recipe(folder).DATA
     frames, height, width = model.clip_size
     clips = uniform_clips(Entry(str(film)), 1, frames, data.STRIDE, (height, width), data.BACKEND)
@@ -47,8 +52,8 @@ def draw_method(folder: Path, film: Path, output: Path, ratio: float = 0.75, see
     patches = patchify(clip, model.patch)
     noise = torch.randn(patches.shape, generator=torch.Generator().manual_seed(seed))
     for share in NOISED:
-        t = max(1, round(share * model.schedule.timesteps))
-        noised = model.schedule.add_noise(patches, torch.tensor([t]), noise)  # [1, N, P]
+        t = max(1, round(share * schedule.timesteps))
+        noised = schedule.add_noise(patches, torch.tensor([t]), noise)  # [1, N, P]
         noised = noised.gather(1, mask.masked[..., None].expand(-1, -1, noised.shape[-1]))
         columns.append((f"noised, t = {t}", model.paste(clip, mask, noised)))
     for step, (t, fill) in enumerate(model.inpaint_steps(clip, mask, sampler="ddim", steps=STEPS, seed=seed)):

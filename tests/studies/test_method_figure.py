@@ -29,5 +29,5 @@ def test_it_shows_the_clip_its_noise_and_its_fill(tmp_path, film):
 
 def test_a_classifier_has_no_such_figure(tmp_path, film):
     tiny_classifier().save_pretrained(tmp_path / "model")
-    with pytest.raises(InputError, match="not a classifier|Classifier"):
+    with pytest.raises(InputError, match="Classifier"):
         draw_method(tmp_path / "model", film, tmp_path / "method.png")
