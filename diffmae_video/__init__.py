@@ -11,13 +11,24 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from diffmae_video.build import build_loader, build_model
     from diffmae_video.config import load_config
+    from diffmae_video.data import open_video, read_clip
     from diffmae_video.errors import InputError
     from diffmae_video.masks import Mask
     from diffmae_video.models import load_encoder, load_model
 
 __version__ = "0.1.0"
 
-__all__ = ["InputError", "Mask", "build_loader", "build_model", "load_config", "load_encoder", "load_model"]
+__all__ = [
+    "InputError",
+    "Mask",
+    "build_loader",
+    "build_model",
+    "load_config",
+    "load_encoder",
+    "load_model",
+    "open_video",
+    "read_clip",
+]
 
 _HOMES = {
     "InputError": "errors",
@@ -27,6 +38,8 @@ _HOMES = {
     "load_config": "config",
     "load_encoder": "models",
     "load_model": "models",
+    "open_video": "data",
+    "read_clip": "data",
 }
 
 

@@ -8,9 +8,9 @@ from diffmae_video.data.labelled_clips import LabelledClips, LabelledDataset
 from diffmae_video.data.lists import Entry, read_list, spread, write_list
 from diffmae_video.data.loader import training_loader
 from diffmae_video.data.pretraining_clips import ClipDataset, TrainingClips, clips_on
-from diffmae_video.data.transforms import denormalise, normalise
-from diffmae_video.data.views import ViewDataset, Views, uniform_clips
+from diffmae_video.data.views import ViewDataset, Views, read_clip, uniform_clips
 from diffmae_video.decoding import VideoError, VideoReader, open_video
+from diffmae_video.normalisation import denormalise, normalise
 
 __all__ = [
     "ClipDataset",
@@ -33,6 +33,7 @@ __all__ = [
     "label_targets",
     "normalise",
     "open_video",
+    "read_clip",
     "read_list",
     "spread",
     "training_loader",

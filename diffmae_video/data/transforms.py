@@ -1,4 +1,4 @@
-"""Crops and resizes decoded frames, with one set of parameters per clip, and normalises clips."""
+"""Crops and resizes decoded frames, with one set of parameters per clip."""
 
 from __future__ import annotations
 
@@ -102,18 +102,3 @@ def spatial_crops(frames: np.ndarray, size: Sequence[int], count: int) -> Tensor
     """Resized :func:`largest_crops`: uint8 [T, H, W, 3] -> uint8 [count, T, h, w, 3]."""
     crops = largest_crops((frames.shape[1], frames.shape[2]), size, count)
     return torch.stack([resized_crop(frames, crop, size) for crop in crops])
-
-
-def normalise(clips: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """Normalises uint8 [..., T, H, W, 3] to float32 [..., 3, T, H, W], on the tensor's device."""
-    scale = 1 / (255 * torch.tensor(std, device=clips.device))
-    shift = torch.tensor(mean, device=clips.device) / torch.tensor(std, device=clips.device)
-    return (clips.float() * scale - shift).movedim(-1, -4)
-
-
-def denormalise(clips: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """The inverse of :func:`normalise` up to layout: float [..., 3, T, H, W], pixels in [0, 1], unclamped."""
-    shape = (3, 1, 1, 1)
-    return clips.float() * torch.tensor(std, device=clips.device).view(shape) + torch.tensor(
-        mean, device=clips.device
-    ).view(shape)

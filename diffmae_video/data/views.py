@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -19,6 +20,7 @@ from diffmae_video.data.clip_sampler import (
 from diffmae_video.data.lists import Entry
 from diffmae_video.data.transforms import spatial_crops
 from diffmae_video.decoding import DecodingProcess, VideoError, VideoReader, open_video
+from diffmae_video.options import OPTIONS
 
 POLICIES = ("fail", "skip")
 
@@ -62,6 +64,33 @@ def uniform_clips(
     """
     with open_video(entry.path, backend) as video:
         return read_views(video, entry, ClipSampler(num_frames, stride, 0.0), size, count, 1)
+
+
+def read_clip(
+    path: str | Path,
+    num_frames: int = 16,
+    size: int | Sequence[int] = 224,
+    stride: int = 1,
+    start: float = 0.0,
+    backend: str = OPTIONS["DATA.BACKEND"].default,
+) -> Tensor:
+    """One clip of a video, resized and centre-cropped: uint8 [1, T, H, W, 3]. ``model.normalise`` takes it.
+
+    Args:
+        num_frames: T; 1 reads a picture.
+        size: (height, width) in pixels, or one number for both.
+        stride: frames from one frame of the clip to the next.
+        start: of the clip, in seconds.
+        backend: see :func:`~diffmae_video.decoding.open_video`.
+
+    Raises:
+        VideoError: the video cannot be read, or has no frame at ``start``.
+    """
+    height_and_width = (size, size) if isinstance(size, int) else size
+    with open_video(path, backend) as video:
+        first, end = frame_range(video, Entry(str(path), start))
+        (frames,) = read_clips(video, [ClipSampler(num_frames, stride, 0.0).indices(video, first, end)])
+    return spatial_crops(frames, height_and_width, 1)
 
 
 class Views(NamedTuple):

@@ -6,6 +6,7 @@ import importlib
 import inspect
 import json
 import pkgutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from diffmae_video.errors import InputError
 from diffmae_video.files import write_tensors, write_text
 from diffmae_video.hub import local_weights
+from diffmae_video.normalisation import denormalise, normalise
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
@@ -36,6 +38,17 @@ class Pretrained(PyTorchModelHubMixin):
 
     prefers_average: ClassVar[bool] = False
     _hub_mixin_config: dict[str, Any]
+    mean: Sequence[float]  # of the normalisation, for models that take pixels
+    std: Sequence[float]
+
+    def normalise(self, clips: Tensor) -> Tensor:
+        """Decoded clips, uint8 [B, T, H, W, 3] -> what the model takes, float32 [B, 3, T, H, W]."""
+        return normalise(clips, self.mean, self.std)
+
+    def denormalise(self, clips: Tensor) -> Tensor:
+        """The inverse of :meth:`normalise`, rounded and clamped to uint8."""
+        pixels = denormalise(clips, self.mean, self.std).clamp(0, 1).mul(255).round()
+        return pixels.byte().movedim(-4, -1)
 
     def save_pretrained(
         self, save_directory: str | Path, *, state_dict: dict[str, Tensor] | None = None, **hub: Any

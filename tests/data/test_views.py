@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from diffmae_video.data import ClipSampler, Entry, VideoError, open_video, uniform_clips
+from diffmae_video.data import ClipSampler, Entry, VideoError, open_video, read_clip, uniform_clips
 from diffmae_video.data.clip_sampler import frame_range
 from diffmae_video.data.transforms import center_crop, spatial_crops
 from tests.data.small_datasets import view_dataset
@@ -49,3 +49,13 @@ def test_uniform_clips_stay_inside(real_clips):
         assert torch.equal(clips[0, 0], center_crop(video.frames([200]), (32, 48))[0])
         with pytest.raises(VideoError, match="no frame from 11"):
             frame_range(video, Entry(path, 11.0))
+
+
+def test_a_clip_starts_where_it_is_asked_to(path):
+    clip = read_clip(path, num_frames=3, size=(32, 48), stride=2, start=1.0)
+    assert clip.shape == (1, 3, 32, 48, 3)
+    with open_video(path, "pyav") as reader:
+        first = round(reader.fps)
+        assert torch.equal(clip[0], center_crop(reader.frames([first, first + 2, first + 4]), (32, 48)))
+    with pytest.raises(VideoError):
+        read_clip(path, start=1000.0)
