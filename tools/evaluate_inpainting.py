@@ -17,7 +17,8 @@ config.yaml says, equally many from each video, and filled EVALUATION.BATCH_SIZE
     future     the second half of the frames (not for images)
 
 Fills are the mean of the visible pixels, the nearest visible patch, linear interpolation in time (not for
-images), the MAE's prediction, and DiffMAE's samples (DDIM) with each number of steps. Scores, of masked
+images), the MAE's prediction, DiffMAE's samples (DDIM) with each number of steps, and with --mean-samples
+the mean of that many samples, which has a higher PSNR than each of them and is blurred. Scores, of masked
 pixels and of whole clips, are PSNR, SSIM, LPIPS, flicker (mean |x[t+1] - x[t]| without motion compensation)
 and gradient energy, both divided by the truth's, and the distance of radial power spectra in dB. Visible
 pixels are always the truth's.
@@ -56,6 +57,13 @@ def main() -> None:
         "--steps", default="1,10,50", metavar="N,...", help="numbers of sampling steps (default: 1,10,50)"
     )
     parser.add_argument(
+        "--mean-samples",
+        type=int,
+        default=0,
+        metavar="K",
+        help="also score the mean of K samples (default: 0)",
+    )
+    parser.add_argument(
         "--clips", type=int, default=64, metavar="N", help="clips to fill, rounded up (default: 64)"
     )
     parser.add_argument(
@@ -86,6 +94,7 @@ def main() -> None:
         args.options,
         mae=args.mae,
         steps=steps,
+        mean_samples=args.mean_samples,
         tasks=args.tasks.split(",") if args.tasks else [],
         clips=args.clips,
         seed=args.seed,

@@ -25,6 +25,7 @@ from diffmae_video.inpainting.clip_scores import ClipScores
 from diffmae_video.inpainting.frechet import FeatureModel, check_clips, frechet_distance
 from diffmae_video.inpainting.lpips import load_lpips
 from diffmae_video.inpainting.model_pair import load_pair
+from diffmae_video.inpainting.posterior_mean import posterior_mean
 from diffmae_video.inpainting.report import write_report
 from diffmae_video.inpainting.simple_fills import interpolated_fill, mean_fill, nearest_fill
 from diffmae_video.inpainting.tasks import TASKS, check_tasks
@@ -77,6 +78,7 @@ def evaluate_inpainting(
     *,
     mae: Path | None,
     steps: Sequence[int],
+    mean_samples: int,
     tasks: Sequence[str],
     clips: int,
     seed: int,
@@ -96,6 +98,7 @@ def evaluate_inpainting(
         options: ``[KEY, VALUE, ...]`` that replace the recipe's.
         mae: folder of an MAE for clips of the same size and patch, to compare with; or None.
         steps: numbers of sampling steps (DDIM).
+        mean_samples: samples whose mean is a further fill, for each number of steps above 1; 0 leaves it out.
         tasks: names from ``TASKS``; empty for all that the model's clips allow.
         clips: how many clips to fill; rounded up, so that each video gives as many.
         seed: seeds masks and noise.
@@ -118,13 +121,15 @@ def evaluate_inpainting(
         require(module, "metrics")
     if clips < 1 or seed < 0:
         raise InputError(f"--clips must be at least 1 and --seed at least 0, got {clips} and {seed}")
+    if mean_samples < 0 or mean_samples == 1:
+        raise InputError(f"--mean-samples must be 0 or at least 2, got {mean_samples}")
     cfg = load_recipe(checkpoint, options)
     if not cfg.DATA.VAL:
         raise InputError("DATA.VAL: give a list or a folder of held-out videos, say DATA.VAL val.csv")
     model, other = load_pair(checkpoint, mae)
     size, patch, device = (cfg.DATA.NUM_FRAMES, *cfg.DATA.SIZE), model.patch, default_device()
     grid = grid_of(size, patch)
-    methods = fill_methods(model, other, steps, is_video=size[0] > 1)
+    methods = fill_methods(model, other, steps, mean_samples, is_video=size[0] > 1)
     tasks = list(dict.fromkeys(tasks)) or [name for name in TASKS if name != "future" or grid[0] > 1]
     check_tasks(tasks, grid)
     entries = spread(read_list(cfg.DATA.VAL, cfg.DATA.ROOT, images=size[0] == 1), clips)
@@ -170,9 +175,13 @@ def evaluate_inpainting(
 
 
 def fill_methods(
-    model: PretrainingModel, mae: PretrainingModel | None, steps: Sequence[int], is_video: bool
+    model: PretrainingModel,
+    mae: PretrainingModel | None,
+    steps: Sequence[int],
+    mean_samples: int,
+    is_video: bool,
 ) -> list[FillMethod]:
-    """The fills without a model, the MAE's, and the model's own by number of steps.
+    """The fills without a model, the MAE's, and the model's samples and their means by number of steps.
 
     Raises:
         InputError: a number of steps is outside the model's schedule.
@@ -190,12 +199,22 @@ def fill_methods(
     for n in sorted(set(steps)):
         model.sampling_timesteps(n)  # fails now if the schedule has fewer steps
         methods.append(FillMethod("diffmae", n, n, partial(_fill_by_model, model, n)))
+    for n in sorted(set(steps)) if mean_samples else ():
+        if n > 1:
+            fill = partial(_fill_by_mean, model, n, mean_samples)
+            methods.append(FillMethod("posterior_mean", n, n * mean_samples, fill))
     return methods
 
 
 def _fill_by_model(model: PretrainingModel, steps: int, batch: MaskedBatch) -> Tensor:
     clip = normalise(batch.clips, model.mean, model.std)
     filled = model.inpaint(clip, batch.mask, sampler="ddim", steps=steps, seed=batch.seed).clip
+    return denormalise(filled, model.mean, model.std).clamp(0, 1)
+
+
+def _fill_by_mean(model: PretrainingModel, steps: int, samples: int, batch: MaskedBatch) -> Tensor:
+    clip = normalise(batch.clips, model.mean, model.std)
+    filled = posterior_mean(model, clip, batch.mask, samples, steps, batch.seed)
     return denormalise(filled, model.mean, model.std).clamp(0, 1)
 
 

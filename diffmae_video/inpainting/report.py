@@ -18,6 +18,7 @@ FILLS = {
     "interpolation": "linear in time",
     "mae": "MAE",
     "diffmae": "DiffMAE",
+    "posterior_mean": "mean of DiffMAE's samples",
 }
 COLOURS = {
     "mean": "#999999",
@@ -25,6 +26,7 @@ COLOURS = {
     "interpolation": "#6a9f58",
     "mae": "#c2571a",
     "diffmae": "#1f6fb4",
+    "posterior_mean": "#7aa6d1",
 }
 # Name, title and number format.
 METRICS = (

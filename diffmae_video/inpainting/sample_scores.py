@@ -7,9 +7,12 @@ from torch import Tensor
 
 from diffmae_video.data import denormalise, normalise
 from diffmae_video.inpainting.metrics import gradient_ratio, motion_ratio, psnr, std_ratio
+from diffmae_video.inpainting.posterior_mean import posterior_mean
 from diffmae_video.inpainting.simple_fills import interpolated_fill, mean_fill, nearest_fill
 from diffmae_video.masks import Mask
 from diffmae_video.models import PretrainingModel
+
+MEAN_SAMPLES, MEAN_STEPS = 8, 10  # few steps, since what they lose in detail the mean would lose anyway
 
 
 @torch.no_grad()
@@ -23,7 +26,8 @@ def score_samples(model: PretrainingModel, clips: Tensor, mask: Mask, steps: int
 
     Returns:
         The number of ``clips``; in dB ``mean_fill_psnr``, ``nearest_fill_psnr``, ``interpolation_psnr``,
-        ``first_prediction_psnr`` (x0 at t = T) and ``sample_psnr``; and the sample's ``sample_std_ratio``,
+        ``first_prediction_psnr`` (x0 at t = T), ``sample_psnr`` and ``posterior_mean_psnr`` (of
+        ``MEAN_SAMPLES`` samples of at most ``MEAN_STEPS`` steps); and the sample's ``sample_std_ratio``,
         ``sample_motion_ratio`` and ``sample_gradient_ratio`` to the truth.
     """
     clip = normalise(clips, model.mean, model.std)
@@ -33,12 +37,14 @@ def score_samples(model: PretrainingModel, clips: Tensor, mask: Mask, steps: int
     sample, first = (
         denormalise(x, model.mean, model.std).clamp(0, 1) for x in (result.clip, result.steps[0])
     )
+    mean = posterior_mean(model, clip, mask, MEAN_SAMPLES, min(steps, MEAN_STEPS), seed=0)
     fills = {
         "mean_fill": mean_fill(truth, masked),
         "nearest_fill": nearest_fill(truth, mask, model.patch),
         "interpolation": interpolated_fill(truth, masked),
         "first_prediction": first,
         "sample": sample,
+        "posterior_mean": denormalise(mean, model.mean, model.std).clamp(0, 1),
     }
     return {
         "clips": float(len(clips)),

@@ -25,6 +25,7 @@ ROWS = (
     ("linear interpolation in time (PSNR)", "interpolation_psnr"),
     ("first prediction, t = T (PSNR)", "first_prediction_psnr"),
     ("sample (PSNR)", "sample_psnr"),
+    ("mean of 8 samples (PSNR)", "posterior_mean_psnr"),
     ("standard deviation", "sample_std_ratio"),
     ("frame-to-frame difference", "sample_motion_ratio"),
     ("gradient energy", "sample_gradient_ratio"),

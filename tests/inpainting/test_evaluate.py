@@ -20,7 +20,7 @@ def run(tmp_path_factory, real_clips):
 def evaluate(checkpoint, output, options=(), **changes):
     """The result, with the tool's defaults."""
     arguments = {"mae": None, "steps": [1, 10, 50], "tasks": [], "clips": 64, "seed": 0}
-    arguments |= {"lpips": False, "lpips_weights": None, "features": None}
+    arguments |= {"mean_samples": 0, "lpips": False, "lpips_weights": None, "features": None}
     return evaluate_inpainting(checkpoint, output, options, **arguments | changes)[0]
 
 
@@ -39,6 +39,15 @@ def test_the_result_depends_on_the_seed_only(tmp_path, run):
             assert {
                 k: pytest.approx(v, rel=1e-4, abs=1e-4) for k, v in row.items() if k[-6:] == "masked"
             } == {k: v for k, v in other.items() if k[-6:] == "masked"}
+
+
+def test_means_of_samples_are_scored_beside_them(tmp_path, run):
+    result = evaluate(run, tmp_path, steps=[1, 2, 3], mean_samples=6, tasks=["random75"], clips=4)
+    rows = {(row["fill"], row["steps"]): row for row in result["rows"]}
+    assert [key for key in rows if key[0] == "posterior_mean"] == [("posterior_mean", n) for n in (2, 3)]
+    for n in (2, 3):  # the noise of an untrained model averages out
+        assert rows["posterior_mean", n]["psnr_masked"] > rows["diffmae", n]["psnr_masked"]
+    assert "| mean of DiffMAE's samples, 3 steps |" in (tmp_path / "results.md").read_text()
 
 
 def test_images_have_no_scores_about_time(tmp_path):
@@ -78,6 +87,7 @@ def test_lists_may_name_folders_of_frames(tmp_path, run):
         ([], {"steps": [1, 1001]}, "steps must be from 1 to T = 1000, got 1001"),
         ([], {"clips": 0}, "--clips must be at least 1"),
         ([], {"seed": -1}, "--seed at least 0"),
+        ([], {"mean_samples": 1}, "--mean-samples must be 0 or at least 2, got 1"),
         ([], {"features": "features", "clips": 8}, r"8 clips are too few .* 8 features: use at least 9"),
         ([], {"mae": "features"}, "features: holds the model Encoder, which does not inpaint"),
         ([], {"mae": "other"}, r"other: takes clips of \[4, 32, 32\] in patches of \[2, 16, 16\], but"),
