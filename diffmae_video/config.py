@@ -145,6 +145,8 @@ def _set(cfg: CfgNode, key: str, value: Any, source: str) -> None:
         near = difflib.get_close_matches(key, OPTIONS, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(cfg)}"
         raise InputError(f"{source}: unknown config key {key}; {hint}")
+    if str(value).lower() in option.choices:  # YAML reads `true` as a truth value
+        value = str(value).lower()
     *sections, name = key.split(".")
     node = cfg
     for section in sections:

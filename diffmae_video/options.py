@@ -281,7 +281,11 @@ OPTIONS = {
     "TRAIN.ACTIVATION_CHECKPOINTING": Option(
         False, "Recomputes blocks in the backward pass: less memory, more time."
     ),
-    "TRAIN.COMPILE": Option(False, "Uses torch.compile."),
+    "TRAIN.COMPILE": Option(
+        "auto",
+        "Compiles the training step with torch.compile; `auto`: on a GPU, in runs of 10,000 steps or more.",
+        choices=("auto", "true", "false"),
+    ),
     "TRAIN.SEED": Option(0, "Seed of everything random in the run.", at_least=0),
     "TRAIN.LOG_EVERY": Option(10, "Interval between writes to metrics.jsonl.", "steps", at_least=1),
     "TRAIN.MAX_BAD_STEPS": Option(

@@ -7,6 +7,8 @@ import functools
 import json
 import logging
 import math
+import os
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -17,14 +19,17 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed import distributed_c10d
+from torch.utils._triton import has_triton
 from torch.utils.checkpoint import checkpoint
 
 from diffmae_video.errors import InputError
+from diffmae_video.models import PretrainingModel
 from diffmae_video.runtime.processes import Process, quiet
 from diffmae_video.training.float32_masters import Float32Masters
 from diffmae_video.training.muon import MuonAdamW
 from diffmae_video.training.sharded_state import WEIGHT, loss_scale, model_weights, start_state
 
+COMPILED_STEPS = 10_000  # shorter runs are not compiled by TRAIN.COMPILE auto (our choice)
 RESERVED_SECTIONS = ("optimizer", "scheduler")  # of DeepSpeed's file: TRAIN sets them
 DEEPSPEED_DEFAULTS = {  # where its file says nothing
     "steps_per_print": 10**12,
@@ -45,7 +50,7 @@ class EngineOptions:
         deepspeed_file: a JSON file of further DeepSpeed options; empty: none.
         has_ema: keeps a moving average of the weights.
         checkpoint_activations: recomputes blocks in the backward pass.
-        compile: uses torch.compile.
+        compile: compiles what a training step computes, see :func:`compile_training`.
         patience: minutes that a process waits for another one.
     """
 
@@ -75,6 +80,22 @@ def resolve_precision(precision: str, device: torch.device) -> str:
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
     capability = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
     return "bf16" if capability.get("avx512_bf16") or capability.get("amx_bf16") else "fp32"
+
+
+def resolve_compile(choice: str, device: torch.device, steps: int, zero_stage: int) -> bool:
+    """Whether a run compiles its training step; ``choice`` is TRAIN.COMPILE.
+
+    ``auto`` compiles on a GPU, in runs long enough to make up for the minute that compiling takes, and not at
+    stage 3, where DeepSpeed gathers weights between the layers. It needs Triton and a C compiler.
+
+    Args:
+        steps: of the run.
+    """
+    if choice != "auto":
+        return choice == "true"
+    if device.type != "cuda" or steps < COMPILED_STEPS or zero_stage == 3 or not has_triton():
+        return False
+    return any(shutil.which(name) for name in (os.environ.get("CC", "cc"), "gcc", "clang"))
 
 
 def deepspeed_config(options: EngineOptions, world: int) -> dict[str, Any]:
@@ -155,9 +176,8 @@ def build_engine(
 
         engine, *_ = deepspeed.initialize(model=model.to(process.device), optimizer=optimizer, config=config)
         logging.getLogger("DeepSpeed").setLevel(logging.ERROR)  # we report skipped steps ourselves
-        if options.compile:
-            torch._logging.set_logs(dynamo=logging.ERROR)  # otherwise it reports every graph break
-            engine.compile()
+    if options.compile:
+        compile_training(engine.module)
     if has_masters or (process.world == 1 and options.zero_stage == 0):
         engine.enable_backward_allreduce = False  # on one process it would copy all gradients for nothing
     engine.masters = None
@@ -177,6 +197,23 @@ def checkpoint_activations(model: nn.Module) -> None:
     for module in model.modules():
         for block in getattr(module, "blocks", ()):
             block.forward = functools.partial(checkpoint, block.forward, use_reentrant=False)
+
+
+def compile_training(model: nn.Module) -> None:
+    """Compiles what a training step computes: a model's objective, or a classifier's forward pass.
+
+    Random draws stay outside. Evaluation is not compiled, since it would compile every shape of batch anew.
+    """
+    torch._logging.set_logs(dynamo=logging.ERROR)  # otherwise it reports every graph break
+    name = "objective" if isinstance(model, PretrainingModel) else "forward"
+    plain = getattr(model, name)
+    compiled = torch.compile(plain)
+
+    def run(*args: Any, **kwargs: Any) -> Any:
+        is_step = model.training and torch.is_grad_enabled()
+        return (compiled if is_step else plain)(*args, **kwargs)
+
+    setattr(model, name, run)
 
 
 class StepResult(NamedTuple):

@@ -27,7 +27,7 @@ from diffmae_video.models.pretrained import CONFIG, WEIGHTS
 from diffmae_video.runtime.processes import start_process
 from diffmae_video.runtime.stops import lost_peers
 from diffmae_video.training.checkpoints import file_of
-from diffmae_video.training.engine import resolve_precision
+from diffmae_video.training.engine import resolve_compile, resolve_precision
 from diffmae_video.training.finetuning_lists import (
     read_finetuning_lists,
     write_held_out_lists,
@@ -90,7 +90,8 @@ def finetune(cfg: CfgNode, output: str | Path, resume: bool = False) -> None:
             cfg.FINETUNE.LAYER_DECAY,
             cfg.TRAIN.OPTIMIZER,
         )
-        engine = run.build_engine(model, optimizer, engine_options(cfg, precision))
+        compiled = resolve_compile(cfg.TRAIN.COMPILE, process.device, plan.steps, cfg.DEEPSPEED.ZERO_STAGE)
+        engine = run.build_engine(model, optimizer, engine_options(cfg, precision, compiled))
         loader = training_loader(
             dataset,
             cfg.TRAIN.BATCH_SIZE,

@@ -44,11 +44,12 @@ def plan_of(cfg: CfgNode, entries: Sequence[Entry], world: int) -> Plan:
     )
 
 
-def engine_options(cfg: CfgNode, precision: str) -> EngineOptions:
+def engine_options(cfg: CfgNode, precision: str, compiled: bool = False) -> EngineOptions:
     """How DeepSpeed trains a config's model.
 
     Args:
         precision: see :func:`~diffmae_video.training.engine.resolve_precision`.
+        compiled: see :func:`~diffmae_video.training.engine.resolve_compile`.
     """
     return EngineOptions(
         precision=precision,
@@ -59,7 +60,7 @@ def engine_options(cfg: CfgNode, precision: str) -> EngineOptions:
         deepspeed_file=cfg.DEEPSPEED.CONFIG,
         has_ema=cfg.TRAIN.EMA > 0,
         checkpoint_activations=cfg.TRAIN.ACTIVATION_CHECKPOINTING,
-        compile=cfg.TRAIN.COMPILE,
+        compile=compiled,
         patience=cfg.TRAIN.PATIENCE,
     )
 

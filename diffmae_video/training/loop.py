@@ -122,6 +122,7 @@ class TrainingLoop:
         self.options, self.validation = options, validation
         self.process, self.state, self.output = run.process, run.state, run.output
         self.curves: Curves | None = None  # on the main process, while it trains
+        self.peak_mb = 0
 
     def train(self, loader: DataLoader[Any], recipe: str) -> None:
         """Takes the remaining steps, and writes the trained model into the run's folder.
@@ -231,6 +232,8 @@ class TrainingLoop:
             self._note_bad_step(loss, samples)
         state.samples += self.plan.videos
         state.epoch = state.samples // self.plan.count
+        if not self.peak_mb or state.step % options.log_every == 0:  # an allocator's statistics take time
+            self.peak_mb = round(self.process.peak_mb())
         seconds = time.perf_counter() - started
         log.step(
             step=state.step,
@@ -241,7 +244,7 @@ class TrainingLoop:
             data_ms=round(1000 * waited, 2),
             step_ms=round(1000 * seconds, 2),
             clips_per_s=round(self.plan.clips / seconds, 2),
-            memory_mb=round(self.process.peak_mb()),
+            memory_mb=self.peak_mb,
         )
         return StepOutcome(True, is_good, must_stop, is_save_time)
 

@@ -16,7 +16,7 @@ from diffmae_video.data import training_loader
 from diffmae_video.data.lists import check_first_files
 from diffmae_video.runtime.processes import start_process
 from diffmae_video.runtime.stops import lost_peers
-from diffmae_video.training.engine import resolve_precision
+from diffmae_video.training.engine import resolve_compile, resolve_precision
 from diffmae_video.training.from_config import (
     engine_options,
     loop_options,
@@ -65,7 +65,8 @@ def pretrain(cfg: CfgNode, output: str | Path, resume: bool = False) -> None:
         optimizer = build_optimizer(
             model, cfg.TRAIN.WEIGHT_DECAY, tuple(cfg.TRAIN.BETAS), kind=cfg.TRAIN.OPTIMIZER
         )
-        engine = run.build_engine(model, optimizer, engine_options(cfg, precision))
+        compiled = resolve_compile(cfg.TRAIN.COMPILE, process.device, plan.steps, cfg.DEEPSPEED.ZERO_STAGE)
+        engine = run.build_engine(model, optimizer, engine_options(cfg, precision, compiled))
         loader = training_loader(
             dataset,
             cfg.TRAIN.BATCH_SIZE,

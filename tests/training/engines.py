@@ -31,7 +31,9 @@ def engine_of(stage=0, precision="fp32", model=None, *options):
     cfg = config("DEEPSPEED.ZERO_STAGE", stage, *options)
     optimizer = build_optimizer(model, 0.05, (0.9, 0.95), kind=cfg.TRAIN.OPTIMIZER)
     with patch.dict(os.environ):  # what a start sets in it is not for the runs of later tests
-        engine = build_engine(model, optimizer, start_process(), engine_options(cfg, precision))
+        engine = build_engine(
+            model, optimizer, start_process(), engine_options(cfg, precision, cfg.TRAIN.COMPILE == "true")
+        )
     os.environ["LOCAL_RANK"] = "0"  # but for this, which DeepSpeed reads in each step at stage 3
     engine.train()
     return engine

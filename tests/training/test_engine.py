@@ -1,13 +1,17 @@
 """The engine against a bare PyTorch loop, at every stage and precision; steps that are not finite."""
 
+import functools
 import json
 import math
+import shutil
 
 import pytest
 import torch
+from torch._dynamo.utils import counters
 
-from diffmae_video import InputError, load_config
-from diffmae_video.training.engine import deepspeed_config, gathered, resolve_precision
+from diffmae_video import InputError, Mask, load_config
+from diffmae_video.runtime.evaluating import evaluating
+from diffmae_video.training.engine import deepspeed_config, gathered, resolve_compile, resolve_precision
 from diffmae_video.training.from_config import engine_options
 from diffmae_video.training.optimizer import parameter_groups
 from diffmae_video.training.sharded_state import EMA, MOMENTS, WEIGHT, adam_steps, gather, update_ema
@@ -145,3 +149,47 @@ def test_precision():
         resolve_precision("fp16", cpu)
     with pytest.raises(InputError, match="unknown value 'int8'; there are auto, fp32"):
         load_config(None, ["TRAIN.PRECISION", "int8"])
+
+
+@pytest.mark.parametrize(
+    "decoder", [{"decode_fraction": 0.5}, {"token_timesteps": True}, {"decoder": {"positions": "rope"}}]
+)
+def test_a_run_with_validation_compiles_its_step_once(monkeypatch, decoder):
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager", fullgraph=True))
+    torch.manual_seed(0)
+    plain = engine_of(0, "fp32", tiny_diffmae("cross", **decoder))
+    torch.manual_seed(0)
+    torch._dynamo.reset()
+    counters.clear()
+    compiled = engine_of(0, "fp32", tiny_diffmae("cross", **decoder), "TRAIN.COMPILE", "true")
+    for step in range(3):
+        for engine in (plain, compiled):
+            torch.manual_seed(step)
+            last = train_step(engine, step)
+        assert last[0].applied
+        model = compiled.module
+        with torch.no_grad(), evaluating(model):  # a validation, with another batch
+            clip, mask = task(9)["clip"][:1], Mask.random(1, (2, 4, 4), 0.5)
+            model(clip, mask)
+            model.encode(clip)
+            model.inpaint(clip, mask, steps=2)
+    assert counters["stats"]["unique_graphs"] == 1, counters
+    for name, value in plain.module.state_dict().items():
+        torch.testing.assert_close(compiled.module.state_dict()[name], value, rtol=1e-3, atol=1e-5)
+
+
+def test_compiling_by_default(monkeypatch):
+    gpu, cpu = torch.device("cuda"), torch.device("cpu")
+    monkeypatch.setattr("diffmae_video.training.engine.has_triton", lambda: True)
+    monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
+    assert resolve_compile("auto", gpu, 10_000, 2)
+    assert not resolve_compile("auto", gpu, 9_999, 2)
+    assert not resolve_compile("auto", gpu, 10_000, 3)
+    assert not resolve_compile("auto", cpu, 10_000, 0)
+    assert resolve_compile("true", cpu, 1, 3)
+    assert not resolve_compile("false", gpu, 10_000, 0)
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    assert not resolve_compile("auto", gpu, 10_000, 0)
+    for value in (True, "True", "true"):
+        assert load_config(None, ["TRAIN.COMPILE", value]).TRAIN.COMPILE == "true"
+    assert load_config(None, ["TRAIN.COMPILE", False]).TRAIN.COMPILE == "false"
