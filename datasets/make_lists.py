@@ -80,7 +80,7 @@ def own(args: argparse.Namespace) -> None:
     """Your own class folders: OUTPUT/train.csv and OUTPUT/val.csv, split within each class."""
     from diffmae_video.data.folders import scan_folder
     from diffmae_video.data.lists import read_list
-    from diffmae_video.decoding.endings import is_video_name
+    from diffmae_video.decoding.file_types import is_video_name
 
     if not 0 <= args.val_share < 1:
         raise InputError(f"--val-share: must be 0 or more and below 1, got {args.val_share}")

@@ -52,7 +52,7 @@ def main() -> int:
         raise InputError("--workers, --short-side, --gop and --timeout must be above 0, --crf from 0 to 51")
 
     from diffmae_video.data import read_list, write_list
-    from diffmae_video.decoding.parallel import for_each_file
+    from diffmae_video.decoding.many_files import for_each_file
 
     entries = read_list(args.list, args.root)
     sources = list(dict.fromkeys(str(Path(entry.path).absolute()) for entry in entries))

@@ -86,7 +86,7 @@ def main() -> None:
     except ValueError as error:
         raise InputError(f"--steps takes whole numbers, say 1,10,50, got {args.steps!r}") from error
 
-    from diffmae_video.inpainting.evaluate import evaluate_inpainting
+    from diffmae_video.inpainting.evaluate_inpainting import evaluate_inpainting
 
     result, tables = evaluate_inpainting(
         args.checkpoint,

@@ -31,7 +31,7 @@ from diffmae_video.data import (
 from diffmae_video.data.clip_sampler import ClipSampler, read_clips
 from diffmae_video.data.random_clips import SampleKey
 from diffmae_video.data.transforms import random_resized_crop
-from diffmae_video.decoding.resize import resize_video
+from diffmae_video.decoding.small_copies import resize_video
 from diffmae_video.errors import InputError, require
 from diffmae_video.models import Output
 

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 
 from diffmae_video.data import ViewDataset, Views, normalise
 from diffmae_video.models import Classifier
-from diffmae_video.runtime.evaluating import evaluating
+from diffmae_video.runtime.eval_mode import evaluating
 from diffmae_video.runtime.processes import Process
 from diffmae_video.runtime.progress import ProgressBar
 from diffmae_video.runtime.stops import shielded_batches

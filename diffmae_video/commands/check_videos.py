@@ -42,7 +42,7 @@ def main() -> int:
         raise InputError("--workers must be 1 or more, and --timeout above 0")
 
     from diffmae_video.data import read_list, write_list
-    from diffmae_video.decoding.parallel import for_each_file, read_report
+    from diffmae_video.decoding.many_files import for_each_file, read_report
 
     entries = read_list(args.list, args.root, args.images)
     paths = list(dict.fromkeys(entry.path for entry in entries))

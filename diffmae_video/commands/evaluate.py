@@ -46,7 +46,7 @@ def main() -> None:
     parser.add_argument("options", nargs="*", metavar="KEY VALUE", help="options that differ from the run's")
     args = parser.parse_intermixed_args()
 
-    from diffmae_video.evaluation.evaluate import evaluate
+    from diffmae_video.evaluation.evaluate_classifier import evaluate
 
     output = args.output or args.checkpoint / ("evaluation_ema" if args.ema else "evaluation")
     figures = evaluate(args.checkpoint, args.options, output, args.ema)

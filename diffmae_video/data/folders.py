@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from diffmae_video.decoding.endings import IMAGE_ENDINGS, VIDEO_ENDINGS, is_image_name, is_video_name
+from diffmae_video.decoding.file_types import IMAGE_ENDINGS, VIDEO_ENDINGS, is_image_name, is_video_name
 from diffmae_video.errors import InputError, InputWarning
 
 NAMED_ENDINGS = 5  # in a message, the most frequent ones

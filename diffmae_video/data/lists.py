@@ -15,7 +15,7 @@ import numpy as np
 
 from diffmae_video.data.folders import find_videos, scan_folder
 from diffmae_video.data.tables import DELIMITERS, delimiter_of, header_of, table_rows
-from diffmae_video.decoding.endings import IMAGE_ENDINGS, VIDEO_ENDINGS, is_image_name
+from diffmae_video.decoding.file_types import IMAGE_ENDINGS, VIDEO_ENDINGS, is_image_name
 from diffmae_video.errors import InputError, InputWarning
 from diffmae_video.files import read_text, write_text
 

@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image, ImageOps, ImageSequence, UnidentifiedImageError
 
 from diffmae_video.decoding import VideoError, VideoReader, open_video
-from diffmae_video.decoding.endings import is_video_name
+from diffmae_video.decoding.file_types import is_video_name
 from diffmae_video.decoding.orientation import UPRIGHT
 from diffmae_video.decoding.pictures import frame_files
 from diffmae_video.decoding.pyav import PyAVReader

@@ -6,9 +6,8 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
-from diffmae_video.decoding.base import VideoError, VideoReader
 from diffmae_video.decoding.decord import open_with_decord
-from diffmae_video.decoding.endings import is_image_name
+from diffmae_video.decoding.file_types import is_image_name
 from diffmae_video.decoding.pictures import (
     FOLDER_FPS,
     AnimatedPictureReader,
@@ -17,6 +16,7 @@ from diffmae_video.decoding.pictures import (
     is_animated,
 )
 from diffmae_video.decoding.pyav import PyAVReader
+from diffmae_video.decoding.reader import VideoError, VideoReader
 from diffmae_video.decoding.torchcodec import open_with_torchcodec
 from diffmae_video.errors import InputError, InputWarning
 

@@ -6,8 +6,8 @@ import contextlib
 
 import numpy as np
 
-from diffmae_video.decoding.base import VideoError, VideoReader, reason
 from diffmae_video.decoding.pyav import PyAVReader
+from diffmae_video.decoding.reader import VideoError, VideoReader, reason
 from diffmae_video.errors import MissingExtraError, require
 
 # decord's sparse reads are exact for these where GOPs are closed; of HEVC they return other frames.

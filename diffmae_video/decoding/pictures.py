@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from diffmae_video.decoding.base import VideoError, VideoReader, reason, resized
-from diffmae_video.decoding.endings import is_image_name
+from diffmae_video.decoding.file_types import is_image_name
+from diffmae_video.decoding.reader import VideoError, VideoReader, reason, resized
 from diffmae_video.files import natural_key
 
 FOLDER_FPS = 25.0  # of a folder of frames where no rate is given; FFmpeg's own default for numbered pictures

@@ -28,12 +28,12 @@ import numpy as np
 from typing_extensions import Self
 
 import diffmae_video
-from diffmae_video.decoding.base import ColourTags, VideoError, VideoReader
+from diffmae_video.decoding.reader import ColourTags, VideoError, VideoReader
 from diffmae_video.errors import InputError
 
 ROOT = Path(diffmae_video.__file__).resolve().parent.parent
 # The current folder is removed from the path: its files could hide Python's own modules.
-PROGRAM = "import sys; del sys.path[0]; from diffmae_video.decoding.server import main; main()"
+PROGRAM = "import sys; del sys.path[0]; from diffmae_video.decoding.process_main import main; main()"
 # Fixes glibc's threshold at its initial value. If it grew, frames would be allocated on the heaps of decord's
 # short-lived threads, which fragment: the process would grow by 50 KB with each clip.
 ALLOCATION = {"MALLOC_MMAP_THRESHOLD_": "131072"}
@@ -161,7 +161,7 @@ class DecodingProcess:
         return int(self.ask(str(path), timeout, do="check", path=str(path))["num_frames"])
 
     def resize(self, source: str | Path, target: str | Path, short_side: int, gop: int, crf: int) -> None:
-        """Writes a small copy, see :func:`~diffmae_video.decoding.resize.resize_video`.
+        """Writes a small copy, see :func:`~diffmae_video.decoding.small_copies.resize_video`.
 
         Raises:
             VideoError: the source cannot be read.

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from diffmae_video.decoding.base import ColourTags, VideoError, VideoReader, reason, resized
 from diffmae_video.decoding.clock import mend_clock
 from diffmae_video.decoding.orientation import UPRIGHT, Orientation
 from diffmae_video.decoding.packets import (
@@ -20,6 +19,7 @@ from diffmae_video.decoding.packets import (
     read_packets,
     video_stream,
 )
+from diffmae_video.decoding.reader import ColourTags, VideoError, VideoReader, reason, resized
 from diffmae_video.errors import require
 
 HEAD = 250  # frames at a file's beginning that are looked at for those that cannot be decoded

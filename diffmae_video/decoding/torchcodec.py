@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from diffmae_video.decoding.base import VideoError, VideoReader, reason
 from diffmae_video.decoding.pyav import PyAVReader
+from diffmae_video.decoding.reader import VideoError, VideoReader, reason
 from diffmae_video.errors import InputError, require
 
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from diffmae_video.decoding.base import VideoError
 from diffmae_video.decoding.clock import LARGEST_GAP, nearest_offset
-from diffmae_video.decoding.endings import is_image_name
+from diffmae_video.decoding.file_types import is_image_name
 from diffmae_video.decoding.packets import open_container
 from diffmae_video.decoding.pyav import PyAVReader
+from diffmae_video.decoding.reader import VideoError
 from diffmae_video.errors import InputWarning
 
 KINDS = {"audio": "sound", "subtitle": "subtitle track"}

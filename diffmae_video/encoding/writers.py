@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from diffmae_video.decoding.base import VideoReader
-from diffmae_video.encoding.encoder import VideoEncoder
+from diffmae_video.decoding.reader import VideoReader
+from diffmae_video.encoding.film_encoder import VideoEncoder
 from diffmae_video.encoding.tracks import CarriedTracks
 from diffmae_video.errors import InputError, require
 from diffmae_video.files import atomic_path, flush_folder

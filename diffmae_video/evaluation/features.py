@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from diffmae_video.build import view_dataset
 from diffmae_video.data import Entry, Views, read_list
-from diffmae_video.decoding.endings import IMAGE_ENDINGS, VIDEO_ENDINGS
+from diffmae_video.decoding.file_types import IMAGE_ENDINGS, VIDEO_ENDINGS
 from diffmae_video.errors import InputError
 from diffmae_video.files import atomic_path, write_tensors
 from diffmae_video.frozen_model import FrozenModel, load_frozen

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from diffmae_video.decoding import VideoReader, open_video
-from diffmae_video.decoding.endings import IMAGE_ENDINGS
+from diffmae_video.decoding.file_types import IMAGE_ENDINGS
 from diffmae_video.encoding.writers import open_film
 from diffmae_video.errors import InputError
 from diffmae_video.evaluation.timeline import Label, Timeline, most_likely

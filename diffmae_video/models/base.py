@@ -21,7 +21,7 @@ from diffmae_video.models.activations import Activations
 from diffmae_video.models.backbone import Backbone
 from diffmae_video.models.pixels import PixelNormalisation
 from diffmae_video.models.pretrained import Pretrained, load_model
-from diffmae_video.runtime.evaluating import evaluating
+from diffmae_video.runtime.eval_mode import evaluating
 from diffmae_video.tokens import Triple, gather_tokens, grid_of, patchify, unpatchify
 
 

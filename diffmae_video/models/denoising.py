@@ -17,7 +17,7 @@ from diffmae_video.models.backbone import Backbone
 from diffmae_video.models.base import Inpainting, Output, PretrainingModel, repeat_clips
 from diffmae_video.models.pixels import pixel_bounds
 from diffmae_video.models.repaint import repaint_steps
-from diffmae_video.runtime.evaluating import evaluating
+from diffmae_video.runtime.eval_mode import evaluating
 
 PREDICTIONS = ("x0", "eps")
 PREVIEW_RESAMPLINGS = 4  # fewer than RePaint's 10, which takes as many times the steps

@@ -20,7 +20,7 @@ from diffmae_video.models.backbone import Backbone, check_pictures, pictures_of
 from diffmae_video.models.base import Inpainting, Output, PretrainingModel, repeat_clips
 from diffmae_video.models.colours import colour_clusters
 from diffmae_video.models.pixels import IMAGENET_MEAN, IMAGENET_STD
-from diffmae_video.runtime.evaluating import evaluating
+from diffmae_video.runtime.eval_mode import evaluating
 from diffmae_video.tokens import Triple, grid_of
 
 PIXELS = 2**16  # quantised at once, to bound the memory

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from diffmae_video.decoding.endings import IMAGE_ENDINGS, VIDEO_ENDINGS
+from diffmae_video.decoding.file_types import IMAGE_ENDINGS, VIDEO_ENDINGS
 from diffmae_video.diffusion import SAMPLERS
 from diffmae_video.pages.app_callbacks import PANEL_TITLES, Callbacks, stopped_line
 from diffmae_video.pages.live_inpainting import KINDS, MAX_SECONDS, PAINTED, LiveInpainting

@@ -28,7 +28,7 @@ from diffmae_video.data import (
     uniform_clips,
     write_list,
 )
-from diffmae_video.decoding.resize import resize_video
+from diffmae_video.decoding.small_copies import resize_video
 from diffmae_video.errors import InputError
 from diffmae_video.inpainting.examples import Source, count_examples, inpaint_examples
 from diffmae_video.inpainting.loss_curve import loss_by_timestep

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from diffmae_video import load_config
+from diffmae_video.classification.class_metrics import accuracy
 from diffmae_video.classification.classify import classify
-from diffmae_video.classification.metrics import accuracy
 from diffmae_video.data import ClipSampler, ViewDataset, Views, label_targets, read_list
 from diffmae_video.models import load_model
 from diffmae_video.randomness import random_state

@@ -8,14 +8,14 @@ from fvcore.common.config import CfgNode
 
 from diffmae_video.build import evaluation_dataset, mask_arguments, view_dataset
 from diffmae_video.data import Entry, ViewDataset, label_targets, read_list, spread
-from diffmae_video.decoding.endings import is_image_name
+from diffmae_video.decoding.file_types import is_image_name
 from diffmae_video.errors import InputError
 from diffmae_video.runtime.processes import Process
 from diffmae_video.training.engine import EngineOptions
 from diffmae_video.training.loop import LoopOptions
-from diffmae_video.training.plan import Plan
 from diffmae_video.training.pretraining_validation import MAX_PER_VIDEO, PretrainingValidation, choose_entries
 from diffmae_video.training.recognition_validation import RecognitionValidation
+from diffmae_video.training.step_schedule import Plan
 
 PREPARATION_PICTURES = 1024  # at most as many are read (our choice)
 

@@ -29,9 +29,9 @@ from diffmae_video.training.curves import Curves
 from diffmae_video.training.engine import gathered, spread_non_finite, take_step
 from diffmae_video.training.environment import record_environment
 from diffmae_video.training.log import StepLog, forget_after
-from diffmae_video.training.plan import Plan
 from diffmae_video.training.run import BAD_STEPS, BAD_VIDEOS, METRICS, RECIPE, VALIDATIONS, Run
 from diffmae_video.training.sharded_state import EMA, model_weights, update_ema
+from diffmae_video.training.step_schedule import Plan
 
 COLLECT_EVERY = 200  # steps between garbage collections, which would otherwise stall ranks at random
 NOT_DATA = 2**32 - 1  # marks keys of random states; those of data have the video's index in this place

@@ -26,7 +26,7 @@ from diffmae_video.training.from_config import (
 )
 from diffmae_video.training.loop import TrainingLoop
 from diffmae_video.training.optimizer import build_optimizer
-from diffmae_video.training.preparation import prepare_backbone
+from diffmae_video.training.prepare_backbone import prepare_backbone
 from diffmae_video.training.pretraining_loss import PretrainingLoss
 from diffmae_video.training.run import Run
 

@@ -21,7 +21,7 @@ from diffmae_video.inpainting.simple_fills import grey_fill
 from diffmae_video.masks import Mask
 from diffmae_video.models import PretrainingModel
 from diffmae_video.randomness import random_state
-from diffmae_video.runtime.evaluating import evaluating
+from diffmae_video.runtime.eval_mode import evaluating
 from diffmae_video.runtime.processes import Process
 from diffmae_video.tokens import grid_of
 

@@ -8,8 +8,8 @@ import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
 
+from diffmae_video.classification.class_metrics import accuracy, mean_average_precision
 from diffmae_video.classification.classify import classify
-from diffmae_video.classification.metrics import accuracy, mean_average_precision
 from diffmae_video.data import ViewDataset
 from diffmae_video.errors import InputError
 from diffmae_video.models import Classifier

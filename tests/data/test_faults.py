@@ -15,7 +15,7 @@ from diffmae_video.data import Entry, FaultLog, training_loader
 from diffmae_video.data.faults import Fault
 from diffmae_video.data.pretraining_clips import TrainingClips
 from diffmae_video.data.random_clips import SampleKey
-from diffmae_video.decoding.resize import resize_video
+from diffmae_video.decoding.small_copies import resize_video
 from diffmae_video.masks import Mask
 from tests.data.small_datasets import clip_dataset
 from tests.repository import ROOT

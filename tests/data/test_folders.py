@@ -7,7 +7,7 @@ import pytest
 
 from diffmae_video import InputError
 from diffmae_video.data import Entry, find_videos, read_list
-from diffmae_video.decoding.endings import VIDEO_ENDINGS
+from diffmae_video.decoding.file_types import VIDEO_ENDINGS
 from diffmae_video.errors import InputWarning
 
 

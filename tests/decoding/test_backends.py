@@ -13,7 +13,7 @@ from diffmae_video import InputError
 from diffmae_video.data import VideoError, find_videos, open_video
 from diffmae_video.decoding import BACKENDS
 from diffmae_video.decoding.decord import DecordReader
-from diffmae_video.decoding.resize import resize_video
+from diffmae_video.decoding.small_copies import resize_video
 from tests.decoding.transcodes import COUNT, VARIABLE, VARIANTS
 
 KNOWN = {

@@ -6,7 +6,7 @@ from PIL import Image
 
 from diffmae_video import InputError
 from diffmae_video.decoding import VideoError, open_video
-from diffmae_video.decoding.resize import resize_video
+from diffmae_video.decoding.small_copies import resize_video
 from diffmae_video.encoding.writers import open_film
 from tests.decoding.numbered import numbered, numbers
 

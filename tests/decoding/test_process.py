@@ -152,7 +152,7 @@ def test_no_decoder_outlives_its_run(real_clips):
 
 
 def test_a_process_that_decodes_needs_no_torch():
-    program = "import sys, diffmae_video.decoding.server; print('torch' in sys.modules)"
+    program = "import sys, diffmae_video.decoding.process_main; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 

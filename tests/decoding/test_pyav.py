@@ -9,7 +9,7 @@ import pytest
 
 from diffmae_video.decoding import VideoError, open_video
 from diffmae_video.decoding.pyav import PyAVReader
-from diffmae_video.decoding.resize import resize_video
+from diffmae_video.decoding.small_copies import resize_video
 from diffmae_video.errors import InputWarning
 from tests.decoding.numbered import CASES, number, numbered, numbers
 

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from diffmae_video import InputError, load_config
 from diffmae_video.config import load_recipe
 from diffmae_video.cost.flops import count_macs
-from diffmae_video.evaluation.evaluate import evaluate
+from diffmae_video.evaluation.evaluate_classifier import evaluate
 from diffmae_video.models import Classifier, load_classifier
 from diffmae_video.runtime.processes import free_port
 from tests.integration.runs import CONFIG, TINY, environment, finish

@@ -10,7 +10,7 @@ import torch
 from torch._dynamo.utils import counters
 
 from diffmae_video import InputError, Mask, load_config
-from diffmae_video.runtime.evaluating import evaluating
+from diffmae_video.runtime.eval_mode import evaluating
 from diffmae_video.training.engine import deepspeed_config, gathered, resolve_compile, resolve_precision
 from diffmae_video.training.from_config import engine_options
 from diffmae_video.training.optimizer import parameter_groups

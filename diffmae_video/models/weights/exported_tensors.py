@@ -11,7 +11,7 @@ from torch import Tensor
 from diffmae_video.files import atomic_path, write_tensors
 from diffmae_video.models.classifier import Classifier
 from diffmae_video.models.encoder import Encoder
-from diffmae_video.models.weights.resize import to_kernel
+from diffmae_video.models.weights.fit_size import to_kernel
 
 
 def block_obstacle(encoder: Encoder) -> str | None:

@@ -18,8 +18,8 @@ from diffmae_video.models.pretrained import CONFIG, load_model
 from diffmae_video.models.weights.architecture import Architecture, check_architecture, read_architecture
 from diffmae_video.models.weights.encoder_weights import EncoderWeights, read_encoder_weights
 from diffmae_video.models.weights.files import own_config, read_checkpoint
+from diffmae_video.models.weights.fit_size import TrainedEncoder, build_encoder, to_kernel
 from diffmae_video.models.weights.positions import read_positions
-from diffmae_video.models.weights.resize import TrainedEncoder, build_encoder, to_kernel
 from diffmae_video.tokens import Triple
 
 logger = logging.getLogger(__name__)

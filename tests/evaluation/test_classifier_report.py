@@ -3,7 +3,7 @@
 import torch
 
 from diffmae_video.data import Entry
-from diffmae_video.evaluation.report import draw_confusion, write_classes, write_predictions
+from diffmae_video.evaluation.classifier_report import draw_confusion, write_classes, write_predictions
 
 
 def test_tables_and_pictures_take_any_names(tmp_path):

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from diffmae_video import InputError, load_config
-from diffmae_video.inpainting.evaluate import evaluate_inpainting
+from diffmae_video.inpainting.evaluate_inpainting import evaluate_inpainting
 from diffmae_video.inpainting.tasks import TASKS
 from tests.inpainting.evaluation_run import make_run
 from tests.integration.runs import CONFIG, TINY

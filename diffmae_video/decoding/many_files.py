@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from diffmae_video.decoding.base import VideoError
 from diffmae_video.decoding.process import DecodingProcess
+from diffmae_video.decoding.reader import VideoError
 from diffmae_video.errors import InputError
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from sklearn import metrics
 
-from diffmae_video.classification.metrics import (
+from diffmae_video.classification.class_metrics import (
     accuracy,
     average_precision,
     calibration_error,

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from diffmae_video.decoding.backends import open_quietly
-from diffmae_video.decoding.base import VideoError, VideoReader, reason
 from diffmae_video.decoding.orientation import UPRIGHT, Orientation
 from diffmae_video.decoding.pyav import PyAVReader
+from diffmae_video.decoding.reader import VideoError, VideoReader, reason
 from diffmae_video.errors import require
 from diffmae_video.files import atomic_path
 

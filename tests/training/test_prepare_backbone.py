@@ -10,7 +10,7 @@ from diffmae_video.data import Entry
 from diffmae_video.models import Encoder, PixelGPT
 from diffmae_video.runtime.processes import Process
 from diffmae_video.training.from_config import pictures_for_preparation
-from diffmae_video.training.preparation import prepare_backbone
+from diffmae_video.training.prepare_backbone import prepare_backbone
 
 ALONE = Process(0, 1, torch.device("cpu"))
 COLOURS = np.array([[250, 10, 10], [10, 240, 20], [5, 5, 200], [255, 255, 255]], np.uint8)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from diffmae_video.classification.classify import Predictions
-from diffmae_video.evaluation.evaluate import measure
+from diffmae_video.evaluation.evaluate_classifier import measure
 from tests.tiny_models import tiny_classifier
 
 

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from diffmae_video.decoding.backends import open_quietly
-from diffmae_video.decoding.base import VideoError, VideoReader, reason
-from diffmae_video.decoding.resize import TARGET_ERRORS, resize_video
+from diffmae_video.decoding.reader import VideoError, VideoReader, reason
+from diffmae_video.decoding.small_copies import TARGET_ERRORS, resize_video
 from diffmae_video.errors import InputError
 
 PR_SET_PDEATHSIG = 1  # a signal to get when the thread that started this process ends

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from diffmae_video.decoding.base import ColourTags, VideoReader
+from diffmae_video.decoding.reader import ColourTags, VideoReader
 from diffmae_video.errors import InputWarning, require
 
 TICKS = 90_000  # per second, if every frame has its own time stamp

@@ -22,11 +22,11 @@ from diffmae_video.data import Entry, Views, denormalise, normalise, read_list
 from diffmae_video.data.lists import spread
 from diffmae_video.errors import InputError, require
 from diffmae_video.inpainting.clip_scores import ClipScores
+from diffmae_video.inpainting.fill_report import write_report
 from diffmae_video.inpainting.frechet import FeatureModel, check_clips, frechet_distance
 from diffmae_video.inpainting.lpips import load_lpips
 from diffmae_video.inpainting.model_pair import load_pair
 from diffmae_video.inpainting.posterior_mean import posterior_mean
-from diffmae_video.inpainting.report import write_report
 from diffmae_video.inpainting.simple_fills import interpolated_fill, mean_fill, nearest_fill
 from diffmae_video.inpainting.tasks import TASKS, check_tasks
 from diffmae_video.masks import Mask
@@ -59,7 +59,7 @@ class FillMethod(NamedTuple):
     """A method to fill masked clips.
 
     Attributes:
-        name: one of :data:`~diffmae_video.inpainting.report.FILLS`.
+        name: one of :data:`~diffmae_video.inpainting.fill_report.FILLS`.
         steps: sampling steps, for a model that samples.
         passes: forward passes of a model, by which progress is counted.
         fill: turns a batch into clips [B, 3, T, H, W] in [0, 1]; visible pixels of the result are ignored.

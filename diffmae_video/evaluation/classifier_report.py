@@ -66,7 +66,7 @@ def draw_confusion(path: Path, matrix: Tensor, classes: Sequence[str]) -> None:
     """Draws a confusion matrix: rows are labels, colours are the share of a row's videos.
 
     Args:
-        matrix: int64 [C, C], see :func:`~diffmae_video.classification.metrics.confusion_matrix`.
+        matrix: int64 [C, C], see :func:`~diffmae_video.classification.class_metrics.confusion_matrix`.
     """
     from matplotlib.colors import PowerNorm
     from matplotlib.figure import Figure

@@ -5,7 +5,7 @@ import json
 
 from PIL import Image
 
-from diffmae_video.inpainting.report import format_tables, write_report
+from diffmae_video.inpainting.fill_report import format_tables, write_report
 
 
 def row(task, fill, steps, psnr, flicker=1.5):

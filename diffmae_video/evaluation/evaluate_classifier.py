@@ -12,14 +12,14 @@ import torch
 from torch import Tensor
 
 from diffmae_video.build import evaluation_dataset
-from diffmae_video.classification import metrics
+from diffmae_video.classification import class_metrics
 from diffmae_video.classification.classify import Predictions, classify
 from diffmae_video.config import load_recipe
 from diffmae_video.cost.flops import count_macs
 from diffmae_video.data import label_targets, read_list
 from diffmae_video.data.classes import SEPARATOR
 from diffmae_video.errors import InputError, require
-from diffmae_video.evaluation.report import draw_confusion, write_classes, write_predictions
+from diffmae_video.evaluation.classifier_report import draw_confusion, write_classes, write_predictions
 from diffmae_video.files import write_tensors, write_text
 from diffmae_video.models import Classifier, load_classifier
 from diffmae_video.models.card import write_card
@@ -64,7 +64,7 @@ def evaluate(
     macs = count_macs(model, torch.zeros(1, 3, cfg.DATA.NUM_FRAMES, *cfg.DATA.SIZE))
     # A missing package and a folder that cannot be written to are reported before the work, not after it.
     require("matplotlib", "demo")
-    metrics.torchmetrics()
+    class_metrics.torchmetrics()
     output.mkdir(parents=True, exist_ok=True)
     process = start_process(cfg.TRAIN.PATIENCE)
     torch.set_float32_matmul_precision("high")
@@ -123,7 +123,7 @@ def measure(
     classes, was_read = len(model.classes), predictions.was_read
     if model.multi_label:
         scores = predictions.logits.masked_fill(~was_read[:, None], -torch.inf)[counted]
-        precision = metrics.average_precision(scores, targets[counted])
+        precision = class_metrics.average_precision(scores, targets[counted])
         by_class = {"videos": targets[counted].sum(0), "average_precision": precision}
         return by_class, {"map": float(precision.nanmean())}
     logits, labels, total = predictions.logits[was_read], targets[was_read], int(counted.sum())
@@ -132,8 +132,8 @@ def measure(
     accuracy = correct.double() / videos
     return {"videos": videos, "correct": correct, "accuracy": accuracy}, {
         "top1": int(correct.sum()) / total,
-        "top5": metrics.count_correct(logits, labels, k=5) / total,
-        "ece": metrics.calibration_error(model.probabilities(logits), labels),
+        "top5": class_metrics.count_correct(logits, labels, k=5) / total,
+        "ece": class_metrics.calibration_error(model.probabilities(logits), labels),
         "mean_class_accuracy": float(accuracy.nanmean()),
     }
 
@@ -141,7 +141,7 @@ def measure(
 def confusion_of_read(predictions: Predictions, labels: Tensor) -> Tensor:
     """The confusion matrix of the videos that were read: int64 [C, C]."""
     logits = predictions.logits[predictions.was_read]
-    return metrics.confusion_matrix(logits.argmax(1), labels[predictions.was_read], logits.shape[1])
+    return class_metrics.confusion_matrix(logits.argmax(1), labels[predictions.was_read], logits.shape[1])
 
 
 def predicted_names(model: Classifier, probabilities: Tensor) -> str:
