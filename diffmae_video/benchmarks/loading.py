@@ -1,4 +1,4 @@
-"""The speed of reading clips on one core, compared with opening the file for each clip in the same run."""
+"""The speed of reading clips: on one core beside opening the file for each clip, and of the whole loader."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ import torch
 from fvcore.common.config import CfgNode
 from torch import Tensor
 
+from diffmae_video.benchmarks.figure_log import FigureLog
+from diffmae_video.benchmarks.steps import DTYPES, training_step
 from diffmae_video.benchmarks.timing import RUNS, median_ratio
-from diffmae_video.benchmarks.training import DTYPES, training_step
 from diffmae_video.build import build_dataset, build_model
 from diffmae_video.data import (
     ClipDataset,
@@ -36,6 +38,7 @@ from diffmae_video.errors import InputError, require
 from diffmae_video.models import Output
 
 WIDTH, HEIGHT, FPS, SECONDS = 340, 256, 30, 10  # as Kinetics is usually distributed
+LIST_COPIES = 64  # how often the loader's list names each file, so that batches do not run out of videos
 
 
 def make_kinetics_like(sources: Sequence[Path], folder: Path) -> list[Path]:
@@ -78,6 +81,9 @@ def open_for_each_clip(
 def data_speed(cfg: CfgNode, sources: Sequence[Path], folder: Path) -> dict[str, Any]:
     """Clips per second of the pipeline, of the peer, and of the pipeline on small copies; medians of 5 runs.
 
+    These are of one core. ``loader_clips_per_s`` is the rate at which the training process gets batches from
+    the whole loader, by the number of worker processes.
+
     Args:
         cfg: its DATA and TRAIN are used.
         sources: real videos, which files like Kinetics's are made from.
@@ -86,15 +92,10 @@ def data_speed(cfg: CfgNode, sources: Sequence[Path], folder: Path) -> dict[str,
     Raises:
         InputError: DATA.SHORT_SIDE is 0.
     """
-    if not cfg.DATA.SHORT_SIDE:
-        raise InputError("DATA.SHORT_SIDE: the benchmark writes small copies; set their short side in pixels")
     torch.set_num_threads(1)
     cores = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(cores)})  # also for the decoding process
-    paths = make_kinetics_like(sources, folder)
-    small = [folder / f"{path.stem}_small.mp4" for path in paths]
-    for path, target in zip(paths, small, strict=True):
-        resize_video(path, target, cfg.DATA.SHORT_SIDE)
+    paths, small = _files(cfg, sources, folder)
     whole, resized = (_dataset(cfg, p) for p in (paths, small))
     peer = open_for_each_clip(paths, whole.clip_sampler, cfg.DATA.SIZE, cfg.DATA.CROP_SCALE)
     runs: dict[str, list[float]] = {"peer": [], "ours": [], "resized": []}
@@ -122,13 +123,66 @@ def data_speed(cfg: CfgNode, sources: Sequence[Path], folder: Path) -> dict[str,
             round(sum(p.stat().st_size for p in files) / len(files) / SECONDS) for files in (paths, small)
         ],
         "waiting_share": round(_waiting(cfg, whole), 3),
+        "cores": len(cores),
+        "loader_clips_per_s": {
+            str(workers): round(loader_rate(whole, cfg.TRAIN.BATCH_SIZE, workers), 1)
+            for workers in sorted({1, len(cores)})
+        },
     }
+
+
+def loader_rows(
+    log: FigureLog, cfg: CfgNode, sources: Sequence[Path], folder: Path, device: torch.device
+) -> None:
+    """Measures the whole loader on all cores, on files like Kinetics's and on small copies of them.
+
+    Args, raises: see :func:`data_speed`.
+    """
+    cores = len(os.sched_getaffinity(0))
+    for name, paths in zip(("long GOPs", "small copies"), _files(cfg, sources, folder), strict=True):
+        data = _dataset(cfg, paths)
+        for workers in sorted({1, max(1, cores - 1)}):
+            log.measure(
+                "loader",
+                device,
+                partial(_loader_figures, data, cfg.TRAIN.BATCH_SIZE, workers),
+                files=name,
+                backend=cfg.DATA.BACKEND,
+                workers=workers,
+                cores=cores,
+            )
+
+
+def _loader_figures(data: ClipDataset, batch_size: int, workers: int) -> dict[str, Any]:
+    return {"clips_per_s": round(loader_rate(data, batch_size, workers), 1)}
+
+
+def loader_rate(data: ClipDataset, batch_size: int, workers: int, seconds: float = 4.0) -> float:
+    """Clips per second that the training process gets: decoded, collated, shared and, for a GPU, pinned."""
+    batches = iter(training_loader(data, batch_size, workers))
+    for _ in range(2 * workers + 1):  # what the workers had read before the clock started
+        next(batches)
+    clips, start = 0, time.perf_counter()
+    while time.perf_counter() - start < seconds:
+        clips += len(next(batches).samples) * data.repeats
+    return clips / (time.perf_counter() - start)
+
+
+def _files(cfg: CfgNode, sources: Sequence[Path], folder: Path) -> tuple[list[Path], list[Path]]:
+    """Files like Kinetics's, and small copies of them."""
+    if not cfg.DATA.SHORT_SIDE:
+        raise InputError("DATA.SHORT_SIDE: the benchmark writes small copies; set their short side in pixels")
+    paths = make_kinetics_like(sources, folder)
+    small = [folder / f"{path.stem}_small.mp4" for path in paths]
+    for path, target in zip(paths, small, strict=True):
+        resize_video(path, target, cfg.DATA.SHORT_SIDE)
+    return paths, small
 
 
 def _dataset(cfg: CfgNode, paths: Sequence[Path]) -> ClipDataset:
     """The config's training clips, read from these files as they are."""
     listed = paths[0].with_suffix(".csv")
-    write_list(listed, [Entry(str(path)) for path in paths])
+    write_list(listed, [Entry(str(path)) for path in paths] * LIST_COPIES)
     cfg = cfg.clone()
     cfg.defrost()
     cfg.DATA.TRAIN, cfg.DATA.SHORT_SIDE = str(listed), 0  # SHORT_SIDE is only for the copies

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from fvcore.common.config import CfgNode
 from torch import Tensor
 
-from diffmae_video.benchmarks.timing import RUNS, device_name, seconds_of
-from diffmae_video.build import view_dataset
+from diffmae_video.benchmarks.figure_log import FigureLog
+from diffmae_video.benchmarks.steps import DTYPES
+from diffmae_video.benchmarks.timing import RUNS, device_name, median_seconds, seconds_of
+from diffmae_video.build import build_model, view_dataset
 from diffmae_video.config import load_config, recipe_of
 from diffmae_video.data import denormalise, normalise, open_video, read_list
 from diffmae_video.errors import InputError
@@ -19,19 +23,22 @@ from diffmae_video.inpainting.metrics import psnr, std_ratio
 from diffmae_video.masks import Mask
 from diffmae_video.models import load_model
 from diffmae_video.models.base import PretrainingModel
-from diffmae_video.runtime.device import default_device
+from diffmae_video.runtime.device import default_device, sampling_dtype
 
 SAMPLERS = (("ddpm", 1000), ("ddim", 50), ("dpm++", 10))  # with their numbers of steps
 VIDEOS, CLIPS_PER_VIDEO = 4, 4
+BATCHES = (1, 8, 32)  # clips that a GPU fills at once
+ROW_STEPS = 10  # sampling steps of a row
 
 
-def sample_speed(folder: Path, overrides: Sequence[Any], videos: Path) -> dict[str, Any]:
+def sample_speed(folder: Path, overrides: Sequence[Any], videos: Path, precision: str) -> dict[str, Any]:
     """Compares samplers on a trained model and held-out clips.
 
     Args:
         folder: of the model's run.
         overrides: options that replace the recipe's, ``[KEY, VALUE, ...]``.
         videos: list of held-out videos, used where DATA.VAL is empty.
+        precision: of the weights, see :func:`~diffmae_video.runtime.device.sampling_dtype`.
 
     Raises:
         InputError: the folder, the model or the list does not serve.
@@ -50,8 +57,10 @@ def sample_speed(folder: Path, overrides: Sequence[Any], videos: Path) -> dict[s
     dataset.decoder.stop()
     with open_video(entries[0].path, cfg.DATA.BACKEND) as video:
         clip_seconds = cfg.DATA.NUM_FRAMES * cfg.DATA.STRIDE / (cfg.DATA.FPS or video.fps)
-    figures = compare_samplers(model.to(default_device()), clips, cfg.MASK.RATIO, clip_seconds)
-    return {"decoder": cfg.MODEL.DECODER.KIND, **figures}
+    device = default_device()
+    dtype = sampling_dtype(precision, device)
+    figures = compare_samplers(model.to(device, dtype), clips, cfg.MASK.RATIO, clip_seconds)
+    return {"decoder": cfg.MODEL.DECODER.KIND, "precision": str(dtype).removeprefix("torch."), **figures}
 
 
 @torch.no_grad()
@@ -122,4 +131,38 @@ def compare_samplers(
             ),
             "psnr_difference": round(results[last]["psnr"] - results[former]["psnr"], 2),
         },
+    }
+
+
+def sampling_rows(log: FigureLog, cfg: CfgNode, device: torch.device) -> None:
+    """Measures DDIM on random clips: float32 and bf16 weights, several clips at once, with a CUDA graph."""
+    for precision in ("bf16", "fp32"):
+        model = build_model(cfg).to(device, DTYPES[precision]).eval()
+        for graph in (False, True) if device.type == "cuda" and precision == "bf16" else (False,):
+            for batch in BATCHES:
+                log.measure(
+                    "sample",
+                    device,
+                    partial(_sampling_figures, model, batch, cfg.MASK.RATIO, graph),
+                    precision=precision,
+                    batch=batch,
+                    cuda_graph=graph,
+                )
+
+
+def _sampling_figures(model: PretrainingModel, batch: int, ratio: float, cuda_graph: bool) -> dict[str, Any]:
+    """Milliseconds of the first step, which encodes the visible patches, and of each later one."""
+    device = next(model.parameters()).device
+    clip = torch.randn(batch, 3, *model.clip_size, device=device)
+    mask = Mask.random(batch, model.grid, ratio).to(device)
+    options: dict[str, Any] = {"cuda_graph": True} if cuda_graph else {}
+    one, many = (
+        median_seconds(partial(model.inpaint, clip, mask, "ddim", steps, **options), device)
+        for steps in (1, ROW_STEPS + 1)
+    )
+    step = (many - one) / ROW_STEPS
+    return {
+        "first_step_ms": round(1e3 * one, 2),
+        "step_ms": round(1e3 * step, 2),
+        "clips_per_s_50_steps": round(batch / (one + 49 * step), 2),
     }

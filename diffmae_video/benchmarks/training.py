@@ -1,105 +1,69 @@
-"""The speed of a training step, compared with the machine's own limit and with a peer in the same run.
-
-FLOPs are counted by formula, two for each multiply-accumulate, with attention. A training step counts as
-three forward passes; recomputation is left out.
-"""
+"""The speed of a training step, compared with the machine's own limit and with a peer in the same run."""
 
 from __future__ import annotations
 
-import resource
 import statistics
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from fvcore.common.config import CfgNode
-from torch import Tensor, nn
 
-from diffmae_video.benchmarks.timing import RUNS, device_name, median_ratio, seconds_of, synchronize
-from diffmae_video.build import build_model
-from diffmae_video.cost.flops import training_cost
-from diffmae_video.errors import InputError, require
-from diffmae_video.masks import Mask
+from diffmae_video.benchmarks.figure_log import FigureLog
+from diffmae_video.benchmarks.steps import EngineStep, Step, bare_step, dtype_of, peer_step
+from diffmae_video.benchmarks.timing import (
+    RUNS,
+    device_name,
+    matmul_flops,
+    median_ratio,
+    peak_flops,
+    peak_mb,
+    reset_peak_memory,
+    seconds_of,
+)
+from diffmae_video.cost.flops import meta_model
 from diffmae_video.runtime.device import default_device
 from diffmae_video.runtime.malloc import keep_freed_memory
 from diffmae_video.runtime.processes import start_process
-from diffmae_video.training.engine import build_engine, spread_non_finite, take_step
-from diffmae_video.training.from_config import engine_options
-from diffmae_video.training.optimizer import build_optimizer
 
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
-
-
-def block_macs(tokens: int, width: int, depth: int, mlp_ratio: float = 4.0) -> int:
-    """Multiply-accumulates of pre-norm ViT blocks: projections, attention and MLP."""
-    return int(depth * (tokens * width**2 * (4 + 2 * mlp_ratio) + 2 * tokens**2 * width))
-
-
-def matmul_flops(shapes: list[tuple[int, int, int]], dtype: torch.dtype, device: torch.device) -> float:
-    """FLOP/s of the fastest of several linear layers, given as (m, k, n): [m, k] x [k, n] with a bias."""
-    best = 0.0
-    for m, k, n in shapes:
-        x = torch.randn(m, k, device=device, dtype=dtype)
-        w, b = torch.randn(n, k, device=device, dtype=dtype), torch.randn(n, device=device, dtype=dtype)
-        product = lambda x=x, w=w, b=b: nn.functional.linear(x, w, b)  # noqa: E731
-        product()
-        repeats = max(1, int(2e11 if device.type == "cpu" else 2e13) // (2 * m * k * n))
-        best = max(best, 2 * m * k * n / seconds_of(product, device, repeats))
-    return best
+LOOPS = ("bare", "engine", "hf")  # of whose steps rows are made
+LARGE_PRODUCT = {"cuda": 8192, "cpu": 2048}  # side of the square matrices that utilisation refers to
 
 
 def train_speed(cfg: CfgNode, compiled: bool = False) -> dict[str, Any]:
     """Times forward, backward and AdamW of a config's model, interleaved with its peers; medians of 5 runs.
 
     The peers are a matrix product with the same threads and dtype, Hugging Face's
-    ``VideoMAEForPreTraining`` with its own default decoder, and in float32 the same step through the
-    training engine (in bf16 the engine also keeps float32 weights, so the two cannot be compared).
+    ``VideoMAEForPreTraining`` with the same encoder and its own decoder, and the step of a training run,
+    which starts from uint8 clips and in bf16 keeps float32 weights.
 
     Raises:
         InputError: a precision other than fp32 and bf16, or an objective without masks.
         MissingExtraError: transformers is not installed.
     """
-    if cfg.TRAIN.PRECISION not in DTYPES:
-        raise InputError(f"TRAIN.PRECISION {cfg.TRAIN.PRECISION}: the benchmark supports {', '.join(DTYPES)}")
     keep_freed_memory()
     device = default_device()
-    dtype, batch = DTYPES[cfg.TRAIN.PRECISION], cfg.TRAIN.BATCH_SIZE
-    torch.manual_seed(cfg.TRAIN.SEED)
-    model = build_model(cfg).to(device, dtype).train()
-    if model.mask is None:
-        raise InputError(
-            f"MODEL.OBJECTIVE {cfg.MODEL.OBJECTIVE}: the benchmark takes masked "
-            "autoencoders only; set diffmae or mae"
-        )
-    clip = torch.randn(batch, 3, cfg.DATA.NUM_FRAMES, *cfg.DATA.SIZE, device=device)
-    mask = model.draw_mask(clip)
-    flops = 6 * batch * training_cost(cfg).macs
-    ours = training_step(model, cfg, lambda: model(clip, mask).loss)
-    if compiled:
-        model.compile()
+    ours = bare_step(cfg, device, compiled)
+    reset_peak_memory(device)
     ours()
-    synchronize(device)
-    peak = _peak_mb(device)
-    ours()
-    theirs, their_flops = _hugging_face(cfg, clip, dtype, device)
-    theirs()
-    theirs()
-    rows, width = batch * mask.visible.shape[1], model.encoder.width
-    decoder: Any = model.decoder
-    masked, narrow = batch * mask.masked.shape[1], decoder.head.in_features
-    shapes = [(4096, 4096, 4096), (rows, width, 4 * width), (rows, 4 * width, width)]
-    shapes += [(masked, narrow, 4 * narrow), (masked, 4 * narrow, narrow)]
+    ours()  # the first step that has both gradients and AdamW's state
+    peak = peak_mb(device)
+    steps = {
+        "ours": ours,
+        "hf": peer_step(cfg, device, compiled),
+        "engine": EngineStep(cfg, start_process(), compiled),
+    }
+    for step in steps.values():
+        step()
+        step()
     repeats = 1 if device.type == "cpu" else 20
-    engine = _engine_step(cfg, clip, mask, compiled) if dtype == torch.float32 else None
-    runs: dict[str, list[float]] = {"ours": [], "hf": [], "matmul": [], "engine": []}
+    runs: dict[str, list[float]] = {name: [] for name in ("matmul", *steps)}
+    shapes = layer_shapes(cfg)
     for _ in range(RUNS):
-        runs["matmul"].append(matmul_flops(shapes, dtype, device) / 1e9)
-        runs["ours"].append(flops / seconds_of(ours, device, repeats) / 1e9)
-        runs["hf"].append(their_flops / seconds_of(theirs, device, repeats) / 1e9)
-        if engine is not None:
-            runs["engine"].append(flops / seconds_of(engine, device, repeats) / 1e9)
-    gflops, hf, matmul = (statistics.median(runs[name]) for name in ("ours", "hf", "matmul"))
+        runs["matmul"].append(matmul_flops(shapes, dtype_of(cfg), device) / 1e9)
+        for name, step in steps.items():
+            runs[name].append(step.flops / seconds_of(step, device, repeats) / 1e9)
+    gflops = statistics.median(runs["ours"])
     return {
         "device": device_name(device),
         "threads": torch.get_num_threads(),
@@ -109,80 +73,140 @@ def train_speed(cfg: CfgNode, compiled: bool = False) -> dict[str, Any]:
         "utilisation": median_ratio(runs["ours"], runs["matmul"]),
         "gflops": round(gflops, 1),
         "gflops_spread": [round(min(runs["ours"]), 1), round(max(runs["ours"]), 1)],
-        "matmul_gflops": round(matmul, 1),
-        "hf_gflops": round(hf, 1),
+        "matmul_gflops": round(statistics.median(runs["matmul"]), 1),
+        "hf_gflops": round(statistics.median(runs["hf"]), 1),
         "ratio_to_hf": median_ratio(runs["ours"], runs["hf"]),
-        **({} if engine is None else {"engine_over_bare": median_ratio(runs["ours"], runs["engine"])}),
-        "clips_per_s": round(1e9 * gflops / flops * batch, 3),
+        "engine_over_bare": median_ratio(runs["ours"], runs["engine"]),
+        "clips_per_s": round(1e9 * gflops / ours.flops * ours.clips, 3),
         "peak_mb": round(peak),
     }
 
 
-def _engine_step(cfg: CfgNode, clip: Tensor, mask: Mask, compiled: bool) -> Callable[[], None]:
-    """The same step through DeepSpeed's engine, as a run takes it."""
-    process = start_process()
-    torch.manual_seed(cfg.TRAIN.SEED)
-    model = build_model(cfg)
-    optimizer = build_optimizer(
-        model, cfg.TRAIN.WEIGHT_DECAY, tuple(cfg.TRAIN.BETAS), kind=cfg.TRAIN.OPTIMIZER
+def layer_shapes(cfg: CfgNode) -> list[tuple[int, int, int]]:
+    """A large product (m, k, n), and those of the MLPs of a config's encoder and decoder."""
+    model = meta_model(cfg)
+    clip = torch.empty(
+        cfg.TRAIN.BATCH_SIZE * cfg.DATA.REPEATS, 3, cfg.DATA.NUM_FRAMES, *cfg.DATA.SIZE, device="meta"
     )
-    options = replace(engine_options(cfg, cfg.TRAIN.PRECISION), compile=compiled)
-    engine = build_engine(model, optimizer, process, options)
-    engine.train()
+    mask = model.draw_mask(clip)
+    rows, width = mask.visible.numel(), model.encoder.width
+    decoder: Any = model.decoder
+    masked, narrow = mask.masked.numel(), decoder.head.in_features
+    return [
+        (4096, 4096, 4096),
+        (rows, width, 4 * width),
+        (rows, 4 * width, width),
+        (masked, narrow, 4 * narrow),
+        (masked, 4 * narrow, narrow),
+    ]
 
-    def step() -> None:
-        engine.backward(spread_non_finite(engine(clip, mask).loss))
-        take_step(engine)
 
+def step_rows(
+    log: FigureLog,
+    cfg: CfgNode,
+    loops: Sequence[str] = LOOPS,
+    compiled: Sequence[bool] = (False, True),
+    product: float | None = None,
+) -> list[dict[str, Any]]:
+    """Measures steps one after another, each alone in memory; for a GPU.
+
+    Args:
+        loops: whose steps: of the ``bare`` loop, of a training run's ``engine``, of ``hf``.
+        compiled: without and with torch.compile.
+        product: FLOP/s of the large product, as :func:`large_product` measures it.
+
+    Returns:
+        The rows that were measured.
+    """
+    device = default_device()
+    product = product or large_product(cfg, device)
+    rows = []
+    for is_compiled in compiled:
+        for loop in loops:
+            labels = {
+                "model": f"ViT-{cfg.MODEL.ENCODER.SIZE}",
+                "decoder": "HF's own" if loop == "hf" else cfg.MODEL.DECODER.KIND,
+                "loop": loop,
+                "compiled": is_compiled,
+            }
+            measure = _measurement(cfg, loop, is_compiled, device, product)
+            row = log.measure("train", device, measure, **labels)
+            if row is not None:
+                rows.append(row)
+    return rows
+
+
+def _measurement(
+    cfg: CfgNode, loop: str, compiled: bool, device: torch.device, product: float
+) -> Callable[[], dict[str, Any]]:
+    def measure() -> dict[str, Any]:
+        if loop == "engine":
+            step: Step = EngineStep(cfg, start_process(), compiled)
+        else:
+            step = (peer_step if loop == "hf" else bare_step)(cfg, device, compiled)
+        return step_figures(step, device, product)
+
+    return measure
+
+
+def step_figures(step: Step, device: torch.device, product: float) -> dict[str, Any]:
+    """The speed and memory of a step.
+
+    Returns:
+        ``mfu`` and ``of_product``: FLOP/s relative to the data sheet's peak (None if unknown) and to
+        ``product``. ``first_s``: seconds of the first step, with compilation. ``peak_gb``: memory at the
+        highest point of a later step.
+    """
+    first = seconds_of(step, device)
     step()
-    return step
+    reset_peak_memory(device)
+    repeats = 1 if device.type == "cpu" else 5
+    seconds = statistics.median(seconds_of(step, device, repeats) for _ in range(3))
+    flops, peak = step.flops / seconds, peak_flops(device)
+    return {
+        "batch": step.clips,
+        "ms": round(1e3 * seconds, 2),
+        "clips_per_s": round(step.clips / seconds, 1),
+        "tflops": round(flops / 1e12, 3),
+        "mfu": None if peak is None else round(flops / peak, 3),
+        "of_product": round(flops / product, 3),
+        "peak_gb": round(peak_mb(device) * 2**20 / 1e9, 2),
+        "first_s": round(first, 1),
+    }
 
 
-def training_step(model: nn.Module, cfg: CfgNode, loss: Callable[[], Tensor]) -> Callable[[], None]:
-    """A function that takes one step of a bare loop: loss, gradients, AdamW."""
-    optimizer = build_optimizer(
-        model, cfg.TRAIN.WEIGHT_DECAY, tuple(cfg.TRAIN.BETAS), kind=cfg.TRAIN.OPTIMIZER
-    )
-
-    def step() -> None:
-        loss().backward()
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-
-    return step
+def large_product(cfg: CfgNode, device: torch.device) -> float:
+    """FLOP/s of a product of two large square matrices in TRAIN.PRECISION."""
+    n = LARGE_PRODUCT[device.type]
+    return matmul_flops([(n, n, n)], dtype_of(cfg), device)
 
 
-def _hugging_face(
-    cfg: CfgNode, clip: Tensor, dtype: torch.dtype, device: torch.device
-) -> tuple[Callable[[], None], int]:
-    """The peer's training step on the same clips, with tube masks of the same ratio, and its FLOPs."""
-    transformers = require("transformers", "bench")
-    config = transformers.VideoMAEConfig(
-        image_size=cfg.DATA.SIZE[0],
-        num_frames=cfg.DATA.NUM_FRAMES,
-        patch_size=cfg.MODEL.PATCH[1],
-        tubelet_size=cfg.MODEL.PATCH[0],
-    )
-    model = transformers.VideoMAEForPreTraining(config).to(device, dtype).train()
-    side = cfg.DATA.SIZE[0] // cfg.MODEL.PATCH[1]
-    grid = (cfg.DATA.NUM_FRAMES // cfg.MODEL.PATCH[0], side, side)
-    masks = Mask.tube(len(clip), grid, cfg.MASK.RATIO)
-    hidden, pixels = masks.to_bool().flatten(1).to(device), clip.transpose(1, 2).to(dtype)
-    visible, masked = masks.visible.shape[1], masks.masked.shape[1]
-    values, width, narrow = (
-        3 * config.tubelet_size * config.patch_size**2,
-        config.hidden_size,
-        config.decoder_hidden_size,
-    )
-    macs = (visible + masked) * values * width  # it embeds masked patches too
-    macs += block_macs(visible, width, config.num_hidden_layers)
-    macs += visible * width * narrow + masked * narrow * values
-    macs += block_macs(visible + masked, narrow, config.decoder_num_hidden_layers)
-    step = training_step(model, cfg, lambda: model(pixels, bool_masked_pos=hidden).loss)
-    return step, 6 * len(clip) * macs
+def train_speed_on_gpu(cfg: CfgNode) -> dict[str, Any]:
+    """Prints :func:`step_rows` of a config, and summarises the bare, eager step as :func:`train_speed` does.
 
-
-def _peak_mb(device: torch.device) -> float:
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # KiB on Linux
+    What could not be measured is left out.
+    """
+    device = default_device()
+    product = large_product(cfg, device)
+    rows = step_rows(FigureLog(), cfg, product=product)
+    eager = {row["loop"]: row for row in rows if not row["compiled"]}
+    summary: dict[str, Any] = {
+        "device": device_name(device),
+        "precision": cfg.TRAIN.PRECISION,
+        "matmul_gflops": round(product / 1e9, 1),
+    }
+    if "hf" in eager:
+        summary["hf_gflops"] = round(1e3 * eager["hf"]["tflops"], 1)
+    if "bare" in eager:
+        ours = eager["bare"]
+        summary |= {
+            "utilisation": ours["of_product"],
+            "gflops": round(1e3 * ours["tflops"], 1),
+            "mfu": ours["mfu"],
+            "clips_per_s": ours["clips_per_s"],
+            "peak_mb": round(ours["peak_gb"] * 1e9 / 2**20),
+        }
+    for name, other in (("ratio_to_hf", "hf"), ("engine_over_bare", "engine")):
+        if "bare" in eager and other in eager:
+            summary[name] = round(eager["bare"]["tflops"] / eager[other]["tflops"], 3)
+    return summary

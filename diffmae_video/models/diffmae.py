@@ -27,6 +27,7 @@ from diffmae_video.errors import InputError
 from diffmae_video.masks import Mask
 from diffmae_video.models.activations import Activations
 from diffmae_video.models.base import Output
+from diffmae_video.models.cuda_graph import GraphedPredictor
 from diffmae_video.models.decoder import Decoder, KeysValues
 from diffmae_video.models.encoder import Encoder
 from diffmae_video.models.masked_autoencoder import MaskedAutoencoder
@@ -188,13 +189,21 @@ class DiffMAE(MaskedAutoencoder):
         num_samples: int,
         spacing: str = "angle",
         eta: float = 0.0,
+        cuda_graph: bool = False,
     ) -> Iterator[tuple[int, Tensor]]:
         """The reverse process on the masked patches.
 
         Args:
             spacing, eta: see :func:`diffmae_video.diffusion.sample`.
+            cuda_graph: replay the decoder as a CUDA graph, which pays for few clips and many steps; for clips
+                of the model's own size and models that predict x0.
+
+        Raises:
+            InputError: ``cuda_graph`` without a CUDA device.
         """
         predict_x0 = self.predictor(clip, mask, num_samples)
+        if cuda_graph:
+            predict_x0 = GraphedPredictor(predict_x0)
         shape = (len(clip) * num_samples, *self.noise_shape(clip, mask))
         noise = torch.randn(shape, generator=generator, device=clip.device)  # x_T [B * num_samples, M, P]
         return self.reverse_steps(predict_x0, noise, sampler, steps, spacing, eta, generator)

@@ -23,4 +23,4 @@ def test_samplers_are_compared_on_the_same_task():
 def test_a_classifier_has_nothing_to_sample(tmp_path):
     folder = ROOT / "tests/fixtures/old_runs/classifier/best"
     with pytest.raises(InputError, match="sampling is measured on a pre-trained model"):
-        sample_speed(folder, [], tmp_path / "list.csv")
+        sample_speed(folder, [], tmp_path / "list.csv", "auto")
