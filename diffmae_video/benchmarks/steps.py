@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -25,7 +24,7 @@ from diffmae_video.errors import InputError, require
 from diffmae_video.masks import Mask
 from diffmae_video.models import Output
 from diffmae_video.runtime.processes import Process
-from diffmae_video.training.engine import build_engine, spread_non_finite, take_step
+from diffmae_video.training.engine import build_engine, compile_training, spread_non_finite, take_step
 from diffmae_video.training.from_config import engine_options
 from diffmae_video.training.optimizer import build_optimizer
 from diffmae_video.training.pretraining_loss import PretrainingLoss
@@ -85,7 +84,7 @@ def bare_step(cfg: CfgNode, device: torch.device, compiled: bool = False) -> Ste
     clip = torch.randn(clips_per_step(cfg), 3, cfg.DATA.NUM_FRAMES, *cfg.DATA.SIZE, device=device)
     mask = model.draw_mask(clip)
     if compiled:
-        compile_model(model)
+        compile_training(model)
 
     def loss() -> Tensor:
         t = None if model.timesteps is None else _draw_timesteps(model, mask, device)
@@ -95,11 +94,6 @@ def bare_step(cfg: CfgNode, device: torch.device, compiled: bool = False) -> Ste
         return output.loss
 
     return Step(training_step(model, cfg, loss), len(clip), step_flops(cfg))
-
-
-def compile_model(model: nn.Module) -> None:
-    torch._logging.set_logs(dynamo=logging.ERROR)  # otherwise it reports every graph break
-    model.compile(dynamic=False)
 
 
 def training_step(model: nn.Module, cfg: CfgNode, loss: Callable[[], Tensor]) -> Callable[[], None]:
@@ -129,7 +123,7 @@ class EngineStep(Step):
         optimizer = build_optimizer(
             model, cfg.TRAIN.WEIGHT_DECAY, tuple(cfg.TRAIN.BETAS), kind=cfg.TRAIN.OPTIMIZER
         )
-        options = replace(engine_options(cfg, cfg.TRAIN.PRECISION), compile=compiled)
+        options = engine_options(cfg, cfg.TRAIN.PRECISION, compiled)
         self.device = process.device
         self.engine = build_engine(model, optimizer, process, options)
         self.engine.train()
@@ -137,8 +131,6 @@ class EngineStep(Step):
             self.engine,
             process.device,
             size=cfg.DATA.SIZE,
-            mean=cfg.DATA.MEAN,
-            std=cfg.DATA.STD,
             repeats=cfg.DATA.REPEATS,
             seed=cfg.TRAIN.SEED,
         )
@@ -189,7 +181,7 @@ def random_batch(cfg: CfgNode, model: Any) -> TrainingClips:
         return batch
     return batch._replace(
         clips=pixels.pin_memory(),
-        mask=mask and replace(mask, visible=mask.visible.pin_memory(), masked=mask.masked.pin_memory()),
+        mask=None if mask is None else mask.pin_memory(),
         t=None if t is None else t.pin_memory(),
     )
 
@@ -235,7 +227,8 @@ def peer_step(cfg: CfgNode, device: torch.device, compiled: bool = False) -> Ste
     hidden = masks.to_bool().flatten(1).to(device)
     pixels = torch.randn(clips, cfg.DATA.NUM_FRAMES, 3, *cfg.DATA.SIZE, device=device, dtype=dtype)
     if compiled:
-        compile_model(model)
+        torch._logging.set_logs(dynamo=logging.ERROR)  # otherwise it reports every graph break
+        model.compile(dynamic=False)
     step = training_step(model, cfg, lambda: model(pixels, bool_masked_pos=hidden).loss)
     return Step(step, clips, 6 * clips * _peer_macs(config, masks.visible.shape[1], masks.masked.shape[1]))
 
