@@ -19,6 +19,7 @@ from diffmae_video.decoding.pyav import PyAVReader
 from diffmae_video.decoding.reader import VideoError, VideoReader
 from diffmae_video.decoding.torchcodec import open_with_torchcodec
 from diffmae_video.errors import InputError, InputWarning
+from diffmae_video.options import OPTIONS
 
 BACKENDS: dict[str, Callable[[str, int | None], VideoReader]] = {
     "decord": open_with_decord,
@@ -28,7 +29,10 @@ BACKENDS: dict[str, Callable[[str, int | None], VideoReader]] = {
 
 
 def open_video(
-    path: str | Path, backend: str = "decord", short_side: int | None = None, fps: float | None = None
+    path: str | Path,
+    backend: str = OPTIONS["DATA.BACKEND"].default,
+    short_side: int | None = None,
+    fps: float | None = None,
 ) -> VideoReader:
     """Opens a video, a picture as a video of one frame, or a folder of pictures as a film.
 

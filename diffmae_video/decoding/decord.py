@@ -7,7 +7,7 @@ import contextlib
 import numpy as np
 
 from diffmae_video.decoding.pyav import PyAVReader
-from diffmae_video.decoding.reader import VideoError, VideoReader, reason
+from diffmae_video.decoding.reader import FasterReader, VideoError, VideoReader, reason
 from diffmae_video.errors import MissingExtraError, require
 
 # decord's sparse reads are exact for these where GOPs are closed; of HEVC they return other frames.
@@ -16,7 +16,7 @@ EXACT_CONTAINERS = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")
 MIN_WIDTH = 80  # in pixels: decord fails on the padded rows of some narrower frames (16, 48 and 72)
 
 
-class DecordReader(VideoReader):
+class DecordReader(FasterReader):
     """decord with one decoding thread. Open it in the process that reads, and close it after use.
 
     Its colours are about one level darker than PyAV's: its converter rounds down.
@@ -27,24 +27,14 @@ class DecordReader(VideoReader):
 
     def __init__(self, exact: PyAVReader, short_side: int | None) -> None:
         decord = require("decord", "video")
-        self.path, self.num_frames, self.fps = exact.path, exact.num_frames, exact.fps
-        self.height, self.width, self.aspect = exact.height, exact.width, exact.aspect
-        self.colours, self.notes = exact.colours, exact.notes
-        self._times, self._duration = exact.times, exact.duration
+        super().__init__(exact)
         self.errors = (decord.DECORDError, RuntimeError, IndexError)
         size = {"width": self.width, "height": self.height} if short_side else {}
         try:
             self.reader = decord.VideoReader(self.path, ctx=decord.cpu(0), num_threads=1, **size)
         except self.errors as error:
             raise VideoError(f"{self.path}: decord cannot read it ({reason(error)})") from error
-
-    @property
-    def times(self) -> np.ndarray:
-        return self._times
-
-    @property
-    def duration(self) -> float:
-        return self._duration
+        self.held_frames = len(self.reader)
 
     def decode(self, indices: list[int]) -> np.ndarray:
         try:
@@ -73,13 +63,4 @@ def open_with_decord(path: str, short_side: int | None) -> VideoReader:
     is_single = len(exact.container.streams.video) == 1
     if not (is_known and is_single and exact.is_plain) or exact.width < MIN_WIDTH:
         return exact
-    try:
-        video = DecordReader(exact, short_side)
-    except VideoError:
-        exact.close()
-        raise
-    if len(video.reader) != exact.num_frames:
-        video.close()
-        return exact
-    exact.close()
-    return video
+    return exact.replaced_by(lambda: DecordReader(exact, short_side))

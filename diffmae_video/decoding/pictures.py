@@ -18,7 +18,7 @@ ERRORS = (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.Decomp
 class PictureReader(VideoReader):
     """A picture as a video of one frame, turned upright by its EXIF tag."""
 
-    num_frames, fps = 1, 1.0
+    num_frames, fps, times, duration = 1, 1.0, np.zeros(1), 1.0
 
     def __init__(self, path: str, short_side: int | None) -> None:
         self.path = path
@@ -29,10 +29,6 @@ class PictureReader(VideoReader):
         except ERRORS as error:
             raise VideoError(f"{path}: no picture that can be read ({reason(error)})") from error
         self.height, self.width = self.picture.shape[:2]
-
-    @property
-    def times(self) -> np.ndarray:
-        return np.zeros(1)
 
     def decode(self, indices: list[int]) -> np.ndarray:
         return np.repeat(self.picture[None], len(indices), axis=0)
@@ -57,17 +53,9 @@ class AnimatedPictureReader(VideoReader):
         except ERRORS as error:
             raise VideoError(f"{path}: no animated picture that can be read ({reason(error)})") from error
         ends = np.cumsum([second or 1 / FOLDER_FPS for second in seconds])
-        self._times, self._duration = np.concatenate([[0.0], ends[:-1]]), float(ends[-1])
-        self.fps = self.num_frames / self._duration
+        self.times, self.duration = np.concatenate([[0.0], ends[:-1]]), float(ends[-1])
+        self.fps = self.num_frames / self.duration
         self.height, self.width = resized(self.stored.height, self.stored.width, short_side)
-
-    @property
-    def times(self) -> np.ndarray:
-        return self._times
-
-    @property
-    def duration(self) -> float:
-        return self._duration
 
     def decode(self, indices: list[int]) -> np.ndarray:
         out = np.empty((len(indices), self.height, self.width, 3), np.uint8)
@@ -104,13 +92,10 @@ class FrameFolderReader(VideoReader):
         self.files = frame_files(path)
         if not self.files:
             raise VideoError(f"{path}: holds no pictures; a folder is read as a film of the pictures in it")
-        self.num_frames = len(self.files)
+        self.num_frames, self.duration = len(self.files), len(self.files) / fps
+        self.times = np.arange(self.num_frames) / fps
         first = PictureReader(str(self.files[0]), short_side)
         self.height, self.width, self.icc = first.height, first.width, first.icc
-
-    @property
-    def times(self) -> np.ndarray:
-        return np.arange(self.num_frames) / self.fps
 
     def decode(self, indices: list[int]) -> np.ndarray:
         out = np.empty((len(indices), self.height, self.width, 3), np.uint8)
@@ -142,11 +127,6 @@ def frame_files(folder: str | Path) -> list[Path]:
         p for p in Path(folder).iterdir() if is_image_name(p) and not p.name.startswith(".") and p.is_file()
     ]
     return sorted(files, key=natural_key)
-
-
-def is_frame_folder(path: str | Path) -> bool:
-    """Whether a path is a folder with pictures directly in it."""
-    return Path(path).is_dir() and bool(frame_files(path))
 
 
 def is_animated(path: str | Path) -> bool:

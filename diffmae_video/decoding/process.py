@@ -144,7 +144,7 @@ class DecodingProcess:
             self.memory = mmap.mmap(self.descriptor, os.fstat(self.descriptor).st_size)
         return np.frombuffer(self.memory, reply["dtype"], count).reshape(reply["shape"])
 
-    def open(self, path: str | Path, backend: str = "decord", short_side: int | None = None) -> VideoReader:
+    def open(self, path: str | Path, backend: str, short_side: int | None = None) -> VideoReader:
         """Opens a video like :func:`~diffmae_video.decoding.backends.open_video`, one at a time.
 
         Raises:
@@ -217,7 +217,7 @@ class _GuardedReader(VideoReader):
         self.num_frames, self.fps = about["num_frames"], about["fps"]
         self.height, self.width = about["height"], about["width"]
         self.aspect, self.colours = Fraction(*about["aspect"]), ColourTags(*about["colours"])
-        self._duration = float(about["duration"])
+        self.duration = float(about["duration"])
         process.opened = self
 
     def _request(self, **request: Any) -> np.ndarray:
@@ -226,12 +226,8 @@ class _GuardedReader(VideoReader):
         return self.process.array(self.path, **request)
 
     @functools.cached_property
-    def times(self) -> np.ndarray:
+    def times(self) -> np.ndarray:  # type: ignore[override]  # fetched only if it is needed
         return self._request(do="times").copy()
-
-    @property
-    def duration(self) -> float:
-        return self._duration
 
     def decode(self, indices: Sequence[int]) -> np.ndarray:
         return self._request(do="frames", indices=list(indices))

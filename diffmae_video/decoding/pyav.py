@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import bisect
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -19,7 +19,7 @@ from diffmae_video.decoding.packets import (
     read_packets,
     video_stream,
 )
-from diffmae_video.decoding.reader import ColourTags, VideoError, VideoReader, reason, resized
+from diffmae_video.decoding.reader import ColourTags, FasterReader, VideoError, VideoReader, reason, resized
 from diffmae_video.errors import require
 
 HEAD = 250  # frames at a file's beginning that are looked at for those that cannot be decoded
@@ -184,16 +184,16 @@ class PyAVReader(VideoReader):
         stream, context = self.stream, self.stream.codec_context
         stated = float(stream.average_rate or stream.guessed_rate or 1)
         scale = float(self.tick) if self.is_stamped else 1 / stated
-        self._times = (np.array(self.stamps) - self.stamps[0]) * scale
+        self.times = (np.array(self.stamps) - self.stamps[0]) * scale
         self.start = self.stamps[0] * scale
-        span = float(self._times[-1])
+        span = float(self.times[-1])
         mean = (self.num_frames - 1) / span if span else stated
         # The stated rate is exact, unless it disagrees with the measured one.
         self.fps = stated if abs(mean / stated - 1) < 0.01 else mean
         last = [
             d for d, s in zip(self.packets.durations, self.packet_stamps, strict=True) if s == self.stamps[-1]
         ]
-        self.last_duration = (last[0] * scale if self.is_stamped and last else 0) or 1 / self.fps
+        self.duration = span + ((last[0] * scale if self.is_stamped and last else 0) or 1 / self.fps)
         self.colours = ColourTags(
             int(context.colorspace),
             int(context.color_primaries),
@@ -210,14 +210,6 @@ class PyAVReader(VideoReader):
     def _upright_size(self) -> tuple[int, int]:
         height, width = self.stored_size
         return (width, height) if self.orientation.transposed else (height, width)
-
-    @property
-    def times(self) -> np.ndarray:
-        return self._times
-
-    @property
-    def duration(self) -> float:
-        return float(self._times[-1]) + self.last_duration
 
     def _use(self, stream: Any) -> None:
         """Prepares a stream for decoding in one thread, where frames know the number of their packet."""
@@ -361,6 +353,17 @@ class PyAVReader(VideoReader):
         if count < self.num_frames:
             raise VideoError(f"{self.path}: {count} of {self.num_frames} frames could be decoded")
         self.frames(sorted({0, self.num_frames // 2, self.num_frames - 1}))  # with seeks, as in training
+
+    def replaced_by(self, open_other: Callable[[], FasterReader]) -> VideoReader:
+        """A faster reader of the same file if it finds the same number of frames, and else this one."""
+        try:
+            other = open_other()
+        except VideoError:
+            self.close()
+            raise
+        unused = self if other.held_frames == self.num_frames else other
+        unused.close()
+        return other if unused is self else self
 
     def close(self) -> None:
         self.container.close()

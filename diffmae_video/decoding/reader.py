@@ -43,6 +43,8 @@ class VideoReader(ABC):
         path: the file or folder.
         num_frames: frames that can be read.
         fps: mean frames per second.
+        times: seconds from the first frame to each frame: float64 [num_frames].
+        duration: seconds from the first frame to the end of the last one.
         height, width: of a frame as it is returned, upright and resized, in pixels.
         aspect: of a pixel, its width over its height when it is shown.
         colours: what the stream says about its colours.
@@ -53,22 +55,14 @@ class VideoReader(ABC):
     path: str
     num_frames: int
     fps: float
+    times: np.ndarray
+    duration: float
     height: int
     width: int
     aspect: Fraction = Fraction(1)
     colours: ColourTags = ColourTags()
     icc: bytes | None = None
     notes: tuple[str, ...] = ()
-
-    @property
-    @abstractmethod
-    def times(self) -> np.ndarray:
-        """Seconds from the first frame to each frame: float64 [num_frames]."""
-
-    @property
-    def duration(self) -> float:
-        """Seconds from the first frame to the end of the last one."""
-        return float(self.times[-1]) + 1 / self.fps
 
     @abstractmethod
     def decode(self, indices: list[int]) -> np.ndarray:
@@ -106,6 +100,22 @@ class VideoReader(ABC):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+class FasterReader(VideoReader):
+    """A less careful reader, which takes what is known of a file from the exact one.
+
+    Attributes:
+        held_frames: how many frames it finds itself.
+    """
+
+    held_frames: int
+
+    def __init__(self, exact: VideoReader) -> None:
+        self.path, self.num_frames, self.fps = exact.path, exact.num_frames, exact.fps
+        self.times, self.duration, self.notes = exact.times, exact.duration, exact.notes
+        self.height, self.width, self.aspect = exact.height, exact.width, exact.aspect
+        self.colours = exact.colours
 
 
 def resized(height: int, width: int, short_side: int | None) -> tuple[int, int]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from diffmae_video.decoding.pyav import PyAVReader
-from diffmae_video.decoding.reader import VideoError, VideoReader, reason
+from diffmae_video.decoding.reader import FasterReader, VideoError, VideoReader, reason
 from diffmae_video.errors import InputError, require
 
 
-class TorchCodecReader(VideoReader):
+class TorchCodecReader(FasterReader):
     """torchcodec, which scans the file for its frames.
 
     Args:
@@ -18,10 +18,7 @@ class TorchCodecReader(VideoReader):
 
     def __init__(self, exact: PyAVReader) -> None:
         decoders = _decoders()
-        self.path, self.num_frames, self.fps = exact.path, exact.num_frames, exact.fps
-        self.height, self.width, self.aspect = exact.height, exact.width, exact.aspect
-        self.colours, self.notes = exact.colours, exact.notes
-        self._times, self._duration = exact.times, exact.duration
+        super().__init__(exact)
         options = {}
         if (self.height, self.width) != exact.stored_size:
             transforms = require("torchcodec.transforms", "torchcodec")
@@ -33,14 +30,6 @@ class TorchCodecReader(VideoReader):
             self.held_frames = int(self.decoder.metadata.num_frames or 0)
         except (RuntimeError, ValueError, IndexError) as error:
             raise VideoError(f"{self.path}: torchcodec cannot read it ({reason(error)})") from error
-
-    @property
-    def times(self) -> np.ndarray:
-        return self._times
-
-    @property
-    def duration(self) -> float:
-        return self._duration
 
     def decode(self, indices: list[int]) -> np.ndarray:
         try:
@@ -65,16 +54,7 @@ def open_with_torchcodec(path: str, short_side: int | None) -> VideoReader:
     exact = PyAVReader(path, short_side)
     if not exact.is_plain:
         return exact
-    try:
-        video = TorchCodecReader(exact)
-    except VideoError:
-        exact.close()
-        raise
-    if video.held_frames != exact.num_frames:
-        video.close()
-        return exact
-    exact.close()
-    return video
+    return exact.replaced_by(lambda: TorchCodecReader(exact))
 
 
 def _decoders():  # type: ignore[no-untyped-def]

@@ -129,3 +129,11 @@ def test_a_poster_beside_videos_is_not_a_film(tmp_path):
     touch(tmp_path / "a.mp4", tmp_path / "1.jpg", tmp_path / "2.jpg")
     with pytest.warns(InputWarning, match="2 files skipped: 2 .jpg"):
         assert find_videos(tmp_path) == [tmp_path / "a.mp4"]
+
+
+def test_a_folder_without_videos_is_refused(tmp_path):
+    (tmp_path / "notes.txt").write_text("")
+    with pytest.raises(InputError, match="no video in it"):
+        find_videos(tmp_path)
+    with pytest.raises(InputError, match="no such folder"):
+        find_videos(tmp_path / "none")

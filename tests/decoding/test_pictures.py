@@ -73,3 +73,30 @@ def test_a_folder_of_frames_has_a_small_copy(tmp_path):
     with open_video(tmp_path / "copy.mp4", "pyav") as video:
         assert numbers(video) == [0, 1, 2, 3]
         assert video.fps == 25
+
+
+def test_sixteen_bits_of_grey_are_not_clipped(tmp_path):
+    ramp = np.linspace(0, 65535, 256).astype(np.uint16)[None].repeat(8, 0)
+    Image.fromarray(ramp).save(tmp_path / "ramp.png")
+    with open_video(tmp_path / "ramp.png") as video:
+        assert np.array_equal(video.frames([0])[0, 0, :, 0], np.arange(256))
+
+
+def test_a_picture_is_a_video_of_one_frame(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
+    picture = Image.fromarray(pixels)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # shown a quarter turn clockwise
+    picture.save(tmp_path / "a.png")
+    picture.save(tmp_path / "b.PNG", exif=exif)
+    with open_video(tmp_path / "a.png") as video:
+        assert (video.num_frames, video.height, video.width) == (1, 20, 30)
+        assert np.array_equal(video.frames([0, 0]), [pixels, pixels])
+        assert video.times.tolist() == [0]
+    with open_video(tmp_path / "b.PNG") as video:
+        assert np.array_equal(video.frames([0])[0], np.rot90(pixels, -1))
+    with open_video(tmp_path / "a.png", short_side=10) as video:
+        assert video.frames([0]).shape == (1, 10, 15, 3)
+    (tmp_path / "c.jpg").write_text("no picture")
+    with pytest.raises(VideoError, match=r"c\.jpg: no picture"):
+        open_video(tmp_path / "c.jpg")

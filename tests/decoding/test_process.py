@@ -24,7 +24,7 @@ def decoder():
 
 def test_frames_are_those_of_the_reader(decoder, real_clips, variants):
     for path in (real_clips["bikes"], variants["variable_rate.mkv"], real_clips["carphone_pristine"]):
-        with open_video(path) as truth, decoder.open(path) as video:
+        with open_video(path, "decord") as truth, decoder.open(path, "decord") as video:
             assert (video.num_frames, video.fps) == (truth.num_frames, truth.fps)
             assert (video.height, video.width) == (truth.height, truth.width)
             assert np.array_equal(video.frames([0, 7, 7, 40]), truth.frames([0, 7, 7, 40]))
@@ -38,9 +38,9 @@ def test_errors_are_the_readers_and_the_process_goes_on(decoder, real_clips, tmp
     text = tmp_path / "text.mp4"
     text.write_text("no video")
     with pytest.raises(VideoError, match=r"text\.mp4: .*cannot read it"):
-        decoder.open(text)
+        decoder.open(text, "decord")
     first = decoder.process.pid
-    with decoder.open(real_clips["bikes"]) as video:
+    with decoder.open(real_clips["bikes"], "decord") as video:
         with pytest.raises(VideoError, match="ascending"):
             video.frames([400])
         assert video.frames([4]).shape == (1, 272, 640, 3)
@@ -49,18 +49,18 @@ def test_errors_are_the_readers_and_the_process_goes_on(decoder, real_clips, tmp
 
 def test_a_decoder_that_hangs_costs_its_time_out(real_clips):
     with DecodingProcess(1.0) as decoder:
-        video = decoder.open(real_clips["bikes"])
+        video = decoder.open(real_clips["bikes"], "decord")
         os.kill(decoder.process.pid, signal.SIGSTOP)  # to its parent a stopped process is a hung one
         started = time.monotonic()
         with pytest.raises(VideoError, match=r"bikes\.mp4: the decoder gave no answer within 1 s"):
             video.frames([0])
         assert 0.9 < time.monotonic() - started < 10
         video.close()
-        assert decoder.open(real_clips["bikes"]).frames([0]).any()
+        assert decoder.open(real_clips["bikes"], "decord").frames([0]).any()
 
 
 def test_signals_to_the_whole_group_are_the_parents_affair(decoder, real_clips):
-    video = decoder.open(real_clips["bikes"])
+    video = decoder.open(real_clips["bikes"], "decord")
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
         os.kill(decoder.process.pid, number)
     assert video.frames([0]).any()
@@ -68,34 +68,34 @@ def test_signals_to_the_whole_group_are_the_parents_affair(decoder, real_clips):
 
 @pytest.mark.parametrize("name", ["SIGSEGV", "SIGKILL"])
 def test_a_decoder_that_crashes_is_started_again(decoder, real_clips, name):
-    video = decoder.open(real_clips["bikes"])
+    video = decoder.open(real_clips["bikes"], "decord")
     os.kill(decoder.process.pid, signal.Signals[name])
     with pytest.raises(VideoError, match=rf"bikes\.mp4: the decoder crashed over it \({name}\)"):
         video.frames([0])
-    assert decoder.open(real_clips["bikes"]).frames([0]).any()
+    assert decoder.open(real_clips["bikes"], "decord").frames([0]).any()
 
 
 @pytest.mark.parametrize("ask", [lambda v: v.frames([0]), lambda v: v.times])
 def test_an_open_video_whose_decoder_is_gone_says_so(decoder, real_clips, ask):
-    video = decoder.open(real_clips["bikes"])
+    video = decoder.open(real_clips["bikes"], "decord")
     decoder.process.kill()
     decoder.process.wait()  # known to be dead when it is asked
     with pytest.raises(VideoError, match=r"bikes\.mp4: the decoder crashed over it \(SIGKILL\)"):
         ask(video)
     video.close()
-    assert decoder.open(real_clips["bikes"]).frames([0]).any()
+    assert decoder.open(real_clips["bikes"], "decord").frames([0]).any()
 
 
 def test_a_decoder_that_died_in_between_is_started_again(decoder, real_clips):
-    decoder.open(real_clips["bikes"]).close()
+    decoder.open(real_clips["bikes"], "decord").close()
     decoder.process.kill()
     decoder.process.wait()
-    assert decoder.open(real_clips["bikes"]).frames([0]).any()
+    assert decoder.open(real_clips["bikes"], "decord").frames([0]).any()
 
 
 def test_one_open_video_at_a_time(decoder, real_clips):
-    first = decoder.open(real_clips["bikes"])
-    second = decoder.open(real_clips["carphone_pristine"])
+    first = decoder.open(real_clips["bikes"], "decord")
+    second = decoder.open(real_clips["carphone_pristine"], "decord")
     with pytest.raises(RuntimeError, match=r"bikes\.mp4: is closed"):
         first.frames([5])
     first.close()
@@ -112,17 +112,17 @@ def test_modules_of_the_current_folder_are_not_taken(tmp_path, monkeypatch, real
     (tmp_path / "json.py").write_text("raise SystemExit(3)")
     monkeypatch.chdir(tmp_path)
     with DecodingProcess(30) as decoder:
-        assert decoder.open(real_clips["bikes"]).num_frames == 250
+        assert decoder.open(real_clips["bikes"], "decord").num_frames == 250
 
 
 def test_a_copy_in_another_process_has_a_decoder_of_its_own(decoder, real_clips):
-    decoder.open(real_clips["bikes"])
+    decoder.open(real_clips["bikes"], "decord")
     copy = pickle.loads(pickle.dumps(decoder))
     assert copy.timeout == 30
     assert copy.process is None
     child = os.fork()
     if not child:
-        same = decoder.open(real_clips["bikes"]).frames([1]).any()
+        same = decoder.open(real_clips["bikes"], "decord").frames([1]).any()
         decoder.stop()
         os._exit(0 if same else 1)
     assert os.waitpid(child, 0)[1] == 0
@@ -133,7 +133,8 @@ def test_a_copy_in_another_process_has_a_decoder_of_its_own(decoder, real_clips)
 def test_no_decoder_outlives_its_run(real_clips):
     program = (
         "import sys, time; from diffmae_video.decoding import DecodingProcess\n"
-        "p = DecodingProcess(9); p.open(sys.argv[1]); print(p.process.pid, flush=True); time.sleep(60)"
+        "p = DecodingProcess(9); p.open(sys.argv[1], 'pyav')\n"
+        "print(p.process.pid, flush=True); time.sleep(60)"
     )
     run = subprocess.Popen([sys.executable, "-c", program, real_clips["bikes"]], stdout=subprocess.PIPE)
     pid = int(run.stdout.readline())

@@ -137,3 +137,21 @@ def test_a_relative_path_may_hold_a_colon(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with open_video("12:30.mp4", "pyav") as video:
         assert video.num_frames == 50
+
+
+def test_frames_of_one_time_keep_the_clock(tmp_path):
+    path = tmp_path / "twice.mkv"
+    times = [0, 100, 200, 200, *range(300, 1300, 100)]
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream("mjpeg", rate=10)
+        stream.width = stream.height = 16
+        stream.pix_fmt, stream.time_base = "yuvj420p", Fraction(1, 1000)
+        for i, time in enumerate(times):
+            frame = av.VideoFrame.from_ndarray(np.full((16, 16, 3), 10 * i, np.uint8), "rgb24")
+            for packet in stream.encode(frame):
+                packet.pts = packet.dts = time
+                packet.time_base = Fraction(1, 1000)
+                out.mux(packet)
+    with open_video(path, "pyav") as video:
+        np.testing.assert_allclose(video.times, np.array(times) / 1000, atol=1e-6)
+        assert [round(float(f.mean()) / 10) for f in video.frames(range(14))] == list(range(14))
