@@ -54,6 +54,16 @@ def training_parser(description: str | None) -> argparse.ArgumentParser:
     return parser
 
 
+def add_precision(parser: argparse.ArgumentParser) -> None:
+    """The flag of a tool that samples, see :func:`~diffmae_video.runtime.device.sampling_dtype`."""
+    parser.add_argument(
+        "--precision",
+        choices=("auto", "bf16", "fp32"),
+        default="auto",
+        help="of the model's weights; auto: bf16 on a GPU, fp32 elsewhere (default: auto)",
+    )
+
+
 def describe(error: Exception) -> str:
     """An error as one line; if the disk is full, with the remedy."""
     text = str(error)

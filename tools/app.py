@@ -20,7 +20,7 @@ import signal
 import sys
 from pathlib import Path
 
-from diffmae_video.cli import run_tool, tool_parser
+from diffmae_video.cli import add_precision, run_tool, tool_parser
 from diffmae_video.errors import InputError
 
 
@@ -31,6 +31,7 @@ def main() -> None:
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=int, metavar="N", help="(default: the first free one from 7860 on)")
+    add_precision(parser)
     args = parser.parse_args()
     if args.port is not None and not 1 <= args.port <= 65535:
         raise InputError(f"--port: must be between 1 and 65535, got {args.port}")
@@ -42,7 +43,7 @@ def main() -> None:
 
     if args.host not in LOOPBACK:
         print(f"everybody who can reach {args.host} can use this page", file=sys.stderr)
-    serve(args.checkpoint, args.host, args.port)
+    serve(args.checkpoint, args.host, args.port, args.precision)
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from diffmae_video.cli import run_tool, tool_parser
+from diffmae_video.cli import add_precision, run_tool, tool_parser
 from diffmae_video.errors import InputError
 
 
@@ -77,6 +77,7 @@ def main() -> None:
     parser.add_argument(
         "--fvd-features", metavar="PATH", type=Path, help="compute the Fréchet distance with this network"
     )
+    add_precision(parser)
     parser.add_argument(
         "options", nargs="*", metavar="KEY VALUE", help="options that replace those of the run's config"
     )
@@ -101,6 +102,7 @@ def main() -> None:
         lpips=args.lpips,
         lpips_weights=args.lpips_weights,
         features=args.fvd_features,
+        precision=args.precision,
     )
     print(tables)
     print(json.dumps(result))

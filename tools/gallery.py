@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from diffmae_video.cli import run_tool, tool_parser
+from diffmae_video.cli import add_precision, run_tool, tool_parser
 
 
 def main() -> None:
@@ -30,11 +30,12 @@ def main() -> None:
     parser.add_argument(
         "--output", required=True, metavar="DIR", type=Path, help="folder in which the page is written"
     )
+    add_precision(parser)
     args = parser.parse_args()
 
     from diffmae_video.pages.gallery import make_gallery
 
-    page = make_gallery(args.checkpoint, args.mae, args.input, args.output)
+    page = make_gallery(args.checkpoint, args.mae, args.input, args.output, args.precision)
     print(f"open {page.resolve()}")
 
 

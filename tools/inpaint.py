@@ -50,7 +50,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from diffmae_video.cli import run_tool, tool_parser
+from diffmae_video.cli import add_precision, run_tool, tool_parser
 
 
 def main() -> None:
@@ -83,6 +83,7 @@ def main() -> None:
         "--sampler", choices=("ddpm", "ddim", "dpm++"), default="ddim", help="(default: ddim)"
     )
     parser.add_argument("--steps", type=int, default=50, metavar="N", help="sampling steps (default: 50)")
+    add_precision(parser)
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="for noise and masks (default: 0)")
     parser.add_argument(
         "--crf", type=int, default=12, metavar="Q", help="quality of mp4 and WebM, 0 is best (default: 12)"
@@ -92,7 +93,9 @@ def main() -> None:
     from diffmae_video.film.film_filler import SamplerOptions
     from diffmae_video.film.inpaint_film import inpaint_film
 
-    options = SamplerOptions(args.sampler, args.steps, args.seed, args.samples, args.save_steps)
+    options = SamplerOptions(
+        args.sampler, args.steps, args.seed, args.samples, args.save_steps, args.precision
+    )
     result = inpaint_film(
         args.checkpoint,
         args.input,

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from diffmae_video import InputError, load_config
-from diffmae_video.cli import tool_parser
+from diffmae_video.cli import add_precision, tool_parser
 
 DEMO = Path("outputs/demo")
 
@@ -31,9 +31,7 @@ def main() -> None:
     parser.add_argument("what", choices=("train", "sample", "data", "gpu"))
     parser.add_argument("--compile", action="store_true", help="train: torch.compile the model")
     parser.add_argument("--checkpoint", metavar="DIR", type=Path, help="sample: a run's folder")
-    parser.add_argument(
-        "--precision", choices=("auto", "bf16", "fp32"), default="auto", help="sample: of the weights"
-    )
+    add_precision(parser)
     parser.add_argument(
         "--minutes", type=float, default=6.0, metavar="M", help="gpu: start nothing after this (default: 6)"
     )

@@ -39,6 +39,7 @@ class SamplerOptions(NamedTuple):
         seed: seeds all noise. x_T depends only on the seed, the sample's number and the frame's number.
         samples: how many fills of the film to make.
         keeps_steps: whether to keep the first sample's x0 prediction of every step.
+        precision: of the model's weights, see :func:`~diffmae_video.runtime.device.sampling_dtype`.
     """
 
     sampler: str
@@ -46,6 +47,7 @@ class SamplerOptions(NamedTuple):
     seed: int
     samples: int
     keeps_steps: bool
+    precision: str
 
 
 class FilledFrame(NamedTuple):

@@ -18,7 +18,7 @@ from diffmae_video.film.film_scores import FilmScores
 from diffmae_video.film.holes import open_hole
 from diffmae_video.masks import MASKS
 from diffmae_video.models import load_inpainter
-from diffmae_video.runtime.device import default_device
+from diffmae_video.runtime.device import for_sampling
 
 LIMITS = {"samples": (1, 100), "seed": (0, 2**32 - 1), "crf": (0, 51)}
 NOTE = (
@@ -72,7 +72,7 @@ def inpaint_film(
     is_folder, target = is_frames_folder(output), target_path(output)
     if target.suffix.lower() not in ENDINGS:
         raise InputError(f"--output {output}: the ending must be one of {', '.join(ENDINGS)}, or none")
-    model = load_inpainter(checkpoint).to(default_device())
+    model = for_sampling(load_inpainter(checkpoint), options.precision)
     assert model.mask is not None  # an inpainter is trained on masks
     kind = model.mask["kind"] if mask is None else mask
     ratio = model.mask["ratio"] if mask_ratio is None else mask_ratio

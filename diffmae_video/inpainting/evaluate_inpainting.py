@@ -85,6 +85,7 @@ def evaluate_inpainting(
     lpips: bool,
     lpips_weights: Path | None,
     features: Path | None,
+    precision: str,
 ) -> tuple[dict[str, Any], str]:
     """Fills clips of DATA.VAL by every method and for every task, and writes a report of the scores.
 
@@ -106,6 +107,7 @@ def evaluate_inpainting(
             :func:`~diffmae_video.inpainting.lpips.load_lpips`.
         features: weights of a network for the Fréchet distance, or None; see
             :class:`~diffmae_video.inpainting.frechet.FeatureModel`.
+        precision: of the models' weights, see :func:`~diffmae_video.runtime.device.sampling_dtype`.
 
     Returns:
         The result, and its tables as Markdown. The result has the number of ``clips``, their ``size``
@@ -126,7 +128,7 @@ def evaluate_inpainting(
     cfg = load_recipe(checkpoint, options)
     if not cfg.DATA.VAL:
         raise InputError("DATA.VAL: give a list or a folder of held-out videos, say DATA.VAL val.csv")
-    model, other = load_pair(checkpoint, mae)
+    model, other = load_pair(checkpoint, mae, precision)
     size, patch, device = (cfg.DATA.NUM_FRAMES, *cfg.DATA.SIZE), model.patch, default_device()
     grid = grid_of(size, patch)
     methods = fill_methods(model, other, steps, mean_samples, is_video=size[0] > 1)

@@ -6,21 +6,24 @@ from pathlib import Path
 
 from diffmae_video.errors import InputError
 from diffmae_video.models import PretrainingModel, load_inpainter
-from diffmae_video.runtime.device import default_device
+from diffmae_video.runtime.device import for_sampling
 
 
-def load_pair(checkpoint: Path, mae: Path | None) -> tuple[PretrainingModel, PretrainingModel | None]:
+def load_pair(
+    checkpoint: Path, mae: Path | None, precision: str
+) -> tuple[PretrainingModel, PretrainingModel | None]:
     """Loads both models onto the default device, in evaluation mode.
 
     Args:
         checkpoint: folder of a model that fills masked clips by sampling, a DiffMAE.
         mae: folder of a model that fills them in one pass, an MAE; or None.
+        precision: of the weights, see :func:`~diffmae_video.runtime.device.sampling_dtype`.
 
     Raises:
         InputError: a folder cannot be read or holds another kind of model, or the models take different
             clips or patches.
     """
-    model = load_inpainter(checkpoint).to(default_device())
+    model = for_sampling(load_inpainter(checkpoint), precision)
     if model.schedule is None:
         raise InputError(
             f"{checkpoint}: a {type(model).__name__} predicts in one pass; give a DiffMAE here, and this "
@@ -28,7 +31,7 @@ def load_pair(checkpoint: Path, mae: Path | None) -> tuple[PretrainingModel, Pre
         )
     if mae is None:
         return model, None
-    other = load_inpainter(mae).to(default_device())
+    other = for_sampling(load_inpainter(mae), precision)
     if other.schedule is not None:
         raise InputError(f"{mae}: a {type(other).__name__} samples; give an MAE, which predicts in one pass")
     if (other.clip_size, other.patch) != (model.clip_size, model.patch):

@@ -16,7 +16,7 @@ from diffmae_video.pages.live_inpainting import LiveInpainting
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
-def serve(folder: Path, host: str, port: int | None) -> None:
+def serve(folder: Path, host: str, port: int | None, precision: str) -> None:
     """Serves the page until interrupted. The server contacts no other machine.
 
     Uploads and results are kept in a temporary folder, which is deleted at the end.
@@ -25,13 +25,14 @@ def serve(folder: Path, host: str, port: int | None) -> None:
         folder: a pre-training run's folder.
         host: the address to listen on. Those in ``LOOPBACK`` are reachable from this machine only.
         port: None takes the first free one from 7860 on.
+        precision: of the weights, see :func:`~diffmae_video.runtime.device.sampling_dtype`.
 
     Raises:
         InputError: the address cannot be used, or the folder holds no model that inpaints.
         MissingExtraError: gradio or PyAV is not installed.
     """
     check_address(host, port)
-    live = LiveInpainting(folder)
+    live = LiveInpainting(folder, precision)
     require("av", "video")
     with tempfile.TemporaryDirectory(prefix="diffmae-app-") as cache:
         # gradio reads both variables when it is imported.

@@ -35,7 +35,9 @@ SECTIONS = {
 }
 
 
-def make_gallery(checkpoint: Path, mae: Path | None, inputs: Sequence[str | Path], output: Path) -> Path:
+def make_gallery(
+    checkpoint: Path, mae: Path | None, inputs: Sequence[str | Path], output: Path, precision: str
+) -> Path:
     """Inpaints videos and pictures and writes the page that tools/gallery.py describes; returns its path.
 
     Args:
@@ -43,6 +45,7 @@ def make_gallery(checkpoint: Path, mae: Path | None, inputs: Sequence[str | Path
         mae: folder of an MAE for the same clips and patches, or None.
         inputs: videos and pictures.
         output: the folder to write.
+        precision: of the weights, see :func:`~diffmae_video.runtime.device.sampling_dtype`.
 
     Raises:
         InputError: a folder or a file cannot be read, or the models take different clips.
@@ -51,7 +54,7 @@ def make_gallery(checkpoint: Path, mae: Path | None, inputs: Sequence[str | Path
     """
     for module in ("jinja2", "diffusers"):  # fail before the work
         require(module, "gallery")
-    model, other = load_pair(checkpoint, mae)
+    model, other = load_pair(checkpoint, mae, precision)
     sources = read_sources(inputs, checkpoint, model)
     output.mkdir(parents=True, exist_ok=True)
     examples, curve = inpaint_examples(model, other, sources), loss_by_timestep(model, other, sources)

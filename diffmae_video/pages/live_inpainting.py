@@ -20,7 +20,7 @@ from diffmae_video.errors import InputError
 from diffmae_video.inpainting.metrics import psnr
 from diffmae_video.masks import MASKS, Mask
 from diffmae_video.models import load_inpainter
-from diffmae_video.runtime.device import default_device
+from diffmae_video.runtime.device import for_sampling
 from diffmae_video.tokens import Triple
 
 PAINTED = "painted"
@@ -68,16 +68,17 @@ class LiveInpainting:
 
     Args:
         folder: a pre-training run's folder: config.json, model.safetensors and config.yaml.
+        precision: of the weights, see :func:`~diffmae_video.runtime.device.sampling_dtype`.
 
     Raises:
         InputError: the folder holds no model that inpaints, or no config.yaml.
     """
 
-    def __init__(self, folder: Path) -> None:
-        model = load_inpainter(folder)
+    def __init__(self, folder: Path, precision: str) -> None:
+        model = for_sampling(load_inpainter(folder), precision)
         cfg = load_recipe(folder, [])
-        self.device = default_device()
-        self.model = model.to(self.device)
+        self.device = next(model.parameters()).device
+        self.model = model
         self.timesteps = model.timesteps or 1
         self.grid: Triple = model.grid
         frames, height, width = model.clip_size

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import torch
+from torch import nn
 
 from diffmae_video.errors import InputError
 
+Model = TypeVar("Model", bound=nn.Module)
 SAMPLING_DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 
 
 def default_device() -> torch.device:
     """The current GPU if there is one, otherwise the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def for_sampling(model: Model, precision: str) -> Model:
+    """The model on the default device, with weights in a precision that :func:`sampling_dtype` takes."""
+    device = default_device()
+    return model.to(device, sampling_dtype(precision, device))
 
 
 def sampling_dtype(precision: str, device: torch.device) -> torch.dtype:

@@ -12,7 +12,7 @@ from diffmae_video.film.film_filler import FilmFiller, SamplerOptions
 from diffmae_video.film.holes import BoxHole
 from tests.tiny_models import tiny_diffmae
 
-OPTIONS = SamplerOptions("ddim", 2, seed=0, samples=2, keeps_steps=True)
+OPTIONS = SamplerOptions("ddim", 2, seed=0, samples=2, keeps_steps=True, precision="fp32")
 
 
 @pytest.fixture(scope="module")

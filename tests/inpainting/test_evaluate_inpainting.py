@@ -20,7 +20,8 @@ def run(tmp_path_factory, real_clips):
 def evaluate(checkpoint, output, options=(), **changes):
     """The result, with the tool's defaults."""
     arguments = {"mae": None, "steps": [1, 10, 50], "tasks": [], "clips": 64, "seed": 0}
-    arguments |= {"mean_samples": 0, "lpips": False, "lpips_weights": None, "features": None}
+    arguments |= {"mean_samples": 0, "lpips": False, "lpips_weights": None}
+    arguments |= {"features": None, "precision": "fp32"}
     return evaluate_inpainting(checkpoint, output, options, **arguments | changes)[0]
 
 

@@ -21,12 +21,12 @@ def folder(tmp_path_factory):
 
 
 def test_a_pair_is_loaded_in_evaluation_mode(folder):
-    model, mae = load_pair(folder / "diffmae", folder / "mae")
+    model, mae = load_pair(folder / "diffmae", folder / "mae", "fp32")
     assert model.timesteps == 1000
     assert isinstance(mae, MAE)
     assert not model.training
     assert not mae.training
-    assert load_pair(folder / "diffmae", None)[1] is None
+    assert load_pair(folder / "diffmae", None, "fp32")[1] is None
 
 
 @pytest.mark.parametrize(
@@ -44,4 +44,4 @@ def test_a_pair_is_loaded_in_evaluation_mode(folder):
 )
 def test_other_pairs_are_refused(folder, checkpoint, mae, message):
     with pytest.raises(InputError, match=message):
-        load_pair(folder / checkpoint, mae and folder / mae)
+        load_pair(folder / checkpoint, mae and folder / mae, "fp32")

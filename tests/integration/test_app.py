@@ -179,7 +179,7 @@ def test_a_clip_refines_and_is_there_to_download(visit, app, checkpoint, real_cl
     page.wait_for_function("document.querySelector('video').readyState > 1")
     path = download(page, tmp_path)
     assert path.name == "bikes-tube-5.mp4"
-    live = LiveInpainting(checkpoint)
+    live = LiveInpainting(checkpoint, "fp32")
     window, mask = live.read(real_clips["bikes"], 4.0), live.draw_mask("tube", 0.75, 5)
     *_, last = live.refine(window, mask, "ddim", 1000, 5)
     assert f"PSNR in the hole {last.psnr:.1f} dB" in status(page)

@@ -19,7 +19,7 @@ def test_a_taken_port_is_refused_before_the_model_is_loaded(tmp_path, host):
         other.listen()
         port = other.getsockname()[1]
         with pytest.raises(InputError, match=f"--port {port}: already in use on {host}; choose another"):
-            serve(tmp_path / "no such folder", host, port)
+            serve(tmp_path / "no such folder", host, port, "auto")
     check_address(host, port)
 
 

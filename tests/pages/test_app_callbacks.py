@@ -15,7 +15,7 @@ from tests.pages.uploads import film, save
 
 @pytest.fixture
 def do(tmp_path):
-    return Callbacks(pytest.importorskip("gradio"), LiveInpainting(save(tmp_path / "run")))
+    return Callbacks(pytest.importorskip("gradio"), LiveInpainting(save(tmp_path / "run"), "fp32"))
 
 
 def test_painted_area_is_what_any_layer_covers():
@@ -72,7 +72,7 @@ def test_a_picture_ends_with_a_png_of_it(tmp_path, do):
 
 def test_an_mae_answers_in_one_pass(tmp_path):
     mae = MAE((32, 32), 4, (2, 8, 8), *[{"width": 32, "depth": 1, "heads": 2}] * 2)
-    live = LiveInpainting(save(tmp_path / "mae", mae))
+    live = LiveInpainting(save(tmp_path / "mae", mae), "fp32")
     do = Callbacks(pytest.importorskip("gradio"), live)
     seen = [sentence for _, sentence, _, _ in run(do, film(tmp_path / "a.mp4"), steps=50)]
     assert len(seen) == 2

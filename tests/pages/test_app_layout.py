@@ -12,6 +12,6 @@ from tests.tiny_models import tiny_diffmae
 def test_the_page_is_built_for_pictures_and_clips(tmp_path, frames):
     gradio = pytest.importorskip("gradio")
     model = tiny_diffmae(frames=frames, patch=(min(2, frames), 8, 8))
-    page = build_page(gradio, LiveInpainting(save(tmp_path / "run", model)))
+    page = build_page(gradio, LiveInpainting(save(tmp_path / "run", model), "fp32"))
     text = str(page.get_config_file())
     assert ("one picture of 32 × 32" if frames == 1 else "4 frames of 32 × 32 pixels, 2 apart") in text

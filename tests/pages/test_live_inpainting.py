@@ -16,7 +16,7 @@ from tests.tiny_models import tiny_diffmae
 
 @pytest.fixture
 def live(tmp_path):
-    return LiveInpainting(save(tmp_path / "run"))
+    return LiveInpainting(save(tmp_path / "run"), "fp32")
 
 
 def test_a_window_is_the_models_frames_from_its_start(tmp_path, live):
@@ -84,7 +84,7 @@ def test_refinements_are_the_steps_of_inpaint(tmp_path, live, sampler):
 
 
 def tiny_model(tmp_path):
-    return LiveInpainting(tmp_path / "run").model
+    return LiveInpainting(tmp_path / "run", "fp32").model
 
 
 def test_a_painted_touch_masks_its_patch_in_all_frames(live):
@@ -130,4 +130,4 @@ def test_folders_without_a_model_that_inpaints(tmp_path, folder, message):
     save(tmp_path / "normalised", tiny_diffmae(normalize_target=True))
     tiny_diffmae().save_pretrained(tmp_path / "bare")
     with pytest.raises(InputError, match=message):
-        LiveInpainting(tmp_path / folder)
+        LiveInpainting(tmp_path / folder, "fp32")
