@@ -107,6 +107,11 @@ OPTIONS = {
         False,
         "Normalizes the target of each patch by its own mean and variance. Such a model cannot inpaint.",
     ),
+    "MODEL.INIT": Option(
+        "",
+        "Weights that pre-training starts from: a folder, or a file of MAE, MAE-ST, VideoMAE or timm. Empty: "
+        "fresh ones.",
+    ),
     "MODEL.PATCH": Option(
         [2, 16, 16],
         "Frames, height and width of a patch. For `adm` and `igpt` it is the patch of inpainting masks only.",

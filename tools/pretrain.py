@@ -4,7 +4,11 @@
     deepspeed --num_gpus 8 tools/pretrain.py --config configs/k400/pretrain_vit_b.yaml --output runs/b
     torchrun --nproc_per_node 8 tools/pretrain.py --config FILE TRAIN.BATCH_SIZE 16
     python tools/pretrain.py --config FILE --output runs/b --resume     # continues, or starts
+    python tools/pretrain.py --config FILE --init runs/b DATA.TRAIN my_films/    # adapts a model to own films
     WORLD_SIZE=8 python tools/pretrain.py --config FILE --dry-run DATA.TRAIN lists/train.csv
+
+--init takes a folder of this project, or weights of MAE, MAE-ST, VideoMAE, Hugging Face's VideoMAE or timm
+(MODEL.INIT). The recipe must have the encoder's sizes. A folder's decoder is taken if the recipe's is equal.
 
 Any option of docs/options.md can be set as KEY VALUE after the flags.
 
@@ -18,7 +22,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from diffmae_video import load_config
-from diffmae_video.cli import run_tool, training_parser
+from diffmae_video.cli import run_tool, training_parser, weights_path
 
 
 def main() -> None:
@@ -28,8 +32,15 @@ def main() -> None:
         action="store_true",
         help="print model, cost, memory, steps, rate and least time, and exit",
     )
+    parser.add_argument(
+        "--init",
+        metavar="PATH",
+        type=weights_path,
+        help="weights to start from: a folder or a file (MODEL.INIT)",
+    )
     args = parser.parse_intermixed_args()
-    cfg = load_config(args.config, args.options)
+    init = ["MODEL.INIT", str(args.init)] if args.init else []
+    cfg = load_config(args.config, [*init, *args.options])
 
     from diffmae_video.training.pretrain import describe_run, pretrain
 

@@ -14,6 +14,7 @@ from diffmae_video.cost.least_time import describe_training_time
 from diffmae_video.cost.memory import estimate_memory
 from diffmae_video.data import training_loader
 from diffmae_video.data.lists import check_first_files
+from diffmae_video.models.weights.initialise import initialise
 from diffmae_video.runtime.processes import start_process
 from diffmae_video.runtime.stops import lost_peers
 from diffmae_video.training.engine import resolve_compile, resolve_precision
@@ -42,8 +43,8 @@ def pretrain(cfg: CfgNode, output: str | Path, resume: bool = False) -> None:
         resume: continue the folder's run from its newest complete checkpoint, or start if there is none.
 
     Raises:
-        InputError: the config, the list or the machine does not allow the run, or the folder already holds
-            a run.
+        InputError: the config, the list, the weights to start from or the machine does not allow the run, or
+            the folder already holds a run.
         RunEnded: a signal stopped the run, or it cannot continue; see :mod:`diffmae_video.runtime.stops`.
     """
     process = start_process(cfg.TRAIN.PATIENCE)
@@ -62,6 +63,10 @@ def pretrain(cfg: CfgNode, output: str | Path, resume: bool = False) -> None:
         if run.resumed_from is None:
             pictures = pictures_for_preparation(cfg, dataset.entries)
             prepare_backbone(model.encoder, pictures, cfg.TRAIN.SEED, process)
+            if cfg.MODEL.INIT:
+                taken = initialise(model, cfg.MODEL.INIT)
+                if process.is_main:
+                    print(taken, flush=True)
         optimizer = build_optimizer(
             model, cfg.TRAIN.WEIGHT_DECAY, tuple(cfg.TRAIN.BETAS), kind=cfg.TRAIN.OPTIMIZER
         )

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from diffmae_video import load_model
+from diffmae_video import load_config, load_model
 from diffmae_video.runtime.processes import free_port
 from tests.integration.runs import command, environment, losses, rows
 from tests.repository import ROOT
@@ -124,6 +124,15 @@ def test_mae_trains_in_the_same_loop(tmp_path, films):
     assert load_model(tmp_path).normalize_target
 
 
+def test_a_run_starts_from_the_weights_of_another(tmp_path, films, alone):
+    done = pretrain(PYTHON, films, tmp_path, f"--init={alone[0]}", "TRAIN.MAX_STEPS", 1, "TRAIN.BASE_LR", 0)
+    assert done.returncode == 0, done.stderr
+    assert f"starts from {alone[0]}: the encoder and the decoder" in done.stdout
+    weights, expected = (load_file(folder / "model.safetensors") for folder in (tmp_path, alone[0]))
+    assert all(torch.equal(weights[name], expected[name]) for name in expected)
+    assert str(alone[0]) == load_config(tmp_path / "config.yaml").MODEL.INIT
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -140,6 +149,7 @@ def test_mae_trains_in_the_same_loop(tmp_path, films):
             "zero_optimization.stage is 2, and the",
         ),
         (["NO.KEY", "1"], "unknown config key NO.KEY"),
+        (["--init=nowhere.pth"], "nowhere.pth: no such file"),
         (["--nonsense"], "unrecognized arguments"),
     ],
 )
