@@ -25,10 +25,12 @@ class SharedPredictions(NamedTuple):
 
     Attributes:
         weight: of the predictions, [k, H, W].
-        totals: the weighted sum of each step, where the weight is above 0, float16 [3, K].
+        places: the K places in the flattened frames where the weight is above 0, int64 [K].
+        totals: the weighted sum of each step at these places, float16 [3, K].
     """
 
     weight: Tensor
+    places: Tensor
     totals: list[Tensor]
 
 
@@ -76,7 +78,10 @@ class BlendedWindows:
                 part += self.hat * masked
         if before is not None:
             self.weight[: len(before.weight)] += before.weight
-        self.predictions_ahead = SharedPredictions(self.weight[self.shared :], [])
+        ahead = self.weight[self.shared :]
+        # Found once: looking for them in every step would make each one wait for the device.
+        places = ahead.flatten().nonzero().flatten()
+        self.predictions_ahead = SharedPredictions(ahead, places, [])
 
     @torch.no_grad()
     def sample(
@@ -116,11 +121,12 @@ class BlendedWindows:
             fills = unpatchify(whole, mask.grid, self.model.patch)
             for part, fill in zip(self._parts(total, batch), fills, strict=True):
                 part += self.hat * fill
-        ahead = self.predictions_ahead
-        if self.before is not None:
-            weight = self.before.weight
-            total[:, : len(weight)][:, weight > 0] += self.before.totals[len(ahead.totals)]
-        ahead.totals.append(total[:, self.shared :][:, ahead.weight > 0].half())
+        ahead, pixels = self.predictions_ahead, total.view(3, -1)
+        if self.before is not None:  # its frames are this stretch's first ones
+            earlier = self.before.totals[len(ahead.totals)].to(total.dtype)
+            pixels.index_add_(1, self.before.places, earlier)
+        first = self.shared * self.weight[0].numel()
+        ahead.totals.append(pixels.index_select(1, ahead.places + first).half())
         return (total / self.weight.clamp_min(1e-12))[None]
 
     def _parts(self, stretch: Tensor, batch: WindowBatch) -> list[Tensor]:

@@ -27,7 +27,7 @@ from diffmae_video.runtime.progress import ProgressBar
 
 MAX_STEPS_IN_TIME = 8  # clips of a stretch that follow each other in time
 MAX_WINDOWS = 64  # windows of a stretch, unless more are needed to tile a single frame
-BATCH = 8  # windows that go through the model together
+BATCH = {"cpu": 8, "cuda": 32}  # windows that go through the model together
 STRETCH_BYTES = 2**29  # rough memory budget of a stretch; a single clip may exceed it
 
 
@@ -189,7 +189,7 @@ class FilmFiller:
         windows = [
             Window(f - stretch.start, row, column) for f in stretch.clips for row, column in self.tiles
         ]
-        batches = make_batches(hidden, windows, self.grid, self.patch[0], BATCH)
+        batches = make_batches(hidden, windows, self.grid, self.patch[0], BATCH[self.device.type])
         p, q = self.canvas.patch
         hidden_pixels = hidden.repeat_interleave(p, 1).repeat_interleave(q, 2)
         canvas = (truth.to(self.device) - self.mean) / self.std

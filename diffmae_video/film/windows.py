@@ -11,7 +11,8 @@ from torch import Tensor
 from diffmae_video.masks import Mask
 from diffmae_video.tokens import Triple
 
-# Windows whose numbers of hidden patches differ by at most 1/16 of a clip's patches may share a batch.
+# Numbers of hidden patches are rounded up to multiples of 1/16 of a clip's patches. Windows can then share a
+# batch, and shapes repeat, so that a GPU's libraries choose their kernels and allocate memory once.
 SHARE = 16
 
 
@@ -64,7 +65,7 @@ def make_batches(
 ) -> list[WindowBatch]:
     """Batches the windows that have both hidden and visible patches; all others are left out.
 
-    A batch needs one number of hidden patches. Windows that have slightly fewer hide additional visible
+    A batch needs one number of hidden patches, see ``SHARE``. Windows that have fewer hide additional visible
     patches, those farthest from the hole; their fill is discarded. This is our choice: the model was trained
     on arbitrary subsets of visible patches.
 
@@ -76,22 +77,23 @@ def make_batches(
         max_windows: the most windows that a batch may have.
     """
     t, h, w = grid
-    views = []
+    tokens = t * h * w
+    unit = max(1, tokens // SHARE)
+    views: dict[int, list[tuple[Window, Tensor]]] = {}  # by the rounded number of hidden patches
     for window in windows:
         frame, row, column = window
         frames = hidden[frame : frame + t * patch, row : row + h, column : column + w]
         view = frames.reshape(t, patch, h, w).any(1)
-        if 0 < int(view.sum()) < view.numel():
-            views.append((int(view.sum()), window, view))
-    views.sort(key=lambda item: item[0])
-    batches: list[WindowBatch] = []
-    while views:
-        fewest = views[0][0]
-        group = [v for v in views[:max_windows] if v[0] <= fewest + t * h * w // SHARE]
-        views = views[len(group) :]
-        count = group[-1][0]
-        masked = torch.stack([_hide_more(view, count) for _, _, view in group])
-        batches.append(WindowBatch([window for _, window, _ in group], Mask.from_bool(masked)))
+        count = int(view.sum())
+        if 0 < count < tokens:
+            rounded = min(tokens - 1, -(-count // unit) * unit)  # at least one patch stays visible
+            views.setdefault(rounded, []).append((window, view))
+    batches = []
+    for count, group in sorted(views.items(), key=lambda item: item[0]):
+        for start in range(0, len(group), max_windows):
+            part = group[start : start + max_windows]
+            masked = torch.stack([_hide_more(view, count) for _, view in part])
+            batches.append(WindowBatch([window for window, _ in part], Mask.from_bool(masked)))
     return batches
 
 

@@ -64,13 +64,22 @@ def test_batches_hide_all_hidden_patches_and_few_others(seed, share, most):
 
 
 def test_additional_hidden_patches_are_farthest_from_the_hole():
-    hidden = torch.zeros(2, 4, 8, dtype=torch.bool)
-    hidden[:, 0, 0] = True
-    hidden[:, 0, 4] = hidden[:, 1, 4] = True
+    hidden = torch.zeros(4, 4, 8, dtype=torch.bool)
+    hidden[:2, 0, 0] = True
+    hidden[:2, 0, 4] = hidden[:2, 1, 4] = True
     places = [Window(0, 0, 0), Window(0, 0, 4)]
-    (batch,) = make_batches(hidden, places, (1, 4, 4), 2, 8)
-    first = batch.mask.to_bool()[batch.windows.index(places[0]), 0]
-    assert first.nonzero().tolist() == [[0, 0], [3, 3]]
+    (batch,) = make_batches(hidden, places, (2, 4, 4), 2, 8)
+    first = batch.mask.to_bool()[batch.windows.index(places[0])]
+    assert first.nonzero().tolist() == [[0, 0, 0], [1, 3, 3]]
+
+
+def test_numbers_of_hidden_patches_repeat():
+    generator = torch.Generator().manual_seed(0)
+    hidden = torch.rand(64, 8, 8, generator=generator) < torch.linspace(0, 1, 64)[:, None, None]
+    batches = make_batches(hidden, [Window(f, 0, 0) for f in range(61)], (4, 8, 8), 1, 3)
+    counts = {batch.mask.masked.shape[1] for batch in batches}
+    assert counts <= {*range(16, 256, 16), 255}
+    assert len(batches) > len(counts)
 
 
 @pytest.mark.parametrize("shown", [0, 32])
