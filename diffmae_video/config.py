@@ -1,6 +1,7 @@
 """Reads recipes: YAML files that name the options which differ from their defaults.
 
-``_BASE_`` in a recipe names another recipe to start from. options.py declares the options.
+``_BASE_`` in a recipe names another recipe to start from, or several, of which later ones win. options.py
+declares the options.
 """
 
 from __future__ import annotations
