@@ -372,6 +372,11 @@ OPTIONS = {
         any_length=True,
     ),
     "COMPARE.BUDGET": Option(1e14, "Budget of each system's pre-training, in UNIT.", above=0),
+    "COMPARE.TASK": Option(
+        "recognition",
+        "What the systems are compared by: fine-tuning and probes, or their fills of held-out videos.",
+        choices=("recognition", "fills"),
+    ),
     "COMPARE.UNIT": Option(
         "flops",
         "Unit of the budget; clips of videos count as pictures.",

@@ -1,64 +1,7 @@
-"""Compares systems that were pre-trained at the same budget, then fine-tuned and probed with the same labels.
+"""The same as ``diffmae compare``."""
 
-    python tools/compare.py --config configs/compare/cifar10.yaml --data cifar10/
-    python tools/compare.py --config configs/compare/cifar10.yaml --budget 2e14 --seeds 1
-    python tools/compare.py --config configs/compare/motions.yaml --only mae,diffmae
-    python tools/compare.py --config configs/compare/cifar10.yaml --budget 600 COMPARE.UNIT seconds
-
-Each system's recipe is in the folder next to the config with the same name. --data takes a folder with train/
-and test/ (or val/), each with a folder for each class, or with train.csv and test.csv (or val.csv). Without
-it, scikit-learn's digits are used or, if the recipes read clips, the moving actions of datasets/. After any
-stop, run the same command again: finished runs are kept, and interrupted ones continue.
-
-Writes OUTPUT/result.json (with environment and costs), table.md, table.csv, plot.png and index.html, a page
-with all of these, held-out samples as each system fills them in, and samples that it makes up. The last line
-of output is one JSON object with top-1 as shares.
-"""
-
-from __future__ import annotations
-
-import json
-import os
-from pathlib import Path
-
-from diffmae_video.cli import run_tool, tool_parser
-from diffmae_video.errors import InputError
-
-
-def main() -> None:
-    parser = tool_parser(__doc__)
-    parser.add_argument("--config", required=True, metavar="FILE", type=Path, help="see configs/compare/")
-    parser.add_argument(
-        "--data", metavar="DIR", type=Path, help="a labelled data set (default: a small one, see above)"
-    )
-    parser.add_argument(
-        "--output", metavar="DIR", type=Path, help="(default: outputs/compare/<name of the config>)"
-    )
-    parser.add_argument("--only", metavar="SYSTEMS", help="overrides COMPARE.SYSTEMS, e.g. mae,diffmae")
-    parser.add_argument(
-        "--budget", type=float, metavar="N", help="budget of each pre-training, in COMPARE.UNIT"
-    )
-    parser.add_argument("--seeds", type=int, metavar="N", help="overrides COMPARE.SEEDS")
-    cores = os.cpu_count() or 1
-    parser.add_argument(
-        "--jobs", type=int, metavar="N", default=cores, help="runs in parallel (default: one for each core)"
-    )
-    parser.add_argument("options", nargs="*", metavar="KEY VALUE", help="options that override the config")
-    args = parser.parse_intermixed_args()
-    if args.jobs < 1:
-        raise InputError(f"--jobs: must be at least 1, got {args.jobs}")
-    flags = {"SYSTEMS": args.only, "BUDGET": args.budget, "SEEDS": args.seeds}
-    given = [x for key, value in flags.items() if value is not None for x in (f"COMPARE.{key}", value)]
-    output = args.output or Path("outputs/compare") / args.config.stem
-
-    from diffmae_video.studies.comparison import compare
-    from diffmae_video.studies.result_tables import result_summary, result_table
-
-    result = compare(args.config, [*args.options, *given], args.data, output, args.jobs)
-    print(result_table(result))
-    print(f"open {(output / 'index.html').resolve()}")
-    print(json.dumps(result_summary(result)))
-
+from diffmae_video.cli import run_tool
+from diffmae_video.commands.compare import main
 
 if __name__ == "__main__":
     run_tool(main)

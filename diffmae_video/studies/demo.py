@@ -61,7 +61,7 @@ class Training(NamedTuple):
 
 
 def make_demo(
-    config: Path, mae_config: Path, options: Sequence[Any], videos: Path | None, output: Path
+    config: str | Path, mae_config: str | Path, options: Sequence[Any], videos: Path | None, output: Path
 ) -> tuple[Path, dict[str, Any]]:
     """Makes the demo: trains both models, measures them on held-out clips and writes the page.
 
@@ -197,9 +197,7 @@ def evaluate_demo(
     by_part: dict[str, dict[str, float]] = {}
     bar = ProgressBar(parts.items(), desc="measuring", unit=" sets")
     for seed, (part, entries) in enumerate(bar):
-        chosen = spread(entries, CLIPS_PER_PART)
-        count = max(1, CLIPS_PER_PART // len(chosen))
-        clips = torch.cat([_clips(entry, count, cfg) for entry in chosen])  # [B, T, H, W, 3]
+        clips = clips_of(entries, CLIPS_PER_PART, cfg)
         generator = torch.Generator().manual_seed(seed)
         mask = Mask.random(len(clips), model.grid, MASK_RATIO, generator)
         metrics = score_samples(model, clips, mask, STEPS)
@@ -221,16 +219,22 @@ def evaluate_demo(
 def page_sources(parts: dict[str, list[Entry]], cfg: CfgNode) -> list[Source]:
     """The clips that the page shows: the middle of a few held-out stretches of each part."""
     return [
-        Source(f"{Path(entry.path).stem[4:]} ({part})", _clips(entry, 1, cfg)[0], is_picture=False)
+        Source(f"{Path(entry.path).stem[4:]} ({part})", clips_of([entry], 1, cfg)[0], is_picture=False)
         for part, entries in parts.items()
         for entry in spread(entries, PAGE_STRETCHES)
     ]
 
 
-def _clips(entry: Entry, count: int, cfg: CfgNode) -> Tensor:
-    """Clips of an entry: uint8 [count, T, H, W, 3]."""
-    data = cfg.DATA
-    return uniform_clips(entry, count, data.NUM_FRAMES, data.STRIDE, data.SIZE, data.BACKEND)
+def clips_of(entries: Sequence[Entry], count: int, cfg: CfgNode) -> Tensor:
+    """About ``count`` clips, evenly spaced over the entries: uint8 [B, T, H, W, 3]."""
+    data, chosen = cfg.DATA, spread(entries, count)
+    each = max(1, count // len(chosen))
+    return torch.cat(
+        [
+            uniform_clips(entry, each, data.NUM_FRAMES, data.STRIDE, data.SIZE, data.BACKEND)
+            for entry in chosen
+        ]
+    )
 
 
 def _peak_memory_mb() -> int:

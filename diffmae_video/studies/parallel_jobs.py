@@ -62,7 +62,7 @@ def run_jobs(phases: Sequence[Sequence[Job]], at_once: int, title: str) -> None:
         title: shown in front of the progress.
 
     Raises:
-        InputError: a job failed. The others are stopped; calling this again continues them.
+        InputError: a job failed. The others of its phase were finished; calling this again does the rest.
     """
     jobs = [job for phase in phases for job in phase]
     pending = [job for job in jobs if not job.is_done]
@@ -84,16 +84,18 @@ def run_jobs(phases: Sequence[Sequence[Job]], at_once: int, title: str) -> None:
         with bar:
             for phase in phases:
                 futures = {pool.submit(_run, job): job for job in phase if not job.is_done}
+                failures = []
                 for future in as_completed(futures):
                     failure, job = future.result(), futures[future]
-                    if failure:
-                        raise InputError(
-                            f"a run failed ({failure}); see {job.folder / LOG}, fix the cause, and start "
-                            "again to continue"
-                        )
-                    done += 1
+                    failures += [f"{failure}; see {job.folder / LOG}"] if failure else []
+                    done += not failure
                     bar.set_postfix_str(f"{done} of {len(jobs)} runs", refresh=False)
                     bar.update(job.weight)
+                if failures:
+                    raise InputError(
+                        f"{len(failures)} of {len(jobs)} runs failed ({failures[0]}); fix the cause, and "
+                        "start again to continue"
+                    )
     except BaseException as error:
         for process in list((pool._processes or {}).values()):
             process.kill()  # safe: runs write their files atomically
