@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from fvcore.common.config import CfgNode
+from torch.overrides import TorchFunctionMode
 from torch.utils.data import DataLoader
 
 from diffmae_video.data import (
@@ -53,6 +55,27 @@ def build_model(cfg: CfgNode) -> PretrainingModel:
     """
     _check_objective(cfg)
     return OBJECTIVES[cfg.MODEL.OBJECTIVE](cfg)
+
+
+def meta_model(cfg: CfgNode) -> PretrainingModel:
+    """The model of a config on the meta device: all shapes, but no memory for weights.
+
+    Raises:
+        InputError: see :func:`build_model`.
+    """
+    with WeightsOnMeta():
+        return build_model(cfg).to("meta")
+
+
+class WeightsOnMeta(TorchFunctionMode):
+    """``torch.empty``, which allocates weights, returns tensors on the meta device.
+
+    ``with torch.device("meta")`` would do so for every tensor, but constructors read the values of some.
+    """
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        return func(*args, **({**kwargs, "device": "meta"} if func is torch.empty else kwargs))
 
 
 def _check_objective(cfg: CfgNode) -> None:

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from diffmae_video import InputError, load_config
-from diffmae_video.build import build_classifier, build_model
-from diffmae_video.cost.flops import WeightsOnMeta, count_macs, meta_model
+from diffmae_video.build import WeightsOnMeta, build_classifier, build_model, meta_model
+from diffmae_video.cost.flops import count_macs
 from tests.repository import ROOT
 
 COMPARE = ROOT / "configs" / "compare"

@@ -16,8 +16,7 @@ from diffmae_video.benchmarks.figure_log import FigureLog
 from diffmae_video.benchmarks.steps import clips_per_step, dtype_of
 from diffmae_video.benchmarks.timing import matmul_flops, median_seconds
 from diffmae_video.benchmarks.training import layer_shapes
-from diffmae_video.build import build_model
-from diffmae_video.cost.flops import meta_model
+from diffmae_video.build import build_model, meta_model
 from diffmae_video.masks import Mask
 from diffmae_video.models.layers import TimestepEmbedding, attention
 from diffmae_video.models.rotary import rotate, rotation_of, token_places

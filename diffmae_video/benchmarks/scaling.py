@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 
 from fvcore.common.config import CfgNode
 
+from diffmae_video.build import meta_model
 from diffmae_video.cost.flops import Cost, training_cost
 from diffmae_video.cost.memory import Footprint
 from diffmae_video.errors import InputError
@@ -112,7 +113,9 @@ def scaling_tables(recipes: Mapping[str, CfgNode], gpus: Sequence[int], assumed:
     """Three tables in Markdown: what is assumed; time and data; memory on each GPU by ZeRO stage."""
     time, memory = [], []
     for name, cfg in recipes.items():
-        cost, footprint = training_cost(cfg), Footprint.of(cfg)
+        model = meta_model(cfg)
+        cost = training_cost(model)
+        footprint = Footprint.of(model, cfg.TRAIN.PRECISION, cfg.TRAIN.EMA > 0)
         if footprint is None:
             raise InputError(f"{name}: there is no formula for the memory of {cfg.MODEL.OBJECTIVE}")
         for count in gpus:

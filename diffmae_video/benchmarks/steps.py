@@ -16,8 +16,8 @@ from fvcore.common.config import CfgNode
 from torch import Tensor, nn
 
 from diffmae_video.benchmarks.timing import synchronize
-from diffmae_video.build import build_model
-from diffmae_video.cost.flops import meta_model, training_cost
+from diffmae_video.build import build_model, meta_model
+from diffmae_video.cost.flops import training_cost
 from diffmae_video.data import TrainingClips
 from diffmae_video.data.random_clips import SampleKey
 from diffmae_video.errors import InputError, require
@@ -65,7 +65,7 @@ def clips_per_step(cfg: CfgNode) -> int:
 
 def step_flops(cfg: CfgNode) -> int:
     """FLOPs of a training step."""
-    return 6 * clips_per_step(cfg) * training_cost(cfg).macs
+    return 6 * clips_per_step(cfg) * training_cost(meta_model(cfg)).macs
 
 
 def bare_step(cfg: CfgNode, device: torch.device, compiled: bool = False) -> Step:

@@ -21,7 +21,7 @@ from diffmae_video.benchmarks.timing import (
     reset_peak_memory,
     seconds_of,
 )
-from diffmae_video.cost.flops import meta_model
+from diffmae_video.build import meta_model
 from diffmae_video.runtime.device import default_device
 from diffmae_video.runtime.malloc import keep_freed_memory
 from diffmae_video.runtime.processes import start_process

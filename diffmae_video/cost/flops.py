@@ -14,13 +14,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from fvcore.common.config import CfgNode
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from diffmae_video.build import build_model
 from diffmae_video.errors import InputError
 from diffmae_video.masks import Mask
 from diffmae_video.models import PretrainingModel
@@ -52,29 +49,21 @@ class Cost:
         )
 
 
-def training_cost(cfg: CfgNode) -> Cost:
-    """The cost of one training forward of a config's model, for one clip at the config's mask.
+def training_cost(model: PretrainingModel) -> Cost:
+    """The cost of one training forward, for one clip of the model's own size at the model's own mask.
+
+    Args:
+        model: on the meta device, see :func:`~diffmae_video.build.meta_model`; put into training mode.
 
     Raises:
-        InputError: the model cannot be built, or its mask does not fit the clips.
+        InputError: the mask does not fit the clips.
     """
-    model = meta_model(cfg).train()
+    model.train()
     mask = None if model.mask is None else Mask.draw(batch=1, grid=model.grid, **model.mask).to("meta")
-    clip = torch.empty(1, 3, cfg.DATA.NUM_FRAMES, *cfg.DATA.SIZE, device="meta")
-    macs = macs_by_module(model, clip, mask)
+    macs = macs_by_module(model, torch.empty(1, 3, *model.clip_size, device="meta"), mask)
     parameters = sum(p.numel() for p in model.parameters())
     encoder = macs.get("encoder", macs[""] - macs.get("decoder", 0))  # ADM's encoder is called in parts
     return Cost(parameters, encoder, macs[""] - encoder)
-
-
-def meta_model(cfg: CfgNode) -> PretrainingModel:
-    """The model of a config on the meta device: all shapes, but no memory for weights.
-
-    Raises:
-        InputError: the model cannot be built.
-    """
-    with WeightsOnMeta():
-        return build_model(cfg).to("meta")
 
 
 def count_macs(model: nn.Module, *inputs: Any) -> int:
@@ -161,14 +150,3 @@ class _TensorsOnly(nn.Module):
         traced = iter(tensors)
         output = self.model(*(next(traced) if isinstance(x, Tensor) else x for x in self.inputs))
         return tuple(x for x in tree_leaves(output) if isinstance(x, Tensor))
-
-
-class WeightsOnMeta(TorchFunctionMode):
-    """``torch.empty``, which allocates weights, returns tensors on the meta device.
-
-    ``with torch.device("meta")`` would do so for every tensor, but constructors read the values of some.
-    """
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        return func(*args, **({**kwargs, "device": "meta"} if func is torch.empty else kwargs))

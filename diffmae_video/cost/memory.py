@@ -8,10 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fvcore.common.config import CfgNode
-
-from diffmae_video.cost.flops import meta_model
 from diffmae_video.masks import Mask
+from diffmae_video.models import PretrainingModel
 from diffmae_video.models.activations import Activations
 
 
@@ -54,20 +52,24 @@ class Footprint:
     clip_checkpointed: float
 
     @classmethod
-    def of(cls, cfg: CfgNode) -> Footprint | None:
-        """The footprint of a config's training step; None if there is no formula for its model.
+    def of(cls, model: PretrainingModel, precision: str, is_averaged: bool) -> Footprint | None:
+        """The footprint of a training step; None if there is no formula for the model.
+
+        Args:
+            model: on any device, also meta.
+            precision: of TRAIN.PRECISION.
+            is_averaged: whether there is a moving average of the weights.
 
         Raises:
-            InputError: the model cannot be built, or its mask does not fit the clips.
+            InputError: the mask does not fit the clips.
         """
-        model = meta_model(cfg)
         mask = None if model.mask is None else Mask.draw(batch=1, grid=model.grid, **model.mask)
         kept = model.activations(mask)
         if kept is None:
             return None
-        size = 4 if cfg.TRAIN.PRECISION == "fp32" else 2
+        size = 4 if precision == "fp32" else 2
         clip, checkpointed = (sum(activation_bytes(kept, size, c)) for c in (False, True))
-        return cls(sum(p.numel() for p in model.parameters()), size, cfg.TRAIN.EMA > 0, clip, checkpointed)
+        return cls(sum(p.numel() for p in model.parameters()), size, is_averaged, clip, checkpointed)
 
     def on_gpu(self, world: int, zero_stage: int, checkpointing: bool, clips: int) -> Memory:
         """The memory on each of ``world`` GPUs.
@@ -88,14 +90,6 @@ class Footprint:
             optimizer=4 * values * self.parameters * optimizer,
             activations=clips * (self.clip_checkpointed if checkpointing else self.clip),
         )
-
-
-def estimate_memory(cfg: CfgNode, world: int, zero_stage: int) -> Memory | None:
-    """The memory of a config's own training step on each of ``world`` GPUs; None if there is no formula."""
-    footprint, clips = Footprint.of(cfg), cfg.TRAIN.BATCH_SIZE * cfg.DATA.REPEATS
-    if footprint is None:
-        return None
-    return footprint.on_gpu(world, zero_stage, cfg.TRAIN.ACTIVATION_CHECKPOINTING, clips)
 
 
 def activation_bytes(kept: Activations, size: int, checkpointing: bool) -> tuple[float, float]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fvcore.common.config import CfgNode
 
+from diffmae_video.build import meta_model
 from diffmae_video.config import load_config
 from diffmae_video.cost.flops import training_cost
 from diffmae_video.errors import InputError
@@ -46,7 +47,7 @@ def costs_at_budget(
     costs: dict[str, dict[str, float]] = {}
     for system in systems:
         recipe = load_config(recipes / f"{system}.yaml")
-        cost, clips = training_cost(recipe), clips_per_step(recipe)
+        cost, clips = training_cost(meta_model(recipe)), clips_per_step(recipe)
         flops = FLOPS_PER_MAC * FORWARDS_PER_STEP * cost.macs * clips
         step_cost = {"flops": flops, "pictures": clips, "seconds": seconds.get(system, 0.0)}[unit]
         steps = affordable_steps(budget, step_cost)

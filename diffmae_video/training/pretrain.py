@@ -8,10 +8,10 @@ from pathlib import Path
 import torch
 from fvcore.common.config import CfgNode
 
-from diffmae_video.build import build_dataset, build_model, training_entries
+from diffmae_video.build import build_dataset, build_model, meta_model, training_entries
 from diffmae_video.cost.flops import training_cost
 from diffmae_video.cost.least_time import describe_training_time
-from diffmae_video.cost.memory import estimate_memory
+from diffmae_video.cost.memory import Footprint
 from diffmae_video.data import training_loader
 from diffmae_video.data.lists import check_first_files
 from diffmae_video.models.weights.initialise import initialise
@@ -107,14 +107,18 @@ def describe_run(cfg: CfgNode) -> str:
     entries = training_entries(cfg)
     missing = check_first_files(entries)
     plan = plan_of(cfg, entries, world)
-    cost = training_cost(cfg)
+    model = meta_model(cfg)
+    cost = training_cost(model)
     lines = [
         str(cost),
         f"{plan}; on {world} process{'es' if world > 1 else ''}",
         describe_training_time(cost.macs * plan.clips / world, plan.steps),
     ]
-    memory = estimate_memory(cfg, world, cfg.DEEPSPEED.ZERO_STAGE)
-    if memory is not None:
+    footprint = Footprint.of(model, cfg.TRAIN.PRECISION, cfg.TRAIN.EMA > 0)
+    if footprint is not None:
+        clips = cfg.TRAIN.BATCH_SIZE * cfg.DATA.REPEATS
+        stage, checkpointing = cfg.DEEPSPEED.ZERO_STAGE, cfg.TRAIN.ACTIVATION_CHECKPOINTING
+        memory = footprint.on_gpu(world, stage, checkpointing, clips)
         parts = (
             f"{name} {value / 2**30:.2f}" for name, value in (*vars(memory).items(), ("in all", memory.total))
         )

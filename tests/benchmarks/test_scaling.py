@@ -7,6 +7,7 @@ import pytest
 
 from diffmae_video import load_config
 from diffmae_video.benchmarks.scaling import Assumptions, simulate
+from diffmae_video.build import meta_model
 from diffmae_video.cost.flops import Cost, training_cost
 from tests.repository import ROOT
 
@@ -59,7 +60,8 @@ def test_a_step_by_hand_where_the_exchange_is_the_limit():
 def test_predicted_clips_are_those_that_the_benchmark_measured(kind, precision):
     gflops, clips = MEASURED[kind, precision]
     cfg = load_config(ROOT / "configs/bench/train.yaml", ["MODEL.DECODER.KIND", kind])
-    run = simulate(cfg, training_cost(cfg), 1, Assumptions(peak_tflops=gflops / 1000, utilisation=1))
+    cost, assumed = training_cost(meta_model(cfg)), Assumptions(peak_tflops=gflops / 1000, utilisation=1)
+    run = simulate(cfg, cost, 1, assumed)
     assert run.clips_per_s == pytest.approx(clips, rel=0.02)
 
 

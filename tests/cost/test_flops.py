@@ -7,7 +7,8 @@ from timm.models.vision_transformer import Attention, Block
 from torch import nn
 
 from diffmae_video import InputError, Mask, build_model, load_config
-from diffmae_video.cost.flops import Cost, count_macs, macs_by_module, meta_model, training_cost
+from diffmae_video.build import meta_model
+from diffmae_video.cost.flops import Cost, count_macs, macs_by_module, training_cost
 from diffmae_video.models.layers import CrossAttention
 
 # Multiply-accumulates (10^9) of a clip of 16 x 224 x 224 in patches of 2 x 16 x 16: 1568 tokens, of
@@ -150,7 +151,7 @@ MODEL.DECODER.WIDTH 32 MODEL.DECODER.DEPTH 3
 )
 def test_a_training_forward_by_formula_and_of_a_real_model(config, overrides, decoder):
     cfg = config(*SMALL.split(), *overrides)
-    cost = training_cost(cfg)
+    cost = training_cost(meta_model(cfg))
     assert cost.encoder_macs == 2 * 1536 * 64 + 2 * 3 * (12 * 64 + 2 * 3) * 64
     around = 6 * 1536 * 32  # the head
     if cfg.MODEL.OBJECTIVE == "diffmae":
@@ -166,7 +167,7 @@ def test_a_training_forward_by_formula_and_of_a_real_model(config, overrides, de
 
 def test_decoding_a_share_costs_that_share(config):
     cfg = [*SMALL.split(), "MODEL.DECODER.KIND", "cross"]
-    full, half = (training_cost(config(*cfg, "MODEL.DECODER.FRACTION", f)) for f in (1.0, 0.5))
+    full, half = (training_cost(meta_model(config(*cfg, "MODEL.DECODER.FRACTION", f))) for f in (1.0, 0.5))
     once = 3 * 2 * 3 * 64 * 32 + 2 * 32 * 32  # keys and values, the timestep
     assert half.decoder_macs - once == (full.decoder_macs - once) / 2
     assert half.encoder_macs == full.encoder_macs
