@@ -24,9 +24,10 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from diffmae_video.training.muon import MOMENTUM
+
 WEIGHT, EMA = "weight", "ema"
 MOMENTS = ("exp_avg", "exp_avg_sq")  # of AdamW
-MOMENTUM = "momentum_buffer"  # of Muon
 SCALER = ("cur_scale", "cur_iter", "last_overflow_iter", "cur_hysteresis")  # of fp16's loss scale
 
 

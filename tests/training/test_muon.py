@@ -1,5 +1,7 @@
 """Muon takes the orthogonalised step on the blocks' matrices, through the engine and after a resume."""
 
+import itertools
+
 import pytest
 import torch
 from torch.optim._muon import _zeropower_via_newtonschulz as zeropower
@@ -67,13 +69,23 @@ def test_the_engine_takes_the_orthogonalised_step(precision):
 
 def test_it_equals_muon_and_adamw_apart():
     torch.manual_seed(0)
-    one, two = (torch.nn.ModuleDict({"blocks": torch.nn.Linear(6, 4)}) for _ in range(2))
+    widths = [6, 4, 6, 4, 4, 6, 6]  # wide, tall and square matrices, some of one shape
+    one, two = (
+        torch.nn.ModuleDict(
+            {"blocks": torch.nn.Sequential(*(torch.nn.Linear(*pair) for pair in itertools.pairwise(widths)))}
+        )
+        for _ in range(2)
+    )
     two.load_state_dict(one.state_dict())
     together = build_optimizer(one, 0.05, (0.9, 0.95), kind="muon")
     muon = torch.optim.Muon(
-        [two["blocks"].weight], lr=RATE, weight_decay=0.05, adjust_lr_fn="match_rms_adamw"
+        [p for p in two.parameters() if p.ndim == 2],
+        lr=RATE,
+        weight_decay=0.05,
+        adjust_lr_fn="match_rms_adamw",
     )
-    adamw = torch.optim.AdamW([two["blocks"].bias], lr=RATE, betas=(0.9, 0.95), weight_decay=0.0, fused=True)
+    biases = [p for p in two.parameters() if p.ndim == 1]
+    adamw = torch.optim.AdamW(biases, lr=RATE, betas=(0.9, 0.95), weight_decay=0.0, fused=True)
     for group in together.param_groups:
         group["lr"] = RATE
     for _ in range(5):
@@ -131,3 +143,19 @@ def test_stages_that_split_matrices_are_refused(stage):
 def test_a_model_without_blocks_is_refused():
     with pytest.raises(InputError, match="no transformer blocks"):
         MuonAdamW([{"params": [torch.nn.Parameter(torch.zeros(2, 2))], "muon": False}], (0.9, 0.95))
+
+
+def test_matrices_of_one_shape_are_updated_together():
+    """Few operations, however many blocks there are: a small model's step is bound by their number."""
+    counts = []
+    for depth in (2, 6):
+        model = tiny_diffmae(encoder={"depth": depth})
+        optimizer = build_optimizer(model, 0.05, (0.9, 0.95), kind="muon")
+        for parameter in model.parameters():
+            parameter.grad = torch.randn_like(parameter)
+        optimizer.step()
+        with torch.profiler.profile() as profile:
+            optimizer.step()
+        products = ("aten::baddbmm", "aten::addmm", "aten::bmm", "aten::mm")
+        counts.append(sum(event.count for event in profile.key_averages() if event.key in products))
+    assert counts[0] == counts[1] > 0
