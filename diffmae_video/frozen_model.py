@@ -28,15 +28,10 @@ CLIP_KEYS = ("DATA.NUM_FRAMES", "DATA.SIZE", "DATA.MEAN", "DATA.STD", "DATA.STRI
 
 @dataclass(frozen=True)
 class FrozenModel:
-    """A model in evaluation mode, on the default device.
+    """A model in evaluation mode, on the default device."""
 
-    Attributes:
-        model: a fine-tuned classifier, or the backbone of any other model.
-        cfg: how clips are sampled, decoded and normalised.
-    """
-
-    model: Backbone | Classifier
-    cfg: CfgNode
+    model: Backbone | Classifier  # a fine-tuned classifier, or the backbone of any other model
+    cfg: CfgNode  # how clips are sampled, decoded and normalised
 
     @property
     def device(self) -> torch.device:

@@ -20,33 +20,20 @@ from diffmae_video.runtime.stops import shielded_batches
 
 
 class Predictions(NamedTuple):
-    """A classifier's output for n videos, in the order of their list.
+    """A classifier's output for n videos, in the order of their list."""
 
-    Attributes:
-        logits: float32 [n, C], averaged over a video's views; 0 where the video could not be read.
-        was_read: bool [n].
-        faults: why a video could not be read; empty if it was read.
-    """
-
-    logits: Tensor
-    was_read: Tensor
-    faults: list[str]
+    logits: Tensor  # float32 [n, C], averaged over a video's views; 0 where the video could not be read
+    was_read: Tensor  # bool [n]
+    faults: list[str]  # why a video could not be read; empty if it was read
 
 
 class VideoGroup(NamedTuple):
-    """Videos that are read and classified together.
+    """Videos that are read and classified together."""
 
-    Attributes:
-        videos: their indices in the list.
-        counts: the number of views of each; 0 if it could not be read.
-        clips: uint8 [sum of counts, T, H, W, 3].
-        faults: by index, why a video could not be read.
-    """
-
-    videos: list[int]
-    counts: list[int]
-    clips: Tensor
-    faults: dict[int, str]
+    videos: list[int]  # their indices in the list
+    counts: list[int]  # the number of views of each; 0 if it could not be read
+    clips: Tensor  # uint8 [sum of counts, T, H, W, 3]
+    faults: dict[int, str]  # by index, why a video could not be read
 
 
 @torch.no_grad()

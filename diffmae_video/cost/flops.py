@@ -25,15 +25,11 @@ from diffmae_video.models import PretrainingModel
 
 @dataclass(frozen=True)
 class Cost:
-    """The cost of one training clip.
+    """The cost of one training clip."""
 
-    Attributes:
-        parameters: of the encoder and the decoder.
-        encoder_macs, decoder_macs: multiply-accumulates of one forward, in the encoder and in the rest; a
-            training step costs about three forwards.
-    """
-
-    parameters: int
+    parameters: int  # of the encoder and the decoder
+    # encoder_macs, decoder_macs: multiply-accumulates of one forward, in the encoder and in the rest; a
+    # training step costs about three forwards
     encoder_macs: int
     decoder_macs: int
 

@@ -15,19 +15,14 @@ from diffmae_video.models.activations import Activations
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes on one GPU.
+    """Bytes on one GPU."""
 
-    Attributes:
-        weights, gradients: in the precision of the model.
-        optimizer: AdamW's moments, the moving average, and a float32 copy of the weights where the
-            engine keeps one.
-        activations: what forward keeps for backward, and the block that backward works on.
-    """
-
+    # weights, gradients: in the precision of the model
     weights: float
     gradients: float
+    # AdamW's moments, the moving average, and a float32 copy of the weights where the engine keeps one
     optimizer: float
-    activations: float
+    activations: float  # what forward keeps for backward, and the block that backward works on
 
     @property
     def total(self) -> float:
@@ -36,18 +31,12 @@ class Memory:
 
 @dataclass(frozen=True)
 class Footprint:
-    """The memory of a model, before it is divided among GPUs.
+    """The memory of a model, before it is divided among GPUs."""
 
-    Attributes:
-        parameters: of the model.
-        size: bytes of a value in the model's precision; ``auto`` is taken as bf16.
-        is_averaged: whether there is a moving average of the weights.
-        clip, clip_checkpointed: bytes of activations for one clip, without and with checkpointing.
-    """
-
-    parameters: int
-    size: int
-    is_averaged: bool
+    parameters: int  # of the model
+    size: int  # bytes of a value in the model's precision; auto is taken as bf16
+    is_averaged: bool  # whether there is a moving average of the weights
+    # clip, clip_checkpointed: bytes of activations for one clip, without and with checkpointing
     clip: float
     clip_checkpointed: float
 

@@ -14,17 +14,12 @@ from diffmae_video.errors import require
 
 
 class ClipSampler(NamedTuple):
-    """The temporal layout of a clip.
+    """The temporal layout of a clip."""
 
-    Attributes:
-        num_frames: frames per clip.
-        stride: distance between neighbouring frames of the clip.
-        fps: the frame rate in which ``stride`` counts; 0 counts the video's own frames. With a rate,
-            the frames nearest in time are taken, which also works at variable frame rates.
-    """
-
-    num_frames: int
-    stride: int
+    num_frames: int  # frames per clip
+    stride: int  # distance between neighbouring frames of the clip
+    # the frame rate in which stride counts; 0 counts the video's own frames. With a rate, the frames
+    # nearest in time are taken, which also works at variable frame rates.
     fps: float
 
     def num_starts(self, video: VideoReader, first: int, end: int) -> int:

@@ -16,19 +16,12 @@ from diffmae_video.data.random_clips import DecodedClips, RandomClips, SampleKey
 
 
 class LabelledClips(NamedTuple):
-    """A sample, or a batch, of fine-tuning data; each video gives R clips.
+    """A sample, or a batch, of fine-tuning data; each video gives R clips."""
 
-    Attributes:
-        clips: uint8 [R, T, H, W, 3].
-        labels: int64 [R], or float [R, classes] for multi-label lists.
-        samples: the key of each video's sample.
-        faults: the unreadable videos that were replaced.
-    """
-
-    clips: Tensor
-    labels: Tensor
-    samples: tuple[SampleKey, ...]
-    faults: tuple[Fault, ...]
+    clips: Tensor  # uint8 [R, T, H, W, 3]
+    labels: Tensor  # int64 [R], or float [R, classes] for multi-label lists
+    samples: tuple[SampleKey, ...]  # the key of each video's sample
+    faults: tuple[Fault, ...]  # the unreadable videos that were replaced
 
 
 class LabelledDataset(RandomClips[LabelledClips]):

@@ -29,19 +29,12 @@ ENDINGS = VIDEO_ENDINGS + IMAGE_ENDINGS
 
 @dataclass(frozen=True)
 class Entry:
-    """A stretch of a video, or a picture.
+    """A stretch of a video, or a picture."""
 
-    Attributes:
-        path: the file.
-        start: seconds from the beginning of the video.
-        end: seconds from the beginning of the video; None for its end.
-        label: the class, as written in the list; None without one.
-    """
-
-    path: str
-    start: float = 0.0
-    end: float | None = None
-    label: str | None = None
+    path: str  # the file
+    start: float = 0.0  # seconds from the beginning of the video
+    end: float | None = None  # seconds from the beginning of the video; None for its end
+    label: str | None = None  # the class, as written in the list; None without one
 
 
 def read_list(path: str | Path, root: str | Path = "", images: bool = False) -> list[Entry]:

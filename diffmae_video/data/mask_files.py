@@ -67,14 +67,10 @@ def is_mask_film(path: str | Path) -> bool:
 
 
 class MaskFilm(ABC):
-    """A film of masks.
+    """A film of masks."""
 
-    Attributes:
-        num_frames: number of masks.
-        height, width: in pixels.
-    """
-
-    num_frames: int
+    num_frames: int  # number of masks
+    # height, width: in pixels
     height: int
     width: int
 

@@ -14,16 +14,11 @@ class MaskMix:
     """Gives a share of the training steps other masks than the model's own.
 
     Kind and ratio are drawn for a whole step, as every clip of a batch masks the same number of patches.
-
-    Attributes:
-        kinds: of masks, drawn uniformly.
-        share: of the steps that take one of them.
-        ratio: (smallest, largest) share of the patches that they mask, drawn uniformly.
     """
 
-    kinds: tuple[str, ...]
-    share: float
-    ratio: tuple[float, float]
+    kinds: tuple[str, ...]  # of masks, drawn uniformly
+    share: float  # of the steps that take one of them
+    ratio: tuple[float, float]  # (smallest, largest) share of the patches that they mask, drawn uniformly
 
     def draw(self, mask: Mapping[str, Any], generator: torch.Generator) -> Mapping[str, Any]:
         """``kind`` and ``ratio`` of a step's masks: those of ``mask``, or others."""

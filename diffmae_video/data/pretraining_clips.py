@@ -23,17 +23,11 @@ OF_MASKS = 2**32 - 2  # marks the random states of mixed masks; those of clips h
 
 
 class RawClip(NamedTuple):
-    """A decoded clip with the crop and flip that are still to be applied.
+    """A decoded clip with the crop and flip that are still to be applied."""
 
-    Attributes:
-        frames: uint8 [T, H, W, 3].
-        crop: the part of the frame that is resized.
-        flip: whether the result is mirrored.
-    """
-
-    frames: Tensor
-    crop: Crop
-    flip: bool
+    frames: Tensor  # uint8 [T, H, W, 3]
+    crop: Crop  # the part of the frame that is resized
+    flip: bool  # whether the result is mirrored
 
     def finished(self, size: Sequence[int], device: torch.device) -> Tensor:
         """Crops, resizes and mirrors the clip on a device: uint8 [T, h, w, 3]."""
@@ -49,22 +43,15 @@ def clips_on(clips: Tensor | list[RawClip], size: Sequence[int], device: torch.d
 
 
 class TrainingClips(NamedTuple):
-    """A sample, or a batch, of pre-training data; each video gives R clips.
+    """A sample, or a batch, of pre-training data; each video gives R clips."""
 
-    Attributes:
-        clips: uint8 [R, T, H, W, 3], or R :class:`RawClip` to crop on the training device.
-        mask: of R clips; None if the objective reads no masks.
-        t: int64 [R], timesteps in 1..T, or [R, M] with one for each masked patch; None if the objective
-            reads none.
-        samples: the key of each video's sample.
-        faults: the unreadable videos that were replaced.
-    """
-
-    clips: Tensor | list[RawClip]
-    mask: Mask | None
+    clips: Tensor | list[RawClip]  # uint8 [R, T, H, W, 3], or R RawClip to crop on the training device
+    mask: Mask | None  # of R clips; None if the objective reads no masks
+    # int64 [R], timesteps in 1..T, or [R, M] with one for each masked patch; None if the objective
+    # reads none
     t: Tensor | None
-    samples: tuple[SampleKey, ...]
-    faults: tuple[Fault, ...]
+    samples: tuple[SampleKey, ...]  # the key of each video's sample
+    faults: tuple[Fault, ...]  # the unreadable videos that were replaced
 
 
 class ClipDataset(RandomClips[TrainingClips]):

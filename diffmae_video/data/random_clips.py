@@ -22,32 +22,20 @@ Item = TypeVar("Item")
 
 
 class SampleKey(NamedTuple):
-    """Which sample of the training stream this is.
+    """Which sample of the training stream this is."""
 
-    Attributes:
-        position: in the stream, over all epochs and processes.
-        epoch: the pass over the list.
-        row: of the video in the list.
-        step_start: position of the first sample of the optimizer step that it belongs to.
-    """
-
-    position: int
-    epoch: int
-    row: int
-    step_start: int = 0
+    position: int  # in the stream, over all epochs and processes
+    epoch: int  # the pass over the list
+    row: int  # of the video in the list
+    step_start: int = 0  # position of the first sample of the optimizer step that it belongs to
 
 
 class DecodedClips(NamedTuple):
-    """Decoded clips of one video.
+    """Decoded clips of one video."""
 
-    Attributes:
-        row: index of the video in the list; differs from the requested one if that was replaced.
-        clips: uint8 [T, H, W, 3] each.
-        generators: one for each clip, for its augmentation and everything else that is random about it.
-    """
-
-    row: int
-    clips: list[np.ndarray]
+    row: int  # index of the video in the list; differs from the requested one if that was replaced
+    clips: list[np.ndarray]  # uint8 [T, H, W, 3] each
+    # one for each clip, for its augmentation and everything else that is random about it
     generators: list[torch.Generator]
 
 

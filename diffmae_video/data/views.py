@@ -94,17 +94,11 @@ def read_clip(
 
 
 class Views(NamedTuple):
-    """The views of one video.
+    """The views of one video."""
 
-    Attributes:
-        video: index of the video in the list.
-        clips: uint8 [temporal * spatial, T, H, W, 3]; empty if the video could not be read.
-        fault: why the video could not be read; empty if it could.
-    """
-
-    video: int
-    clips: Tensor
-    fault: str
+    video: int  # index of the video in the list
+    clips: Tensor  # uint8 [temporal * spatial, T, H, W, 3]; empty if the video could not be read
+    fault: str  # why the video could not be read; empty if it could
 
 
 class ViewDataset(Dataset[Views]):

@@ -11,14 +11,10 @@ LARGEST_GAP = 10.0  # seconds; FFmpeg's dts_delta_threshold: a longer gap is a n
 
 
 class MendedClock(NamedTuple):
-    """Presentation times on one clock that runs through.
+    """Presentation times on one clock that runs through."""
 
-    Attributes:
-        stamps: one for each packet, in the order of decoding.
-        offsets: what was added to the original stamps of each stretch between two breaks; the first is 0.
-    """
-
-    stamps: list[int]
+    stamps: list[int]  # one for each packet, in the order of decoding
+    # what was added to the original stamps of each stretch between two breaks; the first is 0
     offsets: list[int]
 
 

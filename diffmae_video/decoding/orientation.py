@@ -9,17 +9,11 @@ import numpy as np
 
 
 class Orientation(NamedTuple):
-    """One of the eight ways to turn and mirror a picture. The transpose comes first, then the mirrors.
+    """One of the eight ways to turn and mirror a picture. The transpose comes first, then the mirrors."""
 
-    Attributes:
-        transposed: rows and columns change places.
-        mirrored: left and right change places.
-        flipped: top and bottom change places.
-    """
-
-    transposed: bool = False
-    mirrored: bool = False
-    flipped: bool = False
+    transposed: bool = False  # rows and columns change places
+    mirrored: bool = False  # left and right change places
+    flipped: bool = False  # top and bottom change places
 
     @classmethod
     def from_matrix(cls, matrix: Sequence[int]) -> Orientation:

@@ -20,24 +20,17 @@ SYNC = 0x47  # the first byte of a packet of MPEG-TS
 
 
 class Packets(NamedTuple):
-    """What is known of each packet without decoding it, in the order of decoding.
+    """What is known of each packet without decoding it, in the order of decoding."""
 
-    Attributes:
-        pts, dts: presentation and decoding times in the stream's time base, None where unknown.
-        durations: in the time base; 0 where unknown.
-        positions: bytes from the file's start, None where unknown.
-        is_shown: False for packets that only serve to decode others: an edit list hides their frames.
-        is_marked: the container calls it a key frame.
-        is_key: decoding can start there exactly.
-    """
-
+    # pts, dts: presentation and decoding times in the stream's time base, None where unknown
     pts: list[Any]
     dts: list[Any]
-    durations: list[int]
-    positions: list[Any]
+    durations: list[int]  # in the time base; 0 where unknown
+    positions: list[Any]  # bytes from the file's start, None where unknown
+    # False for packets that only serve to decode others: an edit list hides their frames
     is_shown: list[bool]
-    is_marked: list[bool]
-    is_key: list[bool]
+    is_marked: list[bool]  # the container calls it a key frame
+    is_key: list[bool]  # decoding can start there exactly
 
 
 def open_container(path: str | Path) -> Any:

@@ -19,50 +19,30 @@ class VideoError(InputError):
 
 
 class ColourTags(NamedTuple):
-    """What a video stream says about its colours, in the code points of ITU-T H.273 (2: not specified).
+    """What a video stream says about its colours, in the code points of ITU-T H.273 (2: not specified)."""
 
-    Attributes:
-        matrix: from RGB to luma and chroma; 1 is BT.709, 9 is BT.2020.
-        primaries: which red, green and blue primaries are used.
-        transfer: from light to signal; 16 is PQ and 18 is HLG.
-        range: 0: not specified, 1: limited (16 to 235), 2: full.
-        bits: of a sample.
-    """
-
-    matrix: int = 2
-    primaries: int = 2
-    transfer: int = 2
-    range: int = 0
-    bits: int = 8
+    matrix: int = 2  # from RGB to luma and chroma; 1 is BT.709, 9 is BT.2020
+    primaries: int = 2  # which red, green and blue primaries are used
+    transfer: int = 2  # from light to signal; 16 is PQ and 18 is HLG
+    range: int = 0  # 0: not specified, 1: limited (16 to 235), 2: full
+    bits: int = 8  # of a sample
 
 
 class VideoReader(ABC):
-    """An open video.
+    """An open video."""
 
-    Attributes:
-        path: the file or folder.
-        num_frames: frames that can be read.
-        fps: mean frames per second.
-        times: seconds from the first frame to each frame: float64 [num_frames].
-        duration: seconds from the first frame to the end of the last one.
-        height, width: of a frame as it is returned, upright and resized, in pixels.
-        aspect: of a pixel, its width over its height when it is shown.
-        colours: what the stream says about its colours.
-        icc: a picture's colour profile.
-        notes: what a user should know about the file, a sentence each.
-    """
-
-    path: str
-    num_frames: int
-    fps: float
-    times: np.ndarray
-    duration: float
+    path: str  # the file or folder
+    num_frames: int  # frames that can be read
+    fps: float  # mean frames per second
+    times: np.ndarray  # seconds from the first frame to each frame: float64 [num_frames]
+    duration: float  # seconds from the first frame to the end of the last one
+    # height, width: of a frame as it is returned, upright and resized, in pixels
     height: int
     width: int
-    aspect: Fraction = Fraction(1)
-    colours: ColourTags = ColourTags()
-    icc: bytes | None = None
-    notes: tuple[str, ...] = ()
+    aspect: Fraction = Fraction(1)  # of a pixel, its width over its height when it is shown
+    colours: ColourTags = ColourTags()  # what the stream says about its colours
+    icc: bytes | None = None  # a picture's colour profile
+    notes: tuple[str, ...] = ()  # what a user should know about the file, a sentence each
 
     @abstractmethod
     def decode(self, indices: list[int]) -> np.ndarray:
@@ -103,13 +83,9 @@ class VideoReader(ABC):
 
 
 class FasterReader(VideoReader):
-    """A less careful reader, which takes what is known of a file from the exact one.
+    """A less careful reader, which takes what is known of a file from the exact one."""
 
-    Attributes:
-        held_frames: how many frames it finds itself.
-    """
-
-    held_frames: int
+    held_frames: int  # how many frames it finds itself
 
     def __init__(self, exact: VideoReader) -> None:
         self.path, self.num_frames, self.fps = exact.path, exact.num_frames, exact.fps

@@ -27,17 +27,11 @@ ENDINGS = (".npz", ".safetensors")
 
 
 class Features(NamedTuple):
-    """The features of n videos.
+    """The features of n videos."""
 
-    Attributes:
-        entries: the videos that could be read, in the order of their list.
-        pooled: float32 [n, D].
-        tokens: float32 [n, N, D], or None if they were not kept.
-    """
-
-    entries: list[Entry]
-    pooled: Tensor
-    tokens: Tensor | None
+    entries: list[Entry]  # the videos that could be read, in the order of their list
+    pooled: Tensor  # float32 [n, D]
+    tokens: Tensor | None  # float32 [n, N, D], or None if they were not kept
 
 
 def write_features(

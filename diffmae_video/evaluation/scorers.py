@@ -82,15 +82,11 @@ class NeighbourScorer:
 
 
 class LoadedScorer(NamedTuple):
-    """A scorer with what it says about its clips.
-
-    Attributes:
-        cfg: how clips are sampled and decoded.
-        num_frames, size: of a clip, (height, width) in pixels.
-    """
+    """A scorer with what it says about its clips."""
 
     scorer: Scorer
-    cfg: CfgNode
+    cfg: CfgNode  # how clips are sampled and decoded
+    # num_frames, size: of a clip, (height, width) in pixels
     num_frames: int
     size: tuple[int, int]
 

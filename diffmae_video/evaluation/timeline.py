@@ -13,15 +13,10 @@ Label = tuple[str, float]  # the name of a class and its probability
 
 
 class Timeline(NamedTuple):
-    """Probabilities over time.
+    """Probabilities over time."""
 
-    Attributes:
-        seconds: the centres of the windows, ascending: [W].
-        probabilities: [W, classes].
-    """
-
-    seconds: np.ndarray
-    probabilities: np.ndarray
+    seconds: np.ndarray  # the centres of the windows, ascending: [W]
+    probabilities: np.ndarray  # [W, classes]
 
     def at(self, second: float) -> np.ndarray:
         """Probabilities [classes], interpolated linearly between the centres of the windows.

@@ -31,61 +31,35 @@ SAMPLER, STEPS = "dpm++", 10
 
 
 class Source(NamedTuple):
-    """A clip to mask and fill.
+    """A clip to mask and fill."""
 
-    Attributes:
-        name: shown with the example.
-        clip: uint8 [T, H, W, 3]; a picture is repeated in all frames.
-        is_picture: whether only the first frame counts.
-    """
-
-    name: str
-    clip: Tensor
-    is_picture: bool
+    name: str  # shown with the example
+    clip: Tensor  # uint8 [T, H, W, 3]; a picture is repeated in all frames
+    is_picture: bool  # whether only the first frame counts
 
 
 class Fill(NamedTuple):
-    """A model's fill of a masked clip, step by step; an MAE has one step.
+    """A model's fill of a masked clip, step by step; an MAE has one step."""
 
-    Attributes:
-        frames: uint8 [S, T, H, W, 3], the x0 prediction of each step, pasted into the clip.
-        psnr: of each step, over masked pixels, in dB.
-        gradient: energy of the spatial gradient over masked pixels, divided by the truth's.
-        seconds: for all steps, on this machine.
-    """
-
-    frames: np.ndarray
-    psnr: list[float]
-    gradient: list[float]
-    seconds: float
+    frames: np.ndarray  # uint8 [S, T, H, W, 3], the x0 prediction of each step, pasted into the clip
+    psnr: list[float]  # of each step, over masked pixels, in dB
+    gradient: list[float]  # energy of the spatial gradient over masked pixels, divided by the truth's
+    seconds: float  # for all steps, on this machine
 
 
 class Example(NamedTuple):
-    """A masked clip and its fills.
+    """A masked clip and its fills."""
 
-    Attributes:
-        task: one of ``VIDEO_TASKS``.
-        name: the source's.
-        truth: uint8 [T, H, W, 3]; T is 1 for a picture.
-        given: the same with masked pixels in grey.
-        masked: bool [T, H, W].
-        mean_psnr: of the mean of the visible pixels, over masked pixels, in dB.
-        interpolation_psnr: of linear interpolation in time; None for a picture.
-        timesteps: of the samples' S steps, T first.
-        samples: the model's.
-        mae: the MAE's, if there is one.
-    """
-
-    task: str
-    name: str
-    truth: np.ndarray
-    given: np.ndarray
-    masked: np.ndarray
-    mean_psnr: float
-    interpolation_psnr: float | None
-    timesteps: list[int]
-    samples: list[Fill]
-    mae: Fill | None
+    task: str  # one of VIDEO_TASKS
+    name: str  # the source's
+    truth: np.ndarray  # uint8 [T, H, W, 3]; T is 1 for a picture
+    given: np.ndarray  # the same with masked pixels in grey
+    masked: np.ndarray  # bool [T, H, W]
+    mean_psnr: float  # of the mean of the visible pixels, over masked pixels, in dB
+    interpolation_psnr: float | None  # of linear interpolation in time; None for a picture
+    timesteps: list[int]  # of the samples' S steps, T first
+    samples: list[Fill]  # the model's
+    mae: Fill | None  # the MAE's, if there is one
 
 
 def read_sources(paths: Sequence[str | Path], checkpoint: Path, model: PretrainingModel) -> list[Source]:

@@ -17,17 +17,11 @@ TIMESTEPS = 20  # points of the curve
 
 
 class LossCurve(NamedTuple):
-    """The mean squared error of x0 in normalised pixels, which is DiffMAE's training loss.
+    """The mean squared error of x0 in normalised pixels, which is DiffMAE's training loss."""
 
-    Attributes:
-        timesteps: ascending, from 1 to T.
-        losses: at these timesteps.
-        mae: of MAE's prediction for the same masks; None without an MAE.
-    """
-
-    timesteps: list[int]
-    losses: list[float]
-    mae: float | None
+    timesteps: list[int]  # ascending, from 1 to T
+    losses: list[float]  # at these timesteps
+    mae: float | None  # of MAE's prediction for the same masks; None without an MAE
 
 
 @torch.no_grad()

@@ -25,19 +25,12 @@ SAMPLES = 16  # that each system generates
 
 
 class SideBySide(NamedTuple):
-    """A held-out clip and each system's fill of it.
+    """A held-out clip and each system's fill of it."""
 
-    Attributes:
-        truth: uint8 [T, H, W, 3], at the size of the system with the largest clips.
-        given: the same with masked pixels in grey.
-        fills: by system, uint8 [T, H, W, 3] at the system's own size.
-        psnr: by system, over masked pixels at that size, in dB.
-    """
-
-    truth: np.ndarray
-    given: np.ndarray
-    fills: dict[str, np.ndarray]
-    psnr: dict[str, float]
+    truth: np.ndarray  # uint8 [T, H, W, 3], at the size of the system with the largest clips
+    given: np.ndarray  # the same with masked pixels in grey
+    fills: dict[str, np.ndarray]  # by system, uint8 [T, H, W, 3] at the system's own size
+    psnr: dict[str, float]  # by system, over masked pixels at that size, in dB
 
 
 def draw_mask(name: str, batch: int, grid: Triple) -> Mask:

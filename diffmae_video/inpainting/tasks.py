@@ -14,14 +14,10 @@ from diffmae_video.tokens import Triple
 
 
 class Task(NamedTuple):
-    """A way to mask clips.
+    """A way to mask clips."""
 
-    Attributes:
-        title: for tables and plots.
-        draw: gives the mask of one clip from the grid of its patches and a generator.
-    """
-
-    title: str
+    title: str  # for tables and plots
+    # gives the mask of one clip from the grid of its patches and a generator
     draw: Callable[[Triple, torch.Generator], Mask]
 
 

@@ -12,28 +12,18 @@ CROSS_ATTENTION = 4  # the same without keys and values, which have the context'
 
 
 class BlockStack(NamedTuple):
-    """Equal blocks of a transformer.
+    """Equal blocks of a transformer."""
 
-    Attributes:
-        tokens, width, depth: of the stack.
-        kept: tensors [tokens, width] that each block keeps, its input included.
-    """
-
+    # tokens, width, depth: of the stack
     tokens: int
     width: int
     depth: int
-    kept: int
+    kept: int  # tensors [tokens, width] that each block keeps, its input included
 
 
 class Activations(NamedTuple):
-    """What a forward of one clip keeps for backward.
+    """What a forward of one clip keeps for backward."""
 
-    Attributes:
-        stacks: the transformer blocks.
-        values: numbers kept outside the blocks, in the model's precision.
-        outputs: numbers kept in float32: prediction and target.
-    """
-
-    stacks: list[BlockStack]
-    values: int
-    outputs: int
+    stacks: list[BlockStack]  # the transformer blocks
+    values: int  # numbers kept outside the blocks, in the model's precision
+    outputs: int  # numbers kept in float32: prediction and target

@@ -17,20 +17,15 @@ class Backbone(nn.Module, Pretrained, ABC):
     """Turns a clip [B, 3, T, H, W] into tokens [B, N, D] by a stack of layers.
 
     An image [B, 3, H, W] is taken as a clip of one frame.
-
-    Attributes:
-        width: D.
-        patch: (frames, height, width) of the patches that masks are made of.
-        grid: the patches (t, h, w) of a clip.
-        feature_layer: the layer that tokens are read from, for a backbone that can read any (see
-            :meth:`set_feature_layer`); None for one that reads the last.
-        reads_pixels_first: whether :meth:`prepare` has to see training pixels before the first step.
     """
 
-    width: int
-    patch: Triple
-    grid: Triple
+    width: int  # D
+    patch: Triple  # (frames, height, width) of the patches that masks are made of
+    grid: Triple  # the patches (t, h, w) of a clip
+    # the layer that tokens are read from, for a backbone that can read any (see set_feature_layer);
+    # None for one that reads the last
     feature_layer: int | None = None
+    # whether prepare has to see training pixels before the first step
     reads_pixels_first: ClassVar[bool] = False
 
     # --- what every backbone has ----------------------------------------------------------------

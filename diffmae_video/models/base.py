@@ -26,34 +26,22 @@ from diffmae_video.tokens import Triple, gather_tokens, grid_of, patchify, unpat
 
 
 class Output(NamedTuple):
-    """The result of a training forward.
+    """The result of a training forward."""
 
-    Attributes:
-        loss: scalar, float32.
-        prediction: float32; a masked autoencoder predicts the masked patches [B, M, P], or with ``decoded``
-            K of them [B, K, P]; other models document their own shape.
-        mask: the mask that was drawn or given; None for a model without masks.
-        decoded: int64 [B, K], the masked tokens that were decoded; None if all were.
-    """
-
-    loss: Tensor
+    loss: Tensor  # scalar, float32
+    # float32; a masked autoencoder predicts the masked patches [B, M, P], or with decoded K of them [B,
+    # K, P]; other models document their own shape
     prediction: Tensor
-    mask: Mask | None = None
-    decoded: Tensor | None = None
+    mask: Mask | None = None  # the mask that was drawn or given; None for a model without masks
+    decoded: Tensor | None = None  # int64 [B, K], the masked tokens that were decoded; None if all were
 
 
 class Inpainting(NamedTuple):
-    """The result of ``inpaint`` and ``sample``.
+    """The result of ``inpaint`` and ``sample``."""
 
-    Attributes:
-        clip: the clip with its masked patches filled in; visible pixels are copied bit by bit.
-        steps: the x0 prediction of each step, pasted into the clip, [S, B, 3, T, H, W]; or None.
-        timesteps: the S timesteps, T first; [0] for a model that predicts in one pass.
-    """
-
-    clip: Tensor
-    steps: Tensor | None
-    timesteps: list[int]
+    clip: Tensor  # the clip with its masked patches filled in; visible pixels are copied bit by bit
+    steps: Tensor | None  # the x0 prediction of each step, pasted into the clip, [S, B, 3, T, H, W]; or None
+    timesteps: list[int]  # the S timesteps, T first; [0] for a model that predicts in one pass
 
 
 class PretrainingModel(nn.Module, Pretrained, ABC):
@@ -65,21 +53,17 @@ class PretrainingModel(nn.Module, Pretrained, ABC):
     Args:
         encoder: the backbone that is trained.
         mean, std: of the normalisation that clips have gone through, on pixels in [0, 1].
-
-    Attributes:
-        mask: ``kind`` and ``ratio`` of the masks that the objective reads; None if it reads none.
-        schedule: the noise schedule, for an objective that reads timesteps; None otherwise.
-        token_timesteps: whether every masked patch has a timestep of its own, and not every clip.
-        generates: whether :meth:`sample` makes clips out of nothing.
-        reads_raw_pixels: whether :meth:`objective` also takes clips as they were decoded, uint8, and
-            normalises the patches that it reads. :meth:`forward` normalises such clips for other models.
     """
 
     encoder: Backbone
+    # kind and ratio of the masks that the objective reads; None if it reads none
     mask: dict[str, Any] | None = None
+    # the noise schedule, for an objective that reads timesteps; None otherwise
     schedule: NoiseSchedule | None
-    token_timesteps: bool = False
-    generates: ClassVar[bool] = False
+    token_timesteps: bool = False  # whether every masked patch has a timestep of its own, and not every clip
+    generates: ClassVar[bool] = False  # whether sample makes clips out of nothing
+    # whether objective also takes clips as they were decoded, uint8, and normalises the patches that it
+    # reads. forward normalises such clips for other models.
     reads_raw_pixels: ClassVar[bool] = False
     prefers_average: ClassVar[bool] = True
 

@@ -41,15 +41,13 @@ class PixelGPT(Backbone):
         layer: the layer whose features ``forward`` returns, 1 to depth; 0 for the middle one.
         mean, std: of the normalisation that pictures have gone through, on pixels in [0, 1].
 
-    Attributes:
-        palette: the colours, float [colours, 3], a buffer of whole numbers from 0 to 255, which bf16 holds
-            exactly; all zero until :meth:`prepare` or :meth:`set_palette`.
-
     Raises:
         InputError: more than one frame, sizes that do not fit together, or no such layer.
         MissingExtraError: transformers is not installed.
     """
 
+    # the colours, float [colours, 3], a buffer of whole numbers from 0 to 255, which bf16 holds
+    # exactly; all zero until prepare or set_palette
     palette: Tensor
     feature_layer: int
     reads_pixels_first: ClassVar[bool] = True

@@ -30,12 +30,9 @@ class Pretrained(PyTorchModelHubMixin):
 
     The hub's mixin records the arguments of ``__init__``. This class differs from it in four ways: it names
     the model's class in config.json, replaces files atomically, loads strictly, and never unpickles.
-
-    Attributes:
-        prefers_average: whether :func:`load_model` reads the moving average of the weights where a folder
-            has one.
     """
 
+    # whether load_model reads the moving average of the weights where a folder has one
     prefers_average: ClassVar[bool] = False
     _hub_mixin_config: dict[str, Any]
     mean: Sequence[float]  # of the normalisation, for models that take pixels

@@ -16,16 +16,12 @@ from diffmae_video.errors import InputError
 
 
 class FinetuningLists(NamedTuple):
-    """What a run trains and validates on.
+    """What a run trains and validates on."""
 
-    Attributes:
-        train, val: the entries; ``val`` is empty for a run without validation.
-        is_held_out: whether ``val`` was taken out of DATA.TRAIN.
-    """
-
+    # train, val: the entries; val is empty for a run without validation
     train: list[Entry]
     val: list[Entry]
-    is_held_out: bool
+    is_held_out: bool  # whether val was taken out of DATA.TRAIN
 
     def __str__(self) -> str:
         """The sizes of both lists, in one line."""

@@ -10,27 +10,16 @@ from diffmae_video.training.optimizer import WarmupCosine
 
 @dataclass(frozen=True)
 class Plan:
-    """The steps of a run and their learning rates.
+    """The steps of a run and their learning rates."""
 
-    Attributes:
-        steps: optimizer steps of the run.
-        warmup: optimizer steps of linear warm-up.
-        unit: what the training set consists of, ``videos`` or ``pictures``.
-        count: videos in the training set.
-        videos: videos of one optimizer step, over all processes.
-        clips: clips of one optimizer step, over all processes.
-        base_lr: learning rate for an effective batch of 256.
-        count_repeats: whether the effective batch counts clips instead of videos.
-    """
-
-    steps: int
-    warmup: int
-    unit: str
-    count: int
-    videos: int
-    clips: int
-    base_lr: float
-    count_repeats: bool
+    steps: int  # optimizer steps of the run
+    warmup: int  # optimizer steps of linear warm-up
+    unit: str  # what the training set consists of, videos or pictures
+    count: int  # videos in the training set
+    videos: int  # videos of one optimizer step, over all processes
+    clips: int  # clips of one optimizer step, over all processes
+    base_lr: float  # learning rate for an effective batch of 256
+    count_repeats: bool  # whether the effective batch counts clips instead of videos
 
     @property
     def lr(self) -> float:

@@ -27,26 +27,18 @@ NAMES = {
 
 
 class Architecture(NamedTuple):
-    """An encoder as its config.json describes it; None where it says nothing.
+    """An encoder as its config.json describes it; None where it says nothing."""
 
-    Attributes:
-        depth, width, heads, mlp_width: of the transformer.
-        image_size: pixels; one number, or (height, width).
-        num_frames: frames of a clip.
-        eps: of the layer norms.
-        final_norm: whether a norm of tokens follows the last block.
-        activation: of the MLPs.
-    """
-
+    # depth, width, heads, mlp_width: of the transformer
     depth: int | None = None
     width: int | None = None
     heads: int | None = None
     mlp_width: int | None = None
-    image_size: Any = None
-    num_frames: int | None = None
-    eps: float | None = None
-    final_norm: bool | None = None
-    activation: str | None = None
+    image_size: Any = None  # pixels; one number, or (height, width)
+    num_frames: int | None = None  # frames of a clip
+    eps: float | None = None  # of the layer norms
+    final_norm: bool | None = None  # whether a norm of tokens follows the last block
+    activation: str | None = None  # of the MLPs
 
 
 def read_architecture(config: dict[str, Any]) -> Architecture:

@@ -34,21 +34,15 @@ STEM = re.compile(r"cls_token|pos_embed\w*|positions\.\w+|norm\.(weight|bias)")
 
 
 class EncoderWeights(NamedTuple):
-    """An encoder's weights under our names, in the shapes of the file.
+    """An encoder's weights under our names, in the shapes of the file."""
 
-    Attributes:
-        source: the first of SOURCES that the keys fit.
-        tensors: float32; those of a block are ``blocks.i.…``.
-        depth, width, mlp_width: of the transformer.
-        skipped: the modules beside the encoder, with their numbers of tensors.
-    """
-
-    source: str
-    tensors: dict[str, Tensor]
+    source: str  # the first of SOURCES that the keys fit
+    tensors: dict[str, Tensor]  # float32; those of a block are blocks.i.…
+    # depth, width, mlp_width: of the transformer
     depth: int
     width: int
     mlp_width: int
-    skipped: Counter[str]
+    skipped: Counter[str]  # the modules beside the encoder, with their numbers of tensors
 
 
 class Keys:

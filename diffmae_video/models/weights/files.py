@@ -42,19 +42,13 @@ SUFFIXES = (".safetensors", ".bin", ".pth", ".pt", ".ckpt")
 
 
 class Checkpoint(NamedTuple):
-    """The weights of a file or folder.
+    """The weights of a file or folder."""
 
-    Attributes:
-        path: the path that the user gave; errors name it.
-        weights: key -> tensor, as in the file.
-        config: the folder's config.json; empty if there is none, or if the file need not belong to it.
-        prefix: what stood before every key and was removed.
-    """
-
-    path: Path
-    weights: dict[str, Tensor]
+    path: Path  # the path that the user gave; errors name it
+    weights: dict[str, Tensor]  # key -> tensor, as in the file
+    # the folder's config.json; empty if there is none, or if the file need not belong to it
     config: dict[str, Any]
-    prefix: str
+    prefix: str  # what stood before every key and was removed
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:

@@ -16,21 +16,15 @@ from diffmae_video.tokens import Triple
 
 @dataclass
 class TrainedEncoder:
-    """An encoder's weights for the sizes that it was trained on.
+    """An encoder's weights for the sizes that it was trained on."""
 
-    Attributes:
-        kernel: the patch embedding [D, 3, t, p, q].
-        positions: of the trained grid.
-        weights: all others, under :class:`~diffmae_video.models.encoder.Encoder`'s keys.
-        heads, eps: of attention and of the norms; weights do not tell them.
-        block, qk_norm: see :class:`~diffmae_video.models.layers.ViTBlock`.
-    """
-
-    kernel: Tensor
-    positions: Positions
-    weights: dict[str, Tensor]
+    kernel: Tensor  # the patch embedding [D, 3, t, p, q]
+    positions: Positions  # of the trained grid
+    weights: dict[str, Tensor]  # all others, under Encoder's keys
+    # heads, eps: of attention and of the norms; weights do not tell them
     heads: int
     eps: float
+    # block, qk_norm: see ViTBlock
     block: str = "vit"
     qk_norm: bool = False
 

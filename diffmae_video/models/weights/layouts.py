@@ -27,19 +27,12 @@ def _linear(ours: str, *theirs: str) -> dict[str, tuple[str, ...]]:
 
 @dataclass(frozen=True)
 class Layout:
-    """The names of an encoder's weights: ours -> alternatives in the file.
+    """The names of an encoder's weights: ours -> alternatives in the file."""
 
-    Attributes:
-        prefixes: what the project itself may put before the encoder's keys.
-        blocks: what precedes a block's number.
-        stem: the weights outside the blocks; ``patch`` identifies the layout.
-        block: the weights of a block, without ``blocks.i.``.
-    """
-
-    prefixes: tuple[str, ...]
-    blocks: str
-    stem: dict[str, tuple[str, ...]]
-    block: dict[str, tuple[str, ...]]
+    prefixes: tuple[str, ...]  # what the project itself may put before the encoder's keys
+    blocks: str  # what precedes a block's number
+    stem: dict[str, tuple[str, ...]]  # the weights outside the blocks; patch identifies the layout
+    block: dict[str, tuple[str, ...]]  # the weights of a block, without blocks.i
 
     def find(self, keys: Iterable[str]) -> list[str]:
         """The prefixes of all encoders of this layout in a file, such as ``model.encoder.``."""
