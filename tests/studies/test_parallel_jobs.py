@@ -44,14 +44,22 @@ def test_finished_jobs_are_not_run_again(tmp_path, capsys):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("text", "message"), [("fail", r"InputError: no such thing.*fail/log.txt"), ("die", "was killed")]
-)
-def test_a_failed_job_stops_the_others(tmp_path, text, message):
-    jobs = [job(tmp_path, name) for name in (text, *"abcdef")]
-    with pytest.raises(InputError, match=message):
+def test_a_failed_job_costs_its_own_result_and_the_next_phase(tmp_path):
+    jobs, later = [job(tmp_path, name) for name in ("fail", *"ab")], job(tmp_path, "later")
+    with pytest.raises(InputError, match=r"1 of 4 runs failed \(InputError: no such thing.*fail/log.txt"):
+        run_jobs([jobs, [later]], 1, "test")
+    assert [j.is_done for j in (*jobs, later)] == [False, True, True, False]
+    (tmp_path / "fail/done").touch()
+    run_jobs([jobs, [later]], 2, "test")
+    assert later.is_done
+
+
+@pytest.mark.slow
+def test_a_killed_process_stops_the_others(tmp_path):
+    jobs = [job(tmp_path, name) for name in ("die", *"abcdef")]
+    with pytest.raises(InputError, match="was killed"):
         run_jobs([jobs], 1, "test")
     assert not jobs[-1].is_done
-    (tmp_path / text / "done").touch()
+    (tmp_path / "die/done").touch()
     run_jobs([jobs], 2, "test")
     assert all(j.is_done for j in jobs)
