@@ -73,8 +73,7 @@ def run_command() -> int | None:
         hint = f"did you mean {near[0]}?" if near else "diffmae --help lists them"
         raise InputError(f"unknown command {name!r}; {hint}")
     sys.argv[:2] = [f"diffmae {name}"]
-    code: int | None = importlib.import_module(f"diffmae_video.commands.{name.replace('-', '_')}").main()
-    return code
+    return importlib.import_module(f"diffmae_video.commands.{name.replace('-', '_')}").main()
 
 
 def main() -> None:

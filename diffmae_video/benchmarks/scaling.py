@@ -17,8 +17,7 @@ STAGES = (0, 1, 2, 3)
 
 
 def _assumed(default: float, meaning: str, source: str) -> float:
-    value: float = field(default=default, metadata={"meaning": meaning, "source": source})
-    return value
+    return field(default=default, metadata={"meaning": meaning, "source": source})
 
 
 @dataclass(frozen=True)

@@ -59,8 +59,7 @@ def dtype_of(cfg: CfgNode) -> torch.dtype:
 
 
 def clips_per_step(cfg: CfgNode) -> int:
-    clips: int = cfg.TRAIN.BATCH_SIZE * cfg.DATA.REPEATS
-    return clips
+    return cfg.TRAIN.BATCH_SIZE * cfg.DATA.REPEATS
 
 
 def step_flops(cfg: CfgNode) -> int:

@@ -52,8 +52,7 @@ def confusion_matrix(predicted: Tensor, labels: Tensor, classes: int) -> Tensor:
     """
     if classes == 1:  # torchmetrics takes two or more
         return torch.tensor([[len(labels)]])
-    matrix: Tensor = torchmetrics().multiclass_confusion_matrix(predicted, labels, classes)
-    return matrix
+    return torchmetrics().multiclass_confusion_matrix(predicted, labels, classes)
 
 
 def calibration_error(probabilities: Tensor, labels: Tensor) -> float:

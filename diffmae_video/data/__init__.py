@@ -11,32 +11,3 @@ from diffmae_video.data.pretraining_clips import ClipDataset, TrainingClips, cli
 from diffmae_video.data.views import ViewDataset, Views, read_clip, uniform_clips
 from diffmae_video.decoding import VideoError, VideoReader, open_video
 from diffmae_video.normalisation import denormalise, normalise
-
-__all__ = [
-    "ClipDataset",
-    "ClipSampler",
-    "Entry",
-    "Fault",
-    "FaultLog",
-    "LabelledClips",
-    "LabelledDataset",
-    "TrainingClips",
-    "VideoError",
-    "VideoReader",
-    "ViewDataset",
-    "Views",
-    "class_indices",
-    "class_names",
-    "clips_on",
-    "denormalise",
-    "find_videos",
-    "label_targets",
-    "normalise",
-    "open_video",
-    "read_clip",
-    "read_list",
-    "spread",
-    "training_loader",
-    "uniform_clips",
-    "write_list",
-]

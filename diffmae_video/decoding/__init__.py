@@ -2,5 +2,3 @@
 
 from diffmae_video.decoding.backends import BACKENDS, VideoError, VideoReader, open_video
 from diffmae_video.decoding.process import DecodingProcess
-
-__all__ = ["BACKENDS", "DecodingProcess", "VideoError", "VideoReader", "open_video"]

@@ -116,8 +116,7 @@ class DecodingProcess:
             self.stop()
             how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
             raise VideoError(f"{name}: the decoder crashed over it ({how})")
-        reply: dict[str, Any] = json.loads(line)
-        return reply
+        return json.loads(line)
 
     @staticmethod
     def _line(process: subprocess.Popen[bytes], deadline: float) -> bytes | None:

@@ -15,8 +15,7 @@ from diffmae_video.encoding.writers import open_film
 
 def to_frames(clips: Tensor) -> np.ndarray:
     """Converts clips [..., 3, T, H, W] in [0, 1] (clamped) to uint8 frames [..., T, H, W, 3]."""
-    frames: np.ndarray = (clips.clamp(0, 1) * 255).round().byte().movedim(-4, -1).cpu().numpy()
-    return frames
+    return (clips.clamp(0, 1) * 255).round().byte().movedim(-4, -1).cpu().numpy()
 
 
 def write_video(path: str | Path, frames: Iterable[np.ndarray], fps: float, crf: int = 12) -> None:

@@ -47,8 +47,7 @@ class AttentiveProbe(nn.Module):
         query = self.query.expand(len(tokens), -1, -1)
         query = query + self.attention(query, keys_values)  # [B, 1, D]
         query = query + self.mlp(self.norm2(query))
-        logits: Tensor = self.head(query[:, 0])
-        return logits
+        return self.head(query[:, 0])
 
 
 def attentive_probe(

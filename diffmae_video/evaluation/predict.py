@@ -133,8 +133,7 @@ class Predictor:
         return Timeline(np.array(seconds), np.concatenate(probabilities))
 
     def _probabilities(self, outputs: torch.Tensor) -> np.ndarray:
-        probabilities: np.ndarray = self.scorer.probabilities(outputs).float().cpu().numpy()
-        return probabilities
+        return self.scorer.probabilities(outputs).float().cpu().numpy()
 
     def __enter__(self) -> Predictor:
         return self

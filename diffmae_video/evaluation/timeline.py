@@ -23,13 +23,7 @@ class Timeline(NamedTuple):
 
         Before the first centre and after the last one they are constant.
         """
-        after = int(np.searchsorted(self.seconds, second))
-        if after in (0, len(self.seconds)):
-            return self.probabilities[min(after, len(self.seconds) - 1)]
-        before = self.seconds[after - 1]
-        share = (second - before) / (self.seconds[after] - before)
-        mixed: np.ndarray = (1 - share) * self.probabilities[after - 1] + share * self.probabilities[after]
-        return mixed
+        return np.array([np.interp(second, self.seconds, column) for column in self.probabilities.T])
 
 
 def most_likely(probabilities: np.ndarray, classes: Sequence[str], count: int) -> list[Label]:

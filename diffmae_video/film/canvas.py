@@ -67,8 +67,7 @@ class Canvas(NamedTuple):
             picture = picture[:, : self.frame_size[0], : self.frame_size[1]]
         elif self.size != self.frame_size:
             picture = F.interpolate(picture[None], size=self.frame_size, mode="bicubic", antialias=True)[0]
-        frame: np.ndarray = (picture.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
-        return frame
+        return (picture.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
 
     def touched_patches(self, hole: np.ndarray) -> Tensor:
         """The patches that a hole, bool [H, W], touches: bool [rows, columns]."""
@@ -83,8 +82,7 @@ class Canvas(NamedTuple):
         for side, whole, patch in zip(self.frame_size, self.size, self.patch, strict=True):
             scale = 1.0 if self.tiles else whole / side
             places.append(((torch.arange(side) + 0.5) * scale).long() // patch)
-        pixels: np.ndarray = patches[places[0]][:, places[1]].numpy()
-        return pixels
+        return patches[places[0]][:, places[1]].numpy()
 
     def _pad(self, picture: Tensor) -> Tensor:
         """Repeats the right and bottom edges up to the canvas's size."""

@@ -40,8 +40,7 @@ def load_lpips(weights: Path | None, size: Sequence[int]) -> nn.Module:
     if any(value is None or value.shape != own[name].shape for name, value in chosen.items()):
         raise InputError(f"{weights or ALEXNET}: not the weights of torchvision's AlexNet; use {ALEXNET}")
     network.net.load_state_dict(chosen)
-    evaluated: nn.Module = network.eval()
-    return evaluated
+    return network.eval()
 
 
 def _downloaded() -> Path:

@@ -13,26 +13,3 @@ from diffmae_video.models.mae import MAE
 from diffmae_video.models.pretrained import load_model
 from diffmae_video.models.weights.load_backbone import load_backbone, load_feature_model
 from diffmae_video.models.weights.load_encoder import load_encoder
-
-__all__ = [
-    "ADM",
-    "DDPM",
-    "IGPT",
-    "MAE",
-    "Backbone",
-    "Classifier",
-    "Decoder",
-    "DiffMAE",
-    "Encoder",
-    "Inpainting",
-    "Output",
-    "PixelGPT",
-    "PretrainingModel",
-    "UNetEncoder",
-    "load_backbone",
-    "load_classifier",
-    "load_encoder",
-    "load_feature_model",
-    "load_inpainter",
-    "load_model",
-]

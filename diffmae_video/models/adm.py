@@ -144,8 +144,7 @@ class UNetDecoder(nn.Module):
             count = len(level.resnets)
             skips, joined = skips[:-count], tuple(skips[-count:])
             x = level(x, joined, embedded)
-        pictures: Tensor = self.conv_out(self.conv_act(self.conv_norm_out(x)))
-        return pictures
+        return self.conv_out(self.conv_act(self.conv_norm_out(x)))
 
 
 class ADM(DenoisingModel):

@@ -45,8 +45,7 @@ class Backbone(nn.Module, Pretrained, ABC):
 
     def encode(self, clip: Tensor) -> Tensor:
         """Tokens [B, N, D] of a clean clip."""
-        tokens: Tensor = self(clip)
-        return tokens
+        return self(clip)
 
     def tokens_and_features(self, clip: Tensor) -> tuple[Tensor, Tensor]:
         """Tokens [B, N, D], and their mean [B, D] as the features of the clip."""

@@ -187,8 +187,7 @@ class PretrainingModel(nn.Module, Pretrained, ABC):
             InputError: a mask is given to a model that is trained on whole clips.
         """
         if mask is None:
-            tokens: Tensor = self.encoder(clip)
-            return tokens
+            return self.encoder(clip)
         if self.mask is None:
             raise InputError(f"{type(self).__name__} is trained on whole clips; encode them without a mask")
         tokens = self.encoder(clip, mask)

@@ -151,8 +151,7 @@ class Classifier(nn.Module, Pretrained):
         return self.head(self.dropout(self._pooled(tokens))), loss
 
     def _pooled(self, tokens: Tensor) -> Tensor:
-        pooled: Tensor = self.fc_norm(tokens.mean(1))  # [B, D]
-        return pooled
+        return self.fc_norm(tokens.mean(1))  # [B, D]
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """Logits [..., classes] to the probability of each class; they sum to 1 unless ``multi_label``."""

@@ -79,5 +79,4 @@ class DDPM(DenoisingModel):
         x = torch.cat([self.timestep(t)[:, None].to(x.dtype), x], dim=1)  # [B, 1 + N, D]
         for block in self.encoder.blocks:
             x = block(x, rotation)  # [B, 1 + N, D]
-        tokens: Tensor = self.encoder.norm(x[:, 1:])  # [B, N, D]
-        return tokens
+        return self.encoder.norm(x[:, 1:])  # [B, N, D]

@@ -65,8 +65,7 @@ class MAE(MaskedAutoencoder):
 
     def decode(self, latents: list[Tensor], mask: Mask) -> Tensor:
         """The masked patches [B, M, P], float32, by the last block's latents [B, (1 +) V, D]."""
-        prediction: Tensor = self.decoder(latents[0], mask)
-        return prediction
+        return self.decoder(latents[0], mask)
 
     def predict(self, clip: Tensor, mask: Mask) -> Tensor:
         """The masked patches [B, M, P], float32, from the visible ones."""

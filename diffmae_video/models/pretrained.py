@@ -69,8 +69,7 @@ class Pretrained(PyTorchModelHubMixin):
 
     def push_to_hub(self, repo_id: str, **kwargs: Any) -> str:
         """Uploads the folder to the hub; see huggingface_hub's mixin for the arguments."""
-        url: str = super().push_to_hub(repo_id, **kwargs)
-        return url
+        return super().push_to_hub(repo_id, **kwargs)
 
     @classmethod
     def _from_pretrained(cls, *, model_id: str, map_location: str = "cpu", **kwargs: Any) -> Any:

@@ -77,8 +77,7 @@ def affordable_steps(budget: float, step_cost: float) -> int:
 
 def clips_per_step(cfg: CfgNode) -> int:
     """Pictures or clips in an optimizer step."""
-    clips: int = cfg.TRAIN.BATCH_SIZE * cfg.TRAIN.ACCUMULATION * cfg.DATA.REPEATS
-    return clips
+    return cfg.TRAIN.BATCH_SIZE * cfg.TRAIN.ACCUMULATION * cfg.DATA.REPEATS
 
 
 def seconds_per_step(systems: Sequence[str], recipes: Path, train: Path, folder: Path) -> dict[str, float]:

@@ -163,8 +163,7 @@ def _pretraining_length(study: Study, start: Start) -> dict[str, float]:
 
 
 def _final_top1(job: Job) -> float:
-    top1: float = job.read_rows("validation.jsonl")[-1]["top1"]
-    return top1
+    return job.read_rows("validation.jsonl")[-1]["top1"]
 
 
 def _probe_figures(study: Study, job: Job) -> dict[str, float]:

@@ -49,8 +49,7 @@ class PretrainingLoss:
             noise = torch.empty((len(clips), *shape), dtype=self.precision, device=self.device)
             for key, part in zip(batch.samples, noise.split(self.repeats), strict=True):
                 self._draw_noise(key.position, part)
-        loss: Tensor = self.engine(clips, mask=mask, t=t, noise=noise, generator=self.generator).loss
-        return loss
+        return self.engine(clips, mask=mask, t=t, noise=noise, generator=self.generator).loss
 
     def _draw_noise(self, position: int, noise: Tensor) -> None:
         """Fills the noise of one video's clips."""

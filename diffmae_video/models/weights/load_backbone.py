@@ -50,8 +50,7 @@ def load_feature_model(
         InputError: as of :func:`load_backbone`.
     """
     if own_config(path).get("model") == Classifier.__name__:
-        classifier: Classifier = load_model(_folder(path), averaged=False)
-        return classifier
+        return load_model(_folder(path), averaged=False)
     return load_backbone(path, image_size, num_frames, num_heads)
 
 
