@@ -97,6 +97,7 @@ def _diffmae(cfg: CfgNode) -> DiffMAE:
         decode_fraction=cfg.MODEL.DECODER.FRACTION,
         token_timesteps=cfg.DIFFUSION.PER_TOKEN,
         weighting=cfg.DIFFUSION.WEIGHTING,
+        shared_noise=cfg.DIFFUSION.SHARED_NOISE,
     )
 
 

@@ -196,6 +196,13 @@ OPTIONS = {
         "What the error of x0 counts when `diffmae` trains, with SNR for the signal-to-noise ratio: 1 at all "
         "timesteps, 1 + SNR, or 1 + min(SNR, 5), each divided by its mean.",
     ),
+    "DIFFUSION.SHARED_NOISE": Option(
+        0.0,
+        "Correlation of the first noise of patches in one place at different times, against flicker. Only "
+        "for DECODER.KIND cross.",
+        at_least=0,
+        at_most=1,
+    ),
     "DATA.TRAIN": Option(
         "", "Training set: a list, or a folder of videos. Where NUM_FRAMES is 1 it may hold pictures."
     ),

@@ -32,6 +32,7 @@ from diffmae_video.models.decoder import Decoder, KeysValues
 from diffmae_video.models.encoder import Encoder
 from diffmae_video.models.masked_autoencoder import MaskedAutoencoder
 from diffmae_video.models.pixels import IMAGENET_MEAN, IMAGENET_STD, pixel_bounds
+from diffmae_video.tokens import gather_tokens
 
 PREDICTIONS = ("x0", "eps")
 
@@ -53,6 +54,10 @@ class DiffMAE(MaskedAutoencoder):
         prediction: ``x0``, or ``eps`` for ablations: the decoder then predicts the noise.
         decode_fraction: share of the masked patches, drawn uniformly for each clip, that a training
             forward decodes; only for the ``cross`` decoder, whose tokens do not see each other (our choice).
+        shared_noise: correlation, 0 to 1, of the noise from which sampling starts between patches in the same
+            place at different times. A patch of the ``cross`` decoder sees no other, so independent noise
+            makes independent samples, which flicker. Correlated noise leaves each patch's own distribution as
+            it is (our choice).
         weighting: of the training loss by timestep, see
             :meth:`~diffmae_video.diffusion.NoiseSchedule.loss_weights`; evaluation weighs all alike.
         token_timesteps: train with a timestep for each masked patch instead of one for each clip. With the
@@ -81,6 +86,7 @@ class DiffMAE(MaskedAutoencoder):
         decode_fraction: float = 1.0,
         token_timesteps: bool = False,
         weighting: str = "x0",
+        shared_noise: float = 0.0,
         mean: Sequence[float] = IMAGENET_MEAN,
         std: Sequence[float] = IMAGENET_STD,
     ) -> None:
@@ -115,6 +121,14 @@ class DiffMAE(MaskedAutoencoder):
                 f"token_timesteps needs the cross decoder: the noised tokens of {self.decoder.kind} attend "
                 "to each other and would read the nearly clean pixels of their neighbours"
             )
+        if not 0 <= shared_noise <= 1:
+            raise InputError(f"shared_noise is a correlation from 0 to 1, got {shared_noise}")
+        if shared_noise and self.decoder.kind != "cross":
+            raise InputError(
+                f"shared_noise needs the cross decoder: the noised tokens of {self.decoder.kind} attend to "
+                "each other and were trained on independent noise"
+            )
+        self.shared_noise = shared_noise
         self.prediction, self.decode_fraction = prediction, decode_fraction
         self.token_timesteps, self.weighting = token_timesteps, weighting
         weights = self.schedule.loss_weights(weighting).float()
@@ -204,9 +218,20 @@ class DiffMAE(MaskedAutoencoder):
         predict_x0 = self.predictor(clip, mask, num_samples)
         if cuda_graph:
             predict_x0 = GraphedPredictor(predict_x0)
-        shape = (len(clip) * num_samples, *self.noise_shape(clip, mask))
-        noise = torch.randn(shape, generator=generator, device=clip.device)  # x_T [B * num_samples, M, P]
+        noise = self.first_noise(mask.repeat_interleave(num_samples), generator)  # [B * num_samples, M, P]
         return self.reverse_steps(predict_x0, noise, sampler, steps, spacing, eta, generator)
+
+    def first_noise(self, mask: Mask, generator: torch.Generator) -> Tensor:
+        """x_T of the masked patches, from which sampling starts: standard normal, [B, M, P]."""
+        batch, masked, device = mask.batch, mask.masked.shape[1], mask.masked.device
+        values = self.decoder.head.out_features
+        noise = torch.randn((batch, masked, values), generator=generator, device=device)
+        if not self.shared_noise:
+            return noise
+        _, h, w = mask.grid
+        still = torch.randn((batch, h * w, values), generator=generator, device=device)
+        shared = gather_tokens(still, mask.masked % (h * w))  # [B, M, P]
+        return self.shared_noise**0.5 * shared + (1 - self.shared_noise) ** 0.5 * noise
 
     def previews(self, clip: Tensor, mask: Mask, steps: int) -> dict[str, Tensor]:
         """The first prediction, which is MAE's task, and a sample."""

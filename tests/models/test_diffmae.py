@@ -5,7 +5,7 @@ import itertools
 import pytest
 import torch
 
-from diffmae_video import InputError, Mask
+from diffmae_video import InputError, Mask, load_model
 from diffmae_video.models.decoder import DECODERS
 from diffmae_video.tokens import patchify
 from tests.models.masked_autoencoders import build
@@ -299,3 +299,33 @@ def test_training_weighs_errors_by_timestep_and_validation_does_not(per_token):
 def test_predicted_noise_takes_no_weighting():
     with pytest.raises(InputError, match=r"set MODEL\.PREDICTION x0, not eps"):
         tiny_diffmae("cross", weighting="v", prediction="eps")
+
+
+def test_sampling_starts_from_noise_that_is_shared_over_time():
+    model = tiny_diffmae("cross", frames=8, shared_noise=0.6)
+    mask = Mask.random(60, (4, 4, 4), 0.75, torch.Generator().manual_seed(0))
+    noise = model.first_noise(mask, torch.Generator().manual_seed(1))
+    whole = torch.full((60, 64, 384), torch.nan)
+    whole.scatter_(1, mask.masked[..., None].expand_as(noise), noise)
+    over_time = whole.view(60, 4, 16, 384)
+    for one, other, correlation in (
+        (over_time[:, :-1], over_time[:, 1:], 0.6),
+        (over_time[:, :, :-1], over_time[:, :, 1:], 0.0),  # neighbours in space
+        (over_time[:-1], over_time[1:], 0.0),
+        (over_time, over_time, 1.0),
+    ):
+        assert float((one * other).nanmean()) == pytest.approx(correlation, abs=0.01)
+
+
+def test_shared_noise_is_for_the_cross_decoder_and_kept_with_the_model(tmp_path):
+    with pytest.raises(InputError, match="shared_noise needs the cross decoder"):
+        tiny_diffmae("cross_self", shared_noise=0.5)
+    with pytest.raises(InputError, match=r"a correlation from 0 to 1, got 1\.5"):
+        tiny_diffmae("cross", shared_noise=1.5)
+    model = tiny_diffmae("cross", shared_noise=0.5)
+    model.save_pretrained(tmp_path)
+    assert load_model(tmp_path).shared_noise == 0.5
+    clip, mask = torch.randn(2, 3, 4, 32, 32), Mask.random(2, (2, 4, 4), 0.75)
+    shared = model.inpaint(clip, mask, steps=2, num_samples=2).clip
+    model.shared_noise = 0.0
+    assert not torch.equal(shared, model.inpaint(clip, mask, steps=2, num_samples=2).clip)
