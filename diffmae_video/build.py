@@ -44,6 +44,8 @@ from diffmae_video.models import (
 )
 from diffmae_video.models.encoder import ENCODER_SIZES
 from diffmae_video.models.weights.files import read_config
+from diffmae_video.runtime.cpus import resolve_workers
+from diffmae_video.runtime.device import default_device
 from diffmae_video.tokens import Triple, grid_of
 
 
@@ -383,7 +385,7 @@ def build_loader(
     return training_loader(
         build_dataset(cfg, model),
         cfg.TRAIN.BATCH_SIZE,
-        cfg.DATA.WORKERS,
+        resolve_workers(cfg.DATA.WORKERS, default_device()),
         rank,
         world,
         start,

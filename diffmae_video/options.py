@@ -244,7 +244,12 @@ OPTIONS = {
         "pixels",
         at_least=0,
     ),
-    "DATA.WORKERS": Option(4, "Processes that read videos, for each training process.", at_least=0),
+    "DATA.WORKERS": Option(
+        -1,
+        "Processes that read videos, for each training process; 0: the training process itself; -1: one less "
+        "than its share of the CPUs.",
+        at_least=-1,
+    ),
     "DATA.TIMEOUT": Option(
         60.0,
         "How long opening a video, or reading a clip, may take before it counts as broken.",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -63,7 +62,7 @@ def classify(
     loader: DataLoader[Any] = DataLoader(
         dataset,
         batch_sampler=own_groups,
-        num_workers=min(workers, os.cpu_count() or 1, len(own_groups)),
+        num_workers=min(workers, len(own_groups)),
         collate_fn=_group,
         pin_memory=device.type == "cuda",
     )

@@ -23,6 +23,7 @@ from diffmae_video.evaluation.classifier_report import draw_confusion, write_cla
 from diffmae_video.files import write_tensors, write_text
 from diffmae_video.models import Classifier, load_classifier
 from diffmae_video.models.card import write_card
+from diffmae_video.runtime.cpus import resolve_workers
 from diffmae_video.runtime.processes import start_process
 from diffmae_video.runtime.stops import lost_peers
 
@@ -70,7 +71,8 @@ def evaluate(
     torch.set_float32_matmul_precision("high")
     with lost_peers(process):
         model.to(process.device)
-        predictions = classify(model, dataset, process, cfg.EVALUATION.BATCH_SIZE, cfg.DATA.WORKERS)
+        workers = resolve_workers(cfg.DATA.WORKERS, process.device)
+        predictions = classify(model, dataset, process, cfg.EVALUATION.BATCH_SIZE, workers)
     if not process.is_main:
         return None
     if not predictions.was_read.any():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ from diffmae_video.decoding.file_types import IMAGE_ENDINGS, VIDEO_ENDINGS
 from diffmae_video.errors import InputError
 from diffmae_video.files import atomic_path, write_tensors
 from diffmae_video.frozen_model import FrozenModel, load_frozen
+from diffmae_video.runtime.cpus import resolve_workers
 from diffmae_video.runtime.progress import ProgressBar
 
 ENDINGS = (".npz", ".safetensors")
@@ -112,7 +112,7 @@ def extract_features(
     loader: DataLoader[Any] = DataLoader(
         dataset,
         batch_size=max(1, batch // per_video),
-        num_workers=min(frozen.cfg.DATA.WORKERS, os.cpu_count() or 1, len(entries)),
+        num_workers=min(resolve_workers(frozen.cfg.DATA.WORKERS, frozen.device), len(entries)),
         collate_fn=_join,
         pin_memory=frozen.device.type == "cuda",
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -32,6 +31,7 @@ from diffmae_video.inpainting.tasks import TASKS, check_tasks
 from diffmae_video.masks import Mask
 from diffmae_video.models import PretrainingModel
 from diffmae_video.randomness import random_state
+from diffmae_video.runtime.cpus import resolve_workers
 from diffmae_video.runtime.device import default_device
 from diffmae_video.runtime.progress import ProgressBar
 from diffmae_video.tokens import Triple, grid_of
@@ -226,7 +226,7 @@ def read_batches(cfg: CfgNode, entries: Sequence[Entry], per_entry: int) -> Iter
     loader: DataLoader[Any] = DataLoader(
         dataset,
         batch_size=max(1, batch_size // per_entry),
-        num_workers=min(cfg.DATA.WORKERS, os.cpu_count() or 1, len(entries)),
+        num_workers=min(resolve_workers(cfg.DATA.WORKERS, default_device()), len(entries)),
         collate_fn=_join_views,
     )
     for clips, faults in loader:

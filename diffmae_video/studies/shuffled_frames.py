@@ -14,6 +14,7 @@ from diffmae_video.classification.classify import classify
 from diffmae_video.data import ClipSampler, ViewDataset, Views, label_targets, read_list
 from diffmae_video.models import load_model
 from diffmae_video.randomness import random_state
+from diffmae_video.runtime.cpus import resolve_workers
 from diffmae_video.runtime.processes import start_process
 
 # Classes of datasets/moving_actions.py that do not depend on the order of frames: standing still, and an
@@ -74,7 +75,8 @@ def accuracy_by_frame_order(folder: Path) -> dict[str, float]:
             short_side=cfg.DATA.SHORT_SIDE,
             timeout=cfg.DATA.TIMEOUT,
         )
-        logits = classify(model, dataset, process, cfg.EVALUATION.BATCH_SIZE, cfg.DATA.WORKERS).logits
+        workers = resolve_workers(cfg.DATA.WORKERS, process.device)
+        logits = classify(model, dataset, process, cfg.EVALUATION.BATCH_SIZE, workers).logits
         top1[name] = accuracy(logits, labels, 1)
         if name == "shuffled":
             ordered = torch.tensor([entry.label not in ORDERLESS_CLASSES for entry in entries])

@@ -24,6 +24,7 @@ from diffmae_video.files import atomic_path, write_text
 from diffmae_video.models import Classifier
 from diffmae_video.models.card import BEST, write_card
 from diffmae_video.models.pretrained import CONFIG, WEIGHTS
+from diffmae_video.runtime.cpus import resolve_workers
 from diffmae_video.runtime.processes import start_process
 from diffmae_video.runtime.stops import lost_peers
 from diffmae_video.training.checkpoints import file_of
@@ -95,7 +96,7 @@ def finetune(cfg: CfgNode, output: str | Path, resume: bool = False) -> None:
         loader = training_loader(
             dataset,
             cfg.TRAIN.BATCH_SIZE,
-            cfg.DATA.WORKERS,
+            resolve_workers(cfg.DATA.WORKERS, process.device),
             process.rank,
             process.world,
             start=run.state.samples,

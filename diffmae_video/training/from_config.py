@@ -10,6 +10,7 @@ from diffmae_video.build import evaluation_dataset, mask_arguments, view_dataset
 from diffmae_video.data import Entry, ViewDataset, label_targets, read_list, spread
 from diffmae_video.decoding.file_types import is_image_name
 from diffmae_video.errors import InputError
+from diffmae_video.runtime.cpus import resolve_workers
 from diffmae_video.runtime.processes import Process
 from diffmae_video.training.engine import EngineOptions
 from diffmae_video.training.loop import LoopOptions
@@ -119,6 +120,6 @@ def recognition_validation(
         label_targets(entries, classes, cfg.FINETUNE.MULTI_LABEL),
         process,
         batch_size=cfg.EVALUATION.BATCH_SIZE,
-        workers=cfg.DATA.WORKERS,
+        workers=resolve_workers(cfg.DATA.WORKERS, process.device),
         multi_label=cfg.FINETUNE.MULTI_LABEL,
     )

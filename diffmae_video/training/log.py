@@ -1,4 +1,4 @@
-"""metrics.jsonl, one line per step, and the progress bar of a run."""
+"""metrics.jsonl, one line per step, the progress bar of a run, and the warning that it waits for data."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from diffmae_video.runtime.progress import ProgressBar
 from diffmae_video.training.curves import Curves
+from diffmae_video.training.data_wait import DataWait
 
 
 class StepLog:
@@ -47,6 +48,7 @@ class StepLog:
             disable=curves is None,
         )
         self.clips_per_step = clips_per_step
+        self.data_wait = DataWait()
 
     def step(self, loss: Tensor, **values: Any) -> None:
         """Adds a step."""
@@ -59,9 +61,15 @@ class StepLog:
         """Writes the steps since the last write, with their losses averaged over the processes."""
         if self.rows:
             losses = torch.stack([row["loss"] for row in self.rows])
+            waited = sum(row.get("data_ms", 0.0) for row in self.rows)
             if averaged and dist.is_initialized() and dist.get_world_size() > 1:
                 dist.all_reduce(losses)
                 losses /= dist.get_world_size()
+                slowest = torch.tensor(waited, device=losses.device)
+                dist.all_reduce(slowest, dist.ReduceOp.MAX)
+                waited = float(slowest)
+            if self.curves is not None:
+                self.data_wait.add(len(self.rows), waited, sum(row.get("step_ms", 0.0) for row in self.rows))
             for row, loss in zip(self.rows, losses.tolist(), strict=True):
                 row["loss"] = loss if math.isfinite(loss) else None  # JSON has no NaN
         for row in self.rows:

@@ -15,6 +15,7 @@ from diffmae_video.cost.memory import Footprint
 from diffmae_video.data import training_loader
 from diffmae_video.data.lists import check_first_files
 from diffmae_video.models.weights.initialise import initialise
+from diffmae_video.runtime.cpus import resolve_workers
 from diffmae_video.runtime.processes import start_process
 from diffmae_video.runtime.stops import lost_peers
 from diffmae_video.training.engine import resolve_compile, resolve_precision
@@ -75,7 +76,7 @@ def pretrain(cfg: CfgNode, output: str | Path, resume: bool = False) -> None:
         loader = training_loader(
             dataset,
             cfg.TRAIN.BATCH_SIZE,
-            cfg.DATA.WORKERS,
+            resolve_workers(cfg.DATA.WORKERS, process.device),
             process.rank,
             process.world,
             start=run.state.samples,
