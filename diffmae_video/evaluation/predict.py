@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from diffmae_video.data import ClipSampler, Entry, VideoError, find_videos
+from diffmae_video.data import Entry, VideoError, find_videos
 from diffmae_video.data.clip_sampler import read_clips
 from diffmae_video.data.transforms import center_crop
 from diffmae_video.data.views import read_views
@@ -90,12 +90,9 @@ class Predictor:
     """
 
     def __init__(self, loaded: LoadedScorer, views: int) -> None:
-        self.scorer, cfg, num_frames, self.size = loaded
+        self.scorer, self.clip_sampler, self.size, self.batch, self.backend, self.short_side, timeout = loaded
         self.classes, self.views = self.scorer.classes, views
-        self.clip_sampler = ClipSampler(num_frames, cfg.DATA.STRIDE, cfg.DATA.FPS)
-        self.batch = cfg.EVALUATION.BATCH_SIZE
-        self.backend, self.short_side = cfg.DATA.BACKEND, cfg.DATA.SHORT_SIDE
-        self.decoder = DecodingProcess(cfg.DATA.TIMEOUT)
+        self.decoder = DecodingProcess(timeout)
 
     def classify(self, path: str | Path) -> np.ndarray:
         """The probabilities of a video or picture: float [classes].

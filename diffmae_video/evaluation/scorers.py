@@ -12,7 +12,7 @@ from torch import Tensor
 
 from diffmae_video.classification.neighbours import NEIGHBOURS, neighbour_votes
 from diffmae_video.config import load_recipe
-from diffmae_video.data import class_indices, class_names, normalise, read_list
+from diffmae_video.data import ClipSampler, class_indices, class_names, normalise, read_list
 from diffmae_video.evaluation.features import extract_features
 from diffmae_video.frozen_model import FrozenModel, load_frozen
 from diffmae_video.models import Classifier, load_classifier
@@ -82,13 +82,22 @@ class NeighbourScorer:
 
 
 class LoadedScorer(NamedTuple):
-    """A scorer with what it says about its clips."""
+    """A scorer, and how the clips that it scores are read."""
 
     scorer: Scorer
-    cfg: CfgNode  # how clips are sampled and decoded
-    # num_frames, size: of a clip, (height, width) in pixels
-    num_frames: int
-    size: tuple[int, int]
+    clip_sampler: ClipSampler
+    size: tuple[int, int]  # of a clip, (height, width) in pixels
+    batch: int  # clips of one forward pass
+    backend: str  # backend, short_side, timeout: see RandomClips
+    short_side: int
+    timeout: float
+
+    @classmethod
+    def of(cls, scorer: Scorer, cfg: CfgNode, num_frames: int, size: tuple[int, int]) -> LoadedScorer:
+        """A scorer of clips of these frames and this size, sampled and decoded as a config says."""
+        data = cfg.DATA
+        sampler, batch = ClipSampler(num_frames, data.STRIDE, data.FPS), cfg.EVALUATION.BATCH_SIZE
+        return cls(scorer, sampler, size, batch, data.BACKEND, data.SHORT_SIDE, data.TIMEOUT)
 
 
 def load_classifier_scorer(checkpoint: str | Path, options: Sequence[Any]) -> LoadedScorer:
@@ -104,7 +113,7 @@ def load_classifier_scorer(checkpoint: str | Path, options: Sequence[Any]) -> Lo
     model = load_classifier(checkpoint)
     cfg = load_recipe(checkpoint, options)
     (t, h, w), (a, p, q) = model.encoder.grid, model.encoder.patch
-    return LoadedScorer(ClassifierScorer(model.to(default_device())), cfg, t * a, (h * p, w * q))
+    return LoadedScorer.of(ClassifierScorer(model.to(default_device())), cfg, t * a, (h * p, w * q))
 
 
 def load_neighbour_scorer(
@@ -130,4 +139,4 @@ def load_neighbour_scorer(
     classes = class_names(features.entries)
     labels = torch.tensor(class_indices(features.entries, classes), device=frozen.device)
     scorer = NeighbourScorer(frozen, features.pooled.to(frozen.device), labels, classes)
-    return LoadedScorer(scorer, cfg, cfg.DATA.NUM_FRAMES, tuple(cfg.DATA.SIZE))
+    return LoadedScorer.of(scorer, cfg, cfg.DATA.NUM_FRAMES, tuple(cfg.DATA.SIZE))

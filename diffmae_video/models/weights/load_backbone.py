@@ -8,9 +8,8 @@ from pathlib import Path
 from diffmae_video.models.backbone import Backbone
 from diffmae_video.models.classifier import Classifier
 from diffmae_video.models.encoder import Encoder
-from diffmae_video.models.pretrained import load_model
 from diffmae_video.models.weights.files import own_config
-from diffmae_video.models.weights.load_encoder import load_encoder
+from diffmae_video.models.weights.load_encoder import fit_encoder, load_encoder, own_model, trained_encoder
 
 
 def load_backbone(
@@ -28,11 +27,12 @@ def load_backbone(
     Raises:
         InputError: as of ``load_encoder``; or the backbone does not take clips of this size.
     """
-    if "model" in own_config(path):
-        backbone: Backbone = load_model(_folder(path), averaged=False).backbone()
-        if not isinstance(backbone, Encoder):
-            return backbone.resized(image_size, num_frames).eval()
-    return load_encoder(path, image_size, num_frames, num_heads)
+    model = own_model(path)
+    if model is None:
+        return load_encoder(path, image_size, num_frames, num_heads)
+    if isinstance(model.backbone(), Encoder):
+        return fit_encoder(path, trained_encoder(path, model), image_size, num_frames, num_heads)
+    return model.backbone().resized(image_size, num_frames).eval()
 
 
 def load_feature_model(
@@ -50,9 +50,5 @@ def load_feature_model(
         InputError: as of :func:`load_backbone`.
     """
     if own_config(path).get("model") == Classifier.__name__:
-        return load_model(_folder(path), averaged=False)
+        return own_model(path)
     return load_backbone(path, image_size, num_frames, num_heads)
-
-
-def _folder(path: str | Path) -> Path:
-    return Path(path) if Path(path).is_dir() else Path(path).parent

@@ -78,20 +78,50 @@ def load_encoder(
     for name, number in (("num_frames", num_frames), ("num_heads", num_heads), ("eps", eps)):
         if number is not None and not 0 < number < math.inf:
             raise InputError(f"{name} must be above 0, got {number}")
-    path = Path(path)
-    size = (image_size, image_size) if isinstance(image_size, int) else image_size
-    if size is not None:
-        size = (int(size[0]), int(size[1]))
-    if "model" in own_config(path):
-        trained = _read_own_folder(path if path.is_dir() else path.parent, source)
-    else:
+    path, size = Path(path), _size_of(image_size)
+    model = own_model(path)
+    if model is None:
         trained = _read_file(path, source, size, num_frames, num_heads)
+    else:
+        trained = trained_encoder(path, model, source)
+    return fit_encoder(path, trained, size, num_frames, num_heads, eps)
+
+
+def own_model(path: str | Path) -> Any:
+    """The model at a path if it is one of ours, a folder or its model.safetensors; None for other weights.
+
+    Raises:
+        InputError: see :func:`~diffmae_video.models.pretrained.load_model`.
+    """
+    path = Path(path)
+    if "model" not in own_config(path):
+        return None
+    return load_model(path if path.is_dir() else path.parent, averaged=False)
+
+
+def fit_encoder(
+    path: str | Path,
+    trained: TrainedEncoder,
+    image_size: int | Sequence[int] | None,
+    num_frames: int | None,
+    num_heads: int | None,
+    eps: float | None = None,
+) -> Encoder:
+    """A trained encoder for clips of the requested sizes; arguments and errors as of :func:`load_encoder`."""
     trained.heads = num_heads or trained.heads
     trained.eps = trained.eps if eps is None else eps
     try:
-        return build_encoder(trained, size, num_frames)
+        return build_encoder(trained, _size_of(image_size), num_frames)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
+
+
+def _size_of(image_size: int | Sequence[int] | None) -> tuple[int, int] | None:
+    if image_size is None:
+        return None
+    return (
+        (image_size, image_size) if isinstance(image_size, int) else (int(image_size[0]), int(image_size[1]))
+    )
 
 
 def _log_skipped(path: Path, modules: Counter[str]) -> None:
@@ -100,20 +130,27 @@ def _log_skipped(path: Path, modules: Counter[str]) -> None:
         logger.warning("%s: skipped, not part of the encoder: %s", path, names)
 
 
-def _read_own_folder(folder: Path, source: str) -> TrainedEncoder:
-    """The encoder in the folder of any of our models, which config.json describes in full."""
+def trained_encoder(path: str | Path, model: Any, source: str = "auto") -> TrainedEncoder:
+    """The encoder of any of our models.
+
+    Args:
+        path: where the model is from, for messages.
+        source: as of :func:`load_encoder`.
+
+    Raises:
+        InputError: the source is another project, or the model's backbone is not a ViT.
+    """
     if source not in ("auto", "diffmae"):
-        raise InputError(f"{folder}: its {CONFIG} is that of a diffmae model and not of {source}")
-    model = load_model(folder, averaged=False)
+        raise InputError(f"{path}: its {CONFIG} is that of a diffmae model and not of {source}")
     encoder = model.backbone()
     if not isinstance(encoder, Encoder):
         raise InputError(
-            f"{folder}: the {type(encoder).__name__} of a {type(model).__name__} is not a ViT and cannot be "
+            f"{path}: the {type(encoder).__name__} of a {type(model).__name__} is not a ViT and cannot be "
             "converted; use it with tools/finetune.py, probe.py or features.py"
         )
     if encoder is not model:
         others = (key for key in model.state_dict() if not key.startswith("encoder."))
-        _log_skipped(folder, Counter(key.split(".")[0] for key in others))
+        _log_skipped(Path(path), Counter(key.split(".")[0] for key in others))
     weights = {
         key: value
         for key, value in encoder.state_dict().items()

@@ -5,6 +5,7 @@ import torch
 
 from diffmae_video import InputError, load_model
 from diffmae_video.models import ADM, DDPM, IGPT, Classifier, load_backbone
+from diffmae_video.models.weights import load_encoder
 from diffmae_video.models.weights.convert import save_as
 from diffmae_video.training.optimizer import parameter_groups
 
@@ -94,3 +95,12 @@ def test_freezing_by_blocks(kind):
     classifier.freeze(2)
     for i, layer in enumerate(classifier.encoder.layers()):
         assert {p.requires_grad for p in layer} == {i > 2}
+
+
+@pytest.mark.parametrize("kind", BUILDS)
+def test_a_folder_of_ours_is_read_once(tmp_path, kind, monkeypatch):
+    build(kind).save_pretrained(tmp_path)
+    reads, load = [], load_encoder.load_model
+    monkeypatch.setattr(load_encoder, "load_model", lambda *a, **k: reads.append(1) or load(*a, **k))
+    load_backbone(tmp_path, (16, 16), 1)
+    assert len(reads) == 1
