@@ -17,7 +17,7 @@
                        parts; or every colour but black, if it numbers objects, as masks of DAVIS do
     a video, an animated picture or a folder of pictures
                        the same, with one mask for each frame of the input
-    random, tube, frame, block, center
+    random, tube, frame, block, box, center
                        a mask drawn on the model's patches; --mask-ratio is the share that it hides
                        (not of center, which hides half of the height and width)
 
