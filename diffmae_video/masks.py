@@ -12,6 +12,8 @@ from torch import Tensor
 from diffmae_video.errors import InputError
 from diffmae_video.tokens import Triple
 
+Generator = torch.Generator | None  # None: torch's own random state
+Device = torch.device | str | None
 MASKS = ("random", "tube", "frame", "block", "box", "center")
 
 
@@ -48,12 +50,7 @@ class Mask:
 
     @classmethod
     def random(
-        cls,
-        batch: int,
-        grid: Triple,
-        ratio: float,
-        generator: torch.Generator | None = None,
-        device: torch.device | str | None = None,
+        cls, batch: int, grid: Triple, ratio: float, generator: Generator = None, device: Device = None
     ) -> Mask:
         """Masks a share ``ratio`` of all spacetime patches, drawn uniformly and independently per clip.
 
@@ -67,12 +64,7 @@ class Mask:
 
     @classmethod
     def tube(
-        cls,
-        batch: int,
-        grid: Triple,
-        ratio: float,
-        generator: torch.Generator | None = None,
-        device: torch.device | str | None = None,
+        cls, batch: int, grid: Triple, ratio: float, generator: Generator = None, device: Device = None
     ) -> Mask:
         """Masks one random 2-D pattern, repeated over time. Source: VideoMAE."""
         t, h, w = grid
@@ -87,8 +79,8 @@ class Mask:
         batch: int,
         grid: Triple,
         ratio: float,
-        generator: torch.Generator | None = None,
-        device: torch.device | str | None = None,
+        generator: Generator = None,
+        device: Device = None,
         future: bool = False,
     ) -> Mask:
         """Masks a share ``ratio`` of the time steps: random ones, or with ``future`` the last ones.
@@ -109,12 +101,7 @@ class Mask:
 
     @classmethod
     def block(
-        cls,
-        batch: int,
-        grid: Triple,
-        ratio: float,
-        generator: torch.Generator | None = None,
-        device: torch.device | str | None = None,
+        cls, batch: int, grid: Triple, ratio: float, generator: Generator = None, device: Device = None
     ) -> Mask:
         """Masks random spacetime cuboids until as many patches are masked as by ``random``.
 
@@ -142,12 +129,7 @@ class Mask:
 
     @classmethod
     def box(
-        cls,
-        batch: int,
-        grid: Triple,
-        ratio: float,
-        generator: torch.Generator | None = None,
-        device: torch.device | str | None = None,
+        cls, batch: int, grid: Triple, ratio: float, generator: Generator = None, device: Device = None
     ) -> Mask:
         """Masks one random rectangle, the same in all frames, as if an object were to be removed.
 
@@ -173,7 +155,7 @@ class Mask:
         return cls.from_bool(masked.to(device)[:, None].expand(-1, t, -1, -1))
 
     @classmethod
-    def center(cls, batch: int, grid: Triple, device: torch.device | str | None = None) -> Mask:
+    def center(cls, batch: int, grid: Triple, device: Device = None) -> Mask:
         """Masks the central half of height and width in all frames. Source: DiffMAE's project page."""
         t, h, w = grid
         high, wide = max(1, h // 2), max(1, w // 2)
@@ -189,8 +171,8 @@ class Mask:
         batch: int,
         grid: Triple,
         ratio: float,
-        generator: torch.Generator | None = None,
-        device: torch.device | str | None = None,
+        generator: Generator = None,
+        device: Device = None,
     ) -> Mask:
         """Draws a mask of a kind given by name; ``center`` ignores the ratio.
 
@@ -303,21 +285,11 @@ class Mask:
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Mask:
         """The same mask on a device."""
-        return Mask(
-            self.visible.to(device, non_blocking=non_blocking),
-            self.masked.to(device, non_blocking=non_blocking),
-            self.grid,
-            None if self.times is None else self.times.to(device, non_blocking=non_blocking),
-        )
+        return self._map(lambda x: x.to(device, non_blocking=non_blocking))
 
     def pin_memory(self) -> Mask:
         """The same mask in pinned memory, from which copies to a GPU need no wait. Data loaders call this."""
-        return Mask(
-            self.visible.pin_memory(),
-            self.masked.pin_memory(),
-            self.grid,
-            None if self.times is None else self.times.pin_memory(),
-        )
+        return self._map(Tensor.pin_memory)
 
     def check_fits(self, grid: Triple, batch: int) -> None:
         """Checks that the mask is for a batch of clips.
@@ -332,12 +304,11 @@ class Mask:
 
     def repeat_interleave(self, count: int) -> Mask:
         """Repeats each clip's mask ``count`` times in a row."""
-        return Mask(
-            self.visible.repeat_interleave(count, dim=0),
-            self.masked.repeat_interleave(count, dim=0),
-            self.grid,
-            None if self.times is None else self.times.repeat_interleave(count, dim=0),
-        )
+        return self._map(lambda x: x.repeat_interleave(count, dim=0))
+
+    def _map(self, function: Callable[[Tensor], Tensor]) -> Mask:
+        times = None if self.times is None else function(self.times)
+        return Mask(function(self.visible), function(self.masked), self.grid, times)
 
     @property
     def batch(self) -> int:
@@ -356,9 +327,7 @@ class Mask:
         return cls(first.contiguous(), last.contiguous(), grid)
 
 
-def _random_order(
-    batch: int, count: int, generator: torch.Generator | None, device: torch.device | str | None
-) -> Tensor:
+def _random_order(batch: int, count: int, generator: Generator, device: Device) -> Tensor:
     if generator is not None:
         device = generator.device if device is None else device
         return (
@@ -367,7 +336,7 @@ def _random_order(
     return torch.rand(batch, count, device=device).argsort(dim=1)
 
 
-def _random_integers(generator: torch.Generator | None) -> Callable[[int, int], int]:
+def _random_integers(generator: Generator) -> Callable[[int, int], int]:
     """A function that draws an integer between two, both included."""
     device = "cpu" if generator is None else generator.device
     return lambda low, high: int(torch.randint(low, high + 1, (), generator=generator, device=device))
