@@ -5,6 +5,8 @@
     python tools/inpaint.py --checkpoint runs/vit_b --input film.mp4 --output out.webm --mask hole.png --tiles
     python tools/inpaint.py --checkpoint runs/vit_b --input film.mp4 --output out.gif --mask masks.mp4
     python tools/inpaint.py --checkpoint runs/vit_b --input frames/ --fps 24 --output filled/ --mask masks/
+    python tools/inpaint.py --checkpoint runs/vit_b --input frames/ --output filled/ --mask objects/ \\
+        --instances 2 --dilate 4 --feather 3
     python tools/inpaint.py --checkpoint runs/vit_b --input photo.jpg --output out.png --samples 4
     python tools/inpaint.py --checkpoint runs/vit_b --input film.mp4 --output out.png --mask random \\
         --mask-ratio 0.9 --sampler dpm++ --steps 10 --save-steps
@@ -13,13 +15,20 @@
 
     x,y,w,h            a box in pixels of the upright frame, from its top left corner
     x,y,w,h,t0,t1      the same box, hidden only from t0 up to t1 seconds
+    "x,y,w,h x,y,w,h"  several boxes
     a picture          fills in every frame what is white; what is opaque, if the picture has transparent
                        parts; or every colour but black, if it numbers objects, as masks of DAVIS do
     a video, an animated picture or a folder of pictures
-                       the same, with one mask for each frame of the input
+                       the same, with a mask for each frame of the input; masks of another rate are aligned
+                       by time, and those of another size are resized, which one line says
     random, tube, frame, block, box, center
                        a mask drawn on the model's patches; --mask-ratio is the share that it hides
                        (not of center, which hides half of the height and width)
+
+A mask that numbers objects by colour hides them all, or with --instances some: 1,3 (the palette's or grey
+levels' numbers, else DAVIS's) or #800000 (colours). --invert swaps what is hidden and what is not. --dilate P
+lets the hole grow by P pixels, so that no rim of an object stays; --feather P fills P pixels more and fades
+them into the film.
 
 By default the mask is of the kind that the model was trained on. Frames are resized to the model's size and
 the fill is resized back, without cropping; with --tiles frames keep their size and overlapping clips cover
@@ -74,6 +83,20 @@ def main() -> None:
     parser.add_argument(
         "--mask-ratio", type=float, metavar="R", help="share that a drawn mask hides (default: as trained)"
     )
+    parser.add_argument(
+        "--instances", metavar="N,...", help="numbers or #colours of the objects in the mask (default: all)"
+    )
+    parser.add_argument("--invert", action="store_true", help="fill what the mask does not hide")
+    parser.add_argument(
+        "--dilate", type=int, default=0, metavar="P", help="pixels by which the hole grows (default: 0)"
+    )
+    parser.add_argument(
+        "--feather",
+        type=int,
+        default=0,
+        metavar="P",
+        help="pixels around the hole in which the fill fades into the film (default: 0)",
+    )
     parser.add_argument("--samples", type=int, default=1, metavar="N", help="number of fills (default: 1)")
     parser.add_argument("--save-steps", action="store_true", help="also write the x0 prediction of each step")
     parser.add_argument(
@@ -90,18 +113,22 @@ def main() -> None:
     )
     args = parser.parse_args()
 
+    from diffmae_video.data.mask_colours import parse_instances
     from diffmae_video.film.film_filler import SamplerOptions
+    from diffmae_video.film.holes import HoleEdits
     from diffmae_video.film.inpaint_film import inpaint_film
 
     options = SamplerOptions(
         args.sampler, args.steps, args.seed, args.samples, args.save_steps, args.precision
     )
+    instances = parse_instances(args.instances) if args.instances is not None else ()
     result = inpaint_film(
         args.checkpoint,
         args.input,
         args.output,
         args.mask,
         args.mask_ratio,
+        HoleEdits(instances, args.invert, args.dilate, args.feather),
         options,
         args.tiles,
         args.crf,

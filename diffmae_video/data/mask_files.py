@@ -6,6 +6,8 @@ In every kind of file, a mask hides
 - else every colour but black, if it numbers objects: it uses only colours of the DAVIS palette, a
   palette of other colours, or a few dark grey levels;
 - else where it is brighter than half (our choice).
+
+If objects are chosen, it hides these alone, whatever else is in it.
 """
 
 from __future__ import annotations
@@ -13,33 +15,33 @@ from __future__ import annotations
 import io
 import itertools
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps, ImageSequence, UnidentifiedImageError
 
+from diffmae_video.data.mask_colours import (
+    HALF,
+    Instance,
+    hidden_by_colours,
+    hidden_by_instances,
+    hidden_by_picture,
+)
 from diffmae_video.decoding import VideoError, VideoReader, open_video
 from diffmae_video.decoding.file_types import is_video_name
 from diffmae_video.decoding.orientation import UPRIGHT
-from diffmae_video.decoding.pictures import frame_files
+from diffmae_video.decoding.pictures import FOLDER_FPS, frame_files
 from diffmae_video.decoding.pyav import PyAVReader
 from diffmae_video.errors import InputError, require
 
-HALF = 127  # of 255
 MAX_CLOCK_ERROR = 6  # milliseconds; GIF stores durations in hundredths of a second
-MAX_LEVELS = 32  # grey levels of a mask that numbers objects
-# The palette of PASCAL VOC and DAVIS spreads the bits of an object's number over the highest bits of the
-# three channels, so that these bits are never set. White is not in it.
-UNUSED_BITS = np.array([0x1F, 0x1F, 0x3F], np.uint8)
-PALETTES_OF_COLOURS = ("GIF", "WEBP")  # here a palette compresses colours and does not number objects
-LOSSY = ("JPEG", "MPO", "WEBP", "AVIF")
 ANIMATION, ALPHA = 0x02, 0x10  # flags of WebP's VP8X chunk
 ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # FFmpeg's own decoders ignore the alpha layer
 
 
-def read_mask_picture(path: str | Path) -> np.ndarray:
-    """Reads a mask picture: bool [H, W], True where it hides.
+def read_mask_picture(path: str | Path, instances: Sequence[Instance] = ()) -> np.ndarray:
+    """Reads a mask picture: bool [H, W], True where it hides. ``instances`` chooses objects; empty for all.
 
     EXIF rotation is applied, as for input pictures. A fully opaque alpha channel is ignored.
 
@@ -49,8 +51,10 @@ def read_mask_picture(path: str | Path) -> np.ndarray:
     try:
         with _open(path) as stored:
             picture = ImageOps.exif_transpose(stored)
+            if instances:
+                return hidden_by_instances(picture, stored.format or "", instances)
             alpha = _alpha(picture)
-            return _hidden_by_picture(picture, stored.format or "") if alpha.min() == 255 else alpha > HALF
+            return hidden_by_picture(picture, stored.format or "") if alpha.min() == 255 else alpha > HALF
     except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
         raise InputError(f"{path}: cannot be read as a mask picture ({error})") from error
 
@@ -73,6 +77,8 @@ class MaskFilm(ABC):
     # height, width: in pixels
     height: int
     width: int
+    # When each mask ends, in seconds from the first one's start: float64 [num_frames]. None for a folder.
+    ends: np.ndarray | None = None
 
     @abstractmethod
     def hidden(self, first: int, end: int) -> np.ndarray:
@@ -82,13 +88,14 @@ class MaskFilm(ABC):
         """Closes the files of the film."""
 
 
-def open_mask_film(path: str | Path, num_frames: int) -> MaskFilm:
+def open_mask_film(path: str | Path, num_frames: int, instances: Sequence[Instance] = ()) -> MaskFilm:
     """Opens a folder of mask pictures (in natural order), an animated picture or a video.
 
     Args:
         path: the folder or file.
         num_frames: of the film that the masks are for. Encoders of animated pictures merge equal frames;
             these are repeated if the durations then give this number. The caller checks the result.
+        instances: the objects to hide; empty for all.
 
     Raises:
         InputError: it is missing, or holds no mask that can be read.
@@ -98,7 +105,7 @@ def open_mask_film(path: str | Path, num_frames: int) -> MaskFilm:
         pictures = frame_files(path)
         if not pictures:
             raise InputError(f"{path}: no picture in this folder; a folder of masks has one for each frame")
-        return _MaskSequence(path, lambda: map(read_mask_picture, pictures))
+        return _MaskSequence(path, lambda: (read_mask_picture(p, instances) for p in pictures), None)
     try:
         with _open(path) as picture:
             opacities, durations = [], []
@@ -110,25 +117,31 @@ def open_mask_film(path: str | Path, num_frames: int) -> MaskFilm:
         is_picture = False
     if is_picture:
         repeats = _repeats(durations, num_frames)
-        return _MaskSequence(path, lambda: _animation(path, is_transparent, repeats))
+        ends = np.cumsum([d / 1000 or 1 / FOLDER_FPS for d in durations]) if max(repeats) == 1 else None
+        return _MaskSequence(path, lambda: _animation(path, is_transparent, repeats, instances), ends)
     video = open_video(path, "pyav")  # decord fails on lossless H.264 of small frames
     orientation = video.orientation if isinstance(video, PyAVReader) else UPRIGHT
-    if any(alpha.min() < 255 for alpha in _alpha_layer(path)):
-        video.close()
+    if not instances and any(alpha.min() < 255 for alpha in _alpha_layer(path)):
         masks = lambda: (orientation.upright(alpha > HALF) for alpha in _alpha_layer(path))  # noqa: E731
-        return _MaskSequence(path, masks)
-    return _MaskVideo(video)
+        ends = _ends(video)
+        video.close()
+        return _MaskSequence(path, masks, ends)
+    return _MaskVideo(video, instances)
 
 
 class _MaskVideo(MaskFilm):
     """A video without transparency."""
 
-    def __init__(self, video: VideoReader) -> None:
-        self.video = video
+    def __init__(self, video: VideoReader, instances: Sequence[Instance]) -> None:
+        self.video, self.instances = video, instances
         self.num_frames, self.height, self.width = video.num_frames, video.height, video.width
+        self.ends = _ends(video)
 
     def hidden(self, first: int, end: int) -> np.ndarray:
-        return np.stack([_hidden_by_colours(frame) for frame in self.video.frames(range(first, end))])
+        frames = self.video.frames(range(first, end))
+        if self.instances:
+            return np.stack([hidden_by_instances(Image.fromarray(f), "", self.instances) for f in frames])
+        return np.stack([hidden_by_colours(frame) for frame in frames])
 
     def close(self) -> None:
         self.video.close()
@@ -140,17 +153,21 @@ class _MaskSequence(MaskFilm):
     Args:
         path: for messages.
         masks: starts the sequence: bool [H, W] each.
+        ends: see :class:`MaskFilm`; left out if the number of masks differs.
 
     Raises:
         InputError: there is no mask, or their sizes differ.
     """
 
-    def __init__(self, path: Path, masks: Callable[[], Iterator[np.ndarray]]) -> None:
+    def __init__(
+        self, path: Path, masks: Callable[[], Iterator[np.ndarray]], ends: np.ndarray | None
+    ) -> None:
         self.masks = masks
         shapes = [mask.shape for mask in masks()]
         if not shapes:
             raise InputError(f"{path}: holds no mask")
         self.num_frames, (self.height, self.width) = len(shapes), shapes[0]
+        self.ends = ends if ends is not None and len(ends) == len(shapes) else None
         for number, shape in enumerate(shapes):
             if shape != shapes[0]:
                 raise InputError(
@@ -170,6 +187,11 @@ class _MaskSequence(MaskFilm):
             self.position += 1
         self.position = end
         return np.stack([next(self.sequence) for _ in range(first, end)])
+
+
+def _ends(video: VideoReader) -> np.ndarray:
+    """When each frame of a video ends, in seconds: float64 [num_frames]."""
+    return np.append(video.times[1:], video.duration)
 
 
 def _open(path: str | Path) -> Image.Image:
@@ -200,10 +222,18 @@ def _repeats(durations: list[float], num_frames: int) -> list[int]:
     return repeats.tolist() if fits else once
 
 
-def _animation(path: Path, is_transparent: bool, repeats: list[int]) -> Iterator[np.ndarray]:
+def _animation(
+    path: Path, is_transparent: bool, repeats: list[int], instances: Sequence[Instance]
+) -> Iterator[np.ndarray]:
     with _open(path) as picture:
+        file_format = picture.format or ""
         for frame, count in zip(_frames(picture), repeats, strict=True):
-            mask = _alpha(frame) > HALF if is_transparent else _hidden_by_picture(frame, picture.format or "")
+            if instances:
+                mask = hidden_by_instances(frame, file_format, instances)
+            elif is_transparent:
+                mask = _alpha(frame) > HALF
+            else:
+                mask = hidden_by_picture(frame, file_format)
             yield from itertools.repeat(mask, count)
 
 
@@ -232,30 +262,3 @@ def _alpha_layer(path: Path) -> Iterator[np.ndarray]:
                     yield frame.to_ndarray(format="rgba")[..., 3]
     except av.FFmpegError as error:
         raise VideoError(f"{path}: its transparency cannot be decoded ({error})") from error
-
-
-def _hidden_by_picture(picture: Image.Image, file_format: str) -> np.ndarray:
-    """What a picture without transparency hides: bool [H, W]."""
-    if picture.mode.startswith("I"):
-        return _hidden_by_levels(np.asarray(picture), 256 * (HALF + 1) - 1)
-    if picture.mode == "L" and file_format not in LOSSY:
-        return _hidden_by_levels(np.asarray(picture), HALF)
-    colours = np.asarray(picture.convert("RGB"))
-    if picture.mode == "P" and file_format not in PALETTES_OF_COLOURS:
-        if (colours == colours[..., :1]).all():
-            return _hidden_by_levels(colours[..., 0], HALF)
-        return np.any(colours, axis=-1)
-    return _hidden_by_colours(colours)
-
-
-def _hidden_by_levels(grey: np.ndarray, half: int) -> np.ndarray:
-    """What a grey picture hides: bool [H, W]. A few dark levels on black are numbers of objects."""
-    levels = np.unique(grey)
-    is_numbered = levels[0] == 0 and levels[-1] <= half and len(levels) <= MAX_LEVELS
-    return np.greater(grey, 0 if is_numbered else half)
-
-
-def _hidden_by_colours(colours: np.ndarray) -> np.ndarray:
-    """What a picture of colours hides: uint8 [H, W, 3] -> bool [H, W]."""
-    is_davis = not (colours & UNUSED_BITS).any()
-    return np.greater(colours.max(axis=-1), 0 if is_davis else HALF)

@@ -18,6 +18,7 @@ from torch import Tensor
 from diffmae_video.decoding import VideoReader
 from diffmae_video.errors import InputError
 from diffmae_video.film.blended_windows import BlendedWindows, SharedPredictions
+from diffmae_video.film.hole_edges import paste
 from diffmae_video.film.holes import Hole
 from diffmae_video.film.stretches import Stretch, cut_into_stretches
 from diffmae_video.film.windows import Window, make_batches, starts, time_step
@@ -249,4 +250,4 @@ class FilmFiller:
         """The frame with a fill of the canvas, [3, h, w], in its hole."""
         if not frame.hole.any():
             return frame.frame
-        return np.where(frame.hole[..., None], self.canvas.to_frame(fill), frame.frame)
+        return paste(frame.frame, self.canvas.to_frame(fill), frame.hole, self.hole.feather)

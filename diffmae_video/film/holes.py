@@ -2,22 +2,46 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from diffmae_video.data.mask_colours import Instance
 from diffmae_video.data.mask_files import is_mask_film, open_mask_film, read_mask_picture
 from diffmae_video.decoding import VideoReader
-from diffmae_video.errors import InputError
+from diffmae_video.errors import InputError, InputWarning
+from diffmae_video.film.aligned_masks import AlignedMasks, resize_mask, resize_note
 from diffmae_video.film.canvas import Canvas
+from diffmae_video.film.hole_edges import grow
 from diffmae_video.masks import MASKS, Mask
 from diffmae_video.randomness import random_state
 
 CONSTANT = ("tube", "center")  # kinds that hide the same places at all times
+MAX_EDGE = 500  # pixels of --dilate and --feather
+REMEDY = "paint white what should be filled, and check --instances"
+
+
+Box = tuple[tuple[int, int, int, int], tuple[float, float] | None]  # of pixels, and of seconds
+
+
+class HoleEdits(NamedTuple):
+    """What to change about a mask that a user gives."""
+
+    instances: Sequence[Instance] = ()  # the objects to hide, by number or colour; empty for all
+    invert: bool = False  # hide what the mask shows and show what it hides
+    dilate: int = 0  # pixels by which the hole grows on all sides
+    # Pixels, beyond those, in which the fill fades into the film. They are filled too, so that what the mask
+    # hides never shines through.
+    feather: int = 0
+
+
+NO_EDITS = HoleEdits()
 
 
 class Hole(ABC):
@@ -25,9 +49,12 @@ class Hole(ABC):
 
     Attributes:
         is_aligned: whether the hole follows the model's patches in time and repeats its rules each clip.
+        feather: pixels at the hole's edge in which the fill fades into the film; see
+            :func:`~diffmae_video.film.hole_edges.paste`.
     """
 
     is_aligned = False
+    feather = 0
 
     def __init__(self, canvas: Canvas) -> None:
         self.canvas = canvas
@@ -45,88 +72,110 @@ class Hole(ABC):
 
 
 class BoxHole(Hole):
-    """A box of pixels, always hidden or for a while.
+    """Boxes of pixels, each always hidden or for a while.
 
     Args:
-        box: x, y, width and height in pixels.
-        seconds: when the box is hidden, from and up to (exclusive); None for always.
+        boxes: of each, x, y, width and height in pixels, and when it is hidden, from and up to (exclusive) in
+            seconds; None for always.
         times: the times of the film's frames, in seconds.
 
     Raises:
-        InputError: the box is not inside the frame, or no frame lies within its time.
+        InputError: a box is not inside the frame, or no frame lies within its time.
     """
 
-    def __init__(
-        self,
-        canvas: Canvas,
-        box: tuple[int, int, int, int],
-        seconds: tuple[float, float] | None,
-        times: np.ndarray,
-    ) -> None:
+    def __init__(self, canvas: Canvas, boxes: Sequence[Box], times: np.ndarray) -> None:
         super().__init__(canvas)
-        x, y, width, height = box
         high, wide = canvas.frame_size
-        if width < 1 or height < 1 or x < 0 or y < 0 or x + width > wide or y + height > high:
-            raise InputError(
-                f"--mask: the box {x},{y},{width},{height} (x,y,width,height) does not fit into the frame of "
-                f"{wide} x {high} pixels"
-            )
-        self.picture = np.zeros((high, wide), bool)
-        self.picture[y : y + height, x : x + width] = True
-        self.is_hidden = np.ones(len(times), bool)
-        if seconds is not None:
-            self.is_hidden = (times >= seconds[0] - 1e-6) & (times < seconds[1] - 1e-6)
-            if not self.is_hidden.any():
+        self.boxes: list[tuple[tuple[slice, slice], np.ndarray]] = []
+        for (x, y, width, height), seconds in boxes:
+            if width < 1 or height < 1 or x < 0 or y < 0 or x + width > wide or y + height > high:
                 raise InputError(
-                    f"--mask: no frame lies between {seconds[0]:g} and {seconds[1]:g} s; the input has "
-                    f"{len(times)} frames from 0 to {times[-1]:g} s"
+                    f"--mask: the box {x},{y},{width},{height} (x,y,width,height) does not fit into the "
+                    f"frame of {wide} x {high} pixels"
                 )
+            is_hidden = np.ones(len(times), bool)
+            if seconds is not None:
+                is_hidden = (times >= seconds[0] - 1e-6) & (times < seconds[1] - 1e-6)
+                if not is_hidden.any():
+                    raise InputError(
+                        f"--mask: no frame lies between {seconds[0]:g} and {seconds[1]:g} s; the input has "
+                        f"{len(times)} frames from 0 to {times[-1]:g} s"
+                    )
+            self.boxes.append(((slice(y, y + height), slice(x, x + width)), is_hidden))
 
     def pixels(self, first: int, last: int) -> np.ndarray:
-        return self.picture & self.is_hidden[first:last, None, None]
+        pixels = np.zeros((last - first, *self.canvas.frame_size), bool)
+        for place, is_hidden in self.boxes:
+            pixels[:, place[0], place[1]] |= is_hidden[first:last, None, None]
+        return pixels
 
 
 class PictureHole(Hole):
-    """A mask picture that applies to every frame.
+    """A mask picture that applies to every frame. One of another size is resized, which a warning says.
 
     Raises:
-        InputError: the picture's size is not the film's, or it hides nothing.
+        InputError: the picture has another shape, or it hides nothing.
     """
 
-    def __init__(self, canvas: Canvas, path: Path) -> None:
+    def __init__(self, canvas: Canvas, path: Path, instances: Sequence[Instance]) -> None:
         super().__init__(canvas)
-        self.picture = read_mask_picture(path)
-        _check_size(path, self.picture.shape, canvas)
+        picture = read_mask_picture(path, instances)
+        note = resize_note(picture.shape, canvas.frame_size, path)
+        if note:
+            warnings.warn(f"{path}: {note}", InputWarning, stacklevel=2)
+        self.picture = resize_mask(picture, canvas.frame_size)
         if not self.picture.any():
-            raise InputError(f"{path}: the mask hides nothing; paint white what should be filled")
+            raise InputError(f"{path}: the mask hides nothing; {REMEDY}")
 
     def pixels(self, first: int, last: int) -> np.ndarray:
         return np.repeat(self.picture[None], last - first, axis=0)
 
 
 class FilmHole(Hole):
-    """A film of masks, one for each frame of the film: a video, an animated picture or a folder of pictures.
+    """A film of masks: a video, an animated picture or a folder of pictures.
 
     Raises:
-        InputError: the size or the number of frames is not the film's.
+        InputError: the masks have another shape than the film's frames.
     """
 
-    def __init__(self, canvas: Canvas, path: Path, num_frames: int) -> None:
+    def __init__(self, canvas: Canvas, path: Path, instances: Sequence[Instance], video: VideoReader) -> None:
         super().__init__(canvas)
-        self.masks = open_mask_film(path, num_frames)
-        _check_size(path, (self.masks.height, self.masks.width), canvas)
-        if self.masks.num_frames != num_frames:
-            self.close()
-            raise InputError(
-                f"{path}: the mask has {self.masks.num_frames} frames and the input {num_frames}; give one "
-                "mask frame for each input frame, or a single picture for all"
-            )
+        masks = open_mask_film(path, video.num_frames, instances)
+        try:
+            self.masks = AlignedMasks(path, masks, video)
+        except InputError:
+            masks.close()
+            raise
 
     def pixels(self, first: int, last: int) -> np.ndarray:
         return self.masks.hidden(first, last)
 
     def close(self) -> None:
         self.masks.close()
+
+
+class EditedHole(Hole):
+    """Another hole, inverted and grown as a user asked.
+
+    Frames in which nothing is hidden stay as they are, inverted or not.
+
+    Args:
+        hole: the other hole.
+        edits: what to change.
+    """
+
+    def __init__(self, hole: Hole, edits: HoleEdits) -> None:
+        super().__init__(hole.canvas)
+        self.hole, self.edits, self.feather = hole, edits, edits.feather
+
+    def pixels(self, first: int, last: int) -> np.ndarray:
+        masks = self.hole.pixels(first, last)
+        if self.edits.invert:
+            masks = np.stack([~mask if mask.any() else mask for mask in masks])
+        return np.stack([grow(mask, self.edits.dilate + self.edits.feather) for mask in masks])
+
+    def close(self) -> None:
+        self.hole.close()
 
 
 class DrawnHole(Hole):
@@ -179,18 +228,21 @@ class DrawnHole(Hole):
         return self._patches_of(first, first + len(pixels))
 
 
-def parse_box(text: str) -> tuple[tuple[int, int, int, int], tuple[float, float] | None] | None:
-    """Parses ``x,y,w,h[,t0,t1]`` in pixels and seconds; None if the text is not a box.
+def parse_boxes(text: str) -> list[Box] | None:
+    """Parses boxes ``x,y,w,h[,t0,t1]`` in pixels and seconds, separated by spaces; None if there are none.
 
     Raises:
         InputError: the text has commas but not four or six fitting numbers, or t0 is not below t1.
     """
-    parts = text.split(",")
-    if len(parts) < 2 or Path(text).exists():
+    if "," not in text or Path(text).exists():
         return None
+    return [_parse_box(part) for part in text.split()]
+
+
+def _parse_box(text: str) -> Box:
     form = "x,y,w,h or x,y,w,h,t0,t1 (whole pixels, and seconds)"
     try:
-        values = [float(part) for part in parts]
+        values = [float(part) for part in text.split(",")]
         if len(values) not in (4, 6) or any(v != int(v) for v in values[:4]):
             raise ValueError
     except (ValueError, OverflowError):
@@ -201,25 +253,48 @@ def parse_box(text: str) -> tuple[tuple[int, int, int, int], tuple[float, float]
     return (x, y, w, h), ((values[4], values[5]) if len(values) == 6 else None)
 
 
-def open_hole(text: str, ratio: float, model: Any, canvas: Canvas, video: VideoReader, seed: int) -> Hole:
-    """Opens what a user gave as --mask: a kind of mask, a box, a picture, a video or a folder of pictures.
+def open_hole(
+    text: str,
+    ratio: float,
+    model: Any,
+    canvas: Canvas,
+    video: VideoReader,
+    seed: int,
+    edits: HoleEdits = NO_EDITS,
+) -> Hole:
+    """Opens what a user gave as --mask: a kind of mask, boxes, a picture, a video or a folder of pictures.
 
     Args:
         text: the value of --mask.
         ratio: the share that a drawn mask hides.
-        model: the model that will fill the hole.
+        model: the model on whose patches a mask is drawn; None if it may not be drawn.
         canvas, video: the film's.
         seed: seeds drawn masks.
+        edits: what to change about a mask that is not drawn.
 
     Raises:
-        InputError: the mask does not fit the film, or there is no such kind or file.
+        InputError: the mask does not fit the film, there is no such kind or file, or a drawn mask is edited.
     """
-    steps, patch = model.grid[0], model.patch[0]
-    if text in MASKS:
-        return DrawnHole(canvas, text, ratio, steps, patch, video.num_frames, seed)
-    box = parse_box(text)
-    if box is not None:
-        return BoxHole(canvas, *box, video.times)
+    for name, pixels in (("dilate", edits.dilate), ("feather", edits.feather)):
+        if not 0 <= pixels <= MAX_EDGE:
+            raise InputError(f"--{name} must be from 0 to {MAX_EDGE} pixels, got {pixels}")
+    if text in MASKS and model is not None:
+        if edits != NO_EDITS:
+            raise InputError(
+                f"--mask {text} is drawn on the model's patches; --dilate, --feather, --invert and "
+                "--instances are for masks that you give"
+            )
+        return DrawnHole(canvas, text, ratio, model.grid[0], model.patch[0], video.num_frames, seed)
+    hole = _open_given_hole(text, canvas, video, edits.instances)
+    return hole if edits == NO_EDITS._replace(instances=edits.instances) else EditedHole(hole, edits)
+
+
+def _open_given_hole(text: str, canvas: Canvas, video: VideoReader, instances: Sequence[Instance]) -> Hole:
+    boxes = parse_boxes(text)
+    if boxes is not None:
+        if instances:
+            raise InputError(f"--mask {text}: boxes have no colours; leave out --instances")
+        return BoxHole(canvas, boxes, video.times)
     path = Path(text)
     if not path.exists():
         raise InputError(
@@ -227,13 +302,5 @@ def open_hole(text: str, ratio: float, model: Any, canvas: Canvas, video: VideoR
             "a box is written x,y,w,h[,t0,t1]"
         )
     if is_mask_film(path):
-        return FilmHole(canvas, path, video.num_frames)
-    return PictureHole(canvas, path)
-
-
-def _check_size(path: Path, size: tuple[int, ...], canvas: Canvas) -> None:
-    height, width = canvas.frame_size
-    if tuple(size) != (height, width):
-        raise InputError(
-            f"{path}: the mask has {size[1]} x {size[0]} pixels and the input {width} x {height}; resize it"
-        )
+        return FilmHole(canvas, path, instances, video)
+    return PictureHole(canvas, path, instances)

@@ -15,7 +15,7 @@ from diffmae_video.files import write_text
 from diffmae_video.film.canvas import Canvas
 from diffmae_video.film.film_filler import FilmFiller, SamplerOptions
 from diffmae_video.film.film_scores import FilmScores
-from diffmae_video.film.holes import open_hole
+from diffmae_video.film.holes import REMEDY, HoleEdits, open_hole
 from diffmae_video.masks import MASKS
 from diffmae_video.models import load_inpainter
 from diffmae_video.runtime.device import for_sampling
@@ -33,6 +33,7 @@ def inpaint_film(
     output: str,
     mask: str | None,
     mask_ratio: float | None,
+    edits: HoleEdits,
     options: SamplerOptions,
     tiles: bool,
     crf: int,
@@ -46,6 +47,7 @@ def inpaint_film(
         output: the file or the folder of frames for the first sample; the others are named after it.
         mask: as tools/inpaint.py takes it; None for the kind that the model was trained on.
         mask_ratio: the share that a drawn mask hides; None for the model's own.
+        edits: what to change about a mask that is given.
         options: how to sample.
         tiles: keep the frames' size and tile them with clips, instead of resizing them.
         crf: quality of mp4 and WebM, 0 (best) to 51.
@@ -79,7 +81,7 @@ def inpaint_film(
     with contextlib.ExitStack() as stack:
         video = stack.enter_context(open_video(source, "pyav", fps=fps))
         canvas = Canvas.for_film((video.height, video.width), model.grid, model.patch, tiles)
-        hole = open_hole(kind, ratio, model, canvas, video, options.seed)
+        hole = open_hole(kind, ratio, model, canvas, video, options.seed, edits)
         stack.callback(hole.close)
         filler = FilmFiller(model, video, hole, options)
         scores = FilmScores(options.samples, model.patch[0], *filler.joints())
@@ -103,7 +105,7 @@ def inpaint_film(
             for write, picture in zip(steps, frame.steps):  # noqa: B905 - without --save-steps, take none
                 write(picture)
         if not scores.hidden:
-            raise InputError(f"--mask {kind}: hides nothing of {source}; paint white what should be filled")
+            raise InputError(f"--mask {kind}: hides nothing of {source}; {REMEDY}")
     seconds, is_drawn = time.perf_counter() - started, kind in MASKS
     result = {
         "input": str(source),
@@ -112,6 +114,7 @@ def inpaint_film(
         "size": [video.height, video.width],
         "mask": kind,
         **({"mask_ratio": ratio} if is_drawn and kind != "center" else {}),
+        **{name: value for name, value in edits._asdict().items() if value},
         "model": type(model).__name__,
         "tiles": tiles,
         "seed": options.seed,

@@ -31,7 +31,7 @@ def model():
 def fill(path, model, box=(5, 6, 20, 14), tiles=False):
     with open_video(path, "pyav") as video:
         canvas = Canvas.for_film((video.height, video.width), model.encoder.grid, model.patch, tiles)
-        filler = FilmFiller(model, video, BoxHole(canvas, box, None, video.times), OPTIONS)
+        filler = FilmFiller(model, video, BoxHole(canvas, [(box, None)], video.times), OPTIONS)
         frames = [(frame, list(frame.steps)) for frame in filler]
     return filler, frames
 

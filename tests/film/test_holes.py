@@ -7,9 +7,11 @@ from PIL import Image
 
 from diffmae_video import InputError, Mask
 from diffmae_video.data import open_video
+from diffmae_video.data.mask_colours import palette_colour
 from diffmae_video.encoding.clips import write_video
+from diffmae_video.errors import InputWarning
 from diffmae_video.film.canvas import Canvas
-from diffmae_video.film.holes import BoxHole, DrawnHole, open_hole, parse_box
+from diffmae_video.film.holes import BoxHole, DrawnHole, HoleEdits, open_hole, parse_boxes
 from tests.tiny_models import tiny_diffmae
 
 GRID, PATCH = (2, 4, 4), (2, 8, 8)
@@ -53,11 +55,11 @@ def test_every_kind_hides_its_share_and_leaves_each_clip_visible_patches(kind):
 def test_a_box_hides_its_place_at_its_time():
     canvas = Canvas.for_film((40, 48), GRID, PATCH, tiles=False)
     times = np.arange(10) / 5
-    hole = BoxHole(canvas, (3, 5, 7, 9), (0.4, 1.0), times)
+    hole = BoxHole(canvas, [((3, 5, 7, 9), (0.4, 1.0)), ((40, 0, 2, 2), (0.0, 0.4))], times)
     pixels = hole.pixels(1, 6)
-    assert pixels.sum((1, 2)).tolist() == [0, 63, 63, 63, 0]
+    assert pixels.sum((1, 2)).tolist() == [4, 63, 63, 63, 0]
     assert np.argwhere(pixels[1])[[0, -1]].tolist() == [[5, 3], [13, 9]]
-    assert BoxHole(canvas, (0, 0, 1, 1), None, times).pixels(0, 10).sum() == 10
+    assert BoxHole(canvas, [((0, 0, 1, 1), None)], times).pixels(0, 10).sum() == 10
 
 
 @pytest.mark.parametrize(
@@ -73,7 +75,7 @@ def test_a_box_hides_its_place_at_its_time():
         ("0,0,0,4", "does not fit into the frame"),
         ("1,2,3,4,7,8", "no frame lies between 7 and 8 s"),
         ("nowhere.png", "neither a file, a folder nor a kind of mask"),
-        ("rondom", "kinds are random, tube, frame, block, center"),
+        ("rondom", "kinds are random, tube, frame, block, box, center"),
     ],
 )
 def test_bad_masks_are_refused(film, text, message):
@@ -98,9 +100,6 @@ def test_pictures_and_videos_are_masks(tmp_path, film):
     assert np.mean(hole.pixels(2, 9) != (frames[2:9, ..., 0] > 127)) < 0.01
     hole.close()
 
-    write_video(tmp_path / "short.mp4", frames[:7], 5)
-    with pytest.raises(InputError, match="the mask has 7 frames and the input 10"):
-        open_hole(str(tmp_path / "short.mp4"), 0.5, model, canvas, film, 0)
     write_video(tmp_path / "small.mp4", frames[:, :32, :32], 5)
     with pytest.raises(InputError, match="the mask has 32 x 32 pixels and the input 48 x 40"):
         open_hole(str(tmp_path / "small.mp4"), 0.5, model, canvas, film, 0)
@@ -128,12 +127,65 @@ def test_masks_with_transparency_and_in_folders(tmp_path, film):
         hole = open_hole(str(tmp_path / name), 0.5, model, canvas, film, 0)
         assert np.array_equal(hole.pixels(0, 10), expected), name
         hole.close()
-    (tmp_path / "folder/10.png").unlink()
-    with pytest.raises(InputError, match="the mask has 9 frames and the input 10"):
-        open_hole(str(tmp_path / "folder"), 0.5, model, canvas, film, 0)
 
 
 def test_boxes_are_parsed():
-    assert parse_box("1,2,3,4") == ((1, 2, 3, 4), None)
-    assert parse_box("1,2,3,4,0.5,2") == ((1, 2, 3, 4), (0.5, 2.0))
-    assert parse_box("center") is None
+    assert parse_boxes("1,2,3,4") == [((1, 2, 3, 4), None)]
+    assert parse_boxes("1,2,3,4,0.5,2 5,6,7,8") == [((1, 2, 3, 4), (0.5, 2.0)), ((5, 6, 7, 8), None)]
+    assert parse_boxes("center") is None
+
+
+def edited(film, text, **edits):
+    canvas = Canvas.for_film((40, 48), GRID, PATCH, tiles=False)
+    return open_hole(text, 0.5, tiny_diffmae(), canvas, film, 0, HoleEdits(**edits))
+
+
+def test_holes_are_inverted_grown_and_feathered(film):
+    box = np.zeros((40, 48), bool)
+    box[10:20, 12:30] = True
+    frames = edited(film, "12,10,18,10,0,1", invert=True).pixels(0, 10)
+    assert np.array_equal(frames, np.stack([~box] * 5 + [box & False] * 5))
+    hole = edited(film, "12,10,18,10", dilate=3, feather=2)
+    assert hole.feather == 2
+    (grown,) = hole.pixels(4, 5)
+    rows, columns = np.indices(box.shape)
+    distance = np.hypot(
+        *(np.maximum(np.maximum(a - x, x - b), 0) for x, a, b in ((rows, 10, 19), (columns, 12, 29)))
+    )
+    assert np.array_equal(grown, distance <= 5)
+
+
+@pytest.mark.parametrize(
+    ("text", "edits", "message"),
+    [
+        ("random", {"dilate": 1}, "is drawn on the model's patches"),
+        ("1,2,3,4", {"instances": [1]}, "boxes have no colours"),
+        ("1,2,3,4", {"dilate": -1}, "--dilate must be from 0 to 500 pixels, got -1"),
+        ("1,2,3,4", {"feather": 501}, "--feather must be from 0 to 500 pixels, got 501"),
+    ],
+)
+def test_edits_that_make_no_sense_are_refused(film, text, edits, message):
+    with pytest.raises(InputError, match=message):
+        edited(film, text, **edits)
+
+
+def test_a_picture_of_another_size_is_resized_with_a_warning(tmp_path, film):
+    mask = np.zeros((80, 96), np.uint8)
+    mask[21:40, 30:51] = 255
+    Image.fromarray(mask).save(tmp_path / "large.png")
+    with pytest.warns(InputWarning, match="masks of 96 x 80 pixels are resized to 48 x 40"):
+        (hidden,) = edited(film, str(tmp_path / "large.png")).pixels(0, 1)
+    assert np.argwhere(hidden)[[0, -1]].tolist() == [[10, 15], [19, 25]]  # whatever the mask touches
+
+
+def test_objects_of_a_film_are_chosen_by_number(tmp_path, film):
+    for i in range(10):
+        index = np.zeros((40, 48), np.uint8)
+        index[2:6, i : i + 4], index[20:30, 8:12] = 1, 2
+        picture = Image.fromarray(index, "P")
+        picture.putpalette([v for n in range(3) for v in palette_colour(n)])
+        picture.save(tmp_path / f"{i}.png")
+    for chosen, pixels in (([], 56), ([1], 16), ([2], 40), ([(128, 0, 0)], 16), ([1, (0, 128, 0)], 56)):
+        assert (
+            edited(film, str(tmp_path), instances=chosen).pixels(0, 10).sum((1, 2)).tolist() == [pixels] * 10
+        )
