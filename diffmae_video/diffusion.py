@@ -174,17 +174,11 @@ class NoiseSchedule(Float32Tables):
 
 
 class Sample(NamedTuple):
-    """The result of :func:`sample` with ``return_steps``.
+    """The result of :func:`sample` with ``return_steps``."""
 
-    Attributes:
-        sample: the x0 of the last step, of the noise's shape.
-        steps: the x0 prediction of every step [S, ...], starting with t = T.
-        timesteps: the S timesteps.
-    """
-
-    sample: Tensor
-    steps: Tensor
-    timesteps: list[int]
+    sample: Tensor  # the x0 of the last step, of the noise's shape
+    steps: Tensor  # the x0 prediction of every step [S, ...], starting with t = T
+    timesteps: list[int]  # the S timesteps
 
 
 def sample(

@@ -43,32 +43,24 @@ class Assumptions:
 
 @dataclass(frozen=True)
 class Scaling:
-    """A recipe's pre-training on a number of GPUs.
-
-    Attributes:
-        videos, clips: per step, over all GPUs.
-        clips_per_gpu: per step.
-        compute, exchange: seconds of a step's arithmetic and of its exchange of gradients. They overlap, so
-            that a step takes as long as the longer one.
-        clips_per_s: that all GPUs together consume.
-        frames_per_s: decoded in all. A video is decoded from a clip's first frame to its last, including
-            the frames between, and no frame twice.
-        storage: bytes/s read in all.
-        cores: CPU cores kept busy with decoding in all.
-        days: duration of the whole recipe.
-    """
+    """A recipe's pre-training on a number of GPUs."""
 
     gpus: int
+    # videos, clips: per step, over all GPUs
     videos: int
     clips: int
-    clips_per_gpu: int
+    clips_per_gpu: int  # per step
+    # compute, exchange: seconds of a step's arithmetic and of its exchange of gradients. They overlap,
+    # so that a step takes as long as the longer one.
     compute: float
     exchange: float
-    clips_per_s: float
+    clips_per_s: float  # that all GPUs together consume
+    # decoded in all. A video is decoded from a clip's first frame to its last, including the frames
+    # between, and no frame twice.
     frames_per_s: float
-    storage: float
-    cores: float
-    days: float
+    storage: float  # bytes/s read in all
+    cores: float  # CPU cores kept busy with decoding in all
+    days: float  # duration of the whole recipe
 
     @property
     def gpu_hours(self) -> float:

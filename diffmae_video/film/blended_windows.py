@@ -21,17 +21,11 @@ OnStep = Callable[[Tensor], None]
 
 
 class SharedPredictions(NamedTuple):
-    """What the clips of a stretch predict for the k frames that the next stretch shares.
+    """What the clips of a stretch predict for the k frames that the next stretch shares."""
 
-    Attributes:
-        weight: of the predictions, [k, H, W].
-        places: the K places in the flattened frames where the weight is above 0, int64 [K].
-        totals: the weighted sum of each step at these places, float16 [3, K].
-    """
-
-    weight: Tensor
-    places: Tensor
-    totals: list[Tensor]
+    weight: Tensor  # of the predictions, [k, H, W]
+    places: Tensor  # the K places in the flattened frames where the weight is above 0, int64 [K]
+    totals: list[Tensor]  # the weighted sum of each step at these places, float16 [3, K]
 
 
 class BlendedWindows:

@@ -18,18 +18,12 @@ class Canvas(NamedTuple):
     Resizing ignores the aspect ratio, so that nothing is cropped. With tiles, the model's clips lie side by
     side on the canvas; it is padded to whole patches, and to at least one tile, by repeating the frame's
     last row and column. Both are our choice.
-
-    Attributes:
-        frame_size: (height, width) of the film's frames in pixels.
-        size: (height, width) of the canvas in pixels.
-        patch: (height, width) of the model's patches in pixels.
-        tiles: whether frames keep their size.
     """
 
-    frame_size: tuple[int, int]
-    size: tuple[int, int]
-    patch: tuple[int, int]
-    tiles: bool
+    frame_size: tuple[int, int]  # (height, width) of the film's frames in pixels
+    size: tuple[int, int]  # (height, width) of the canvas in pixels
+    patch: tuple[int, int]  # (height, width) of the model's patches in pixels
+    tiles: bool  # whether frames keep their size
 
     @classmethod
     def for_film(cls, frame_size: tuple[int, int], grid: Triple, patch: Triple, tiles: bool) -> Canvas:

@@ -33,52 +33,35 @@ STRETCH_BYTES = 2**29  # rough memory budget of a stretch; a single clip may exc
 
 
 class SamplerOptions(NamedTuple):
-    """How to fill; see :func:`diffmae_video.diffusion.sample`.
+    """How to fill; see :func:`diffmae_video.diffusion.sample`."""
 
-    Attributes:
-        sampler, steps: the sampler and its number of steps.
-        seed: seeds all noise. x_T depends only on the seed, the sample's number and the frame's number.
-        samples: how many fills of the film to make.
-        keeps_steps: whether to keep the first sample's x0 prediction of every step.
-        precision: of the model's weights, see :func:`~diffmae_video.runtime.device.sampling_dtype`.
-    """
-
+    # sampler, steps: the sampler and its number of steps
     sampler: str
     steps: int
-    seed: int
-    samples: int
-    keeps_steps: bool
-    precision: str
+    seed: int  # seeds all noise. x_T depends only on the seed, the sample's number and the frame's number.
+    samples: int  # how many fills of the film to make
+    keeps_steps: bool  # whether to keep the first sample's x0 prediction of every step
+    precision: str  # of the model's weights, see sampling_dtype
 
 
 class FilledFrame(NamedTuple):
-    """A frame of the film with its fills.
+    """A frame of the film with its fills."""
 
-    Attributes:
-        number: the frame's number in the film, from 0.
-        truth: the input frame, uint8 [H, W, 3].
-        hole: what was hidden, bool [H, W].
-        samples: the filled frame of each sample, uint8 [H, W, 3]; equal to ``truth`` outside the hole.
-        steps: the first sample's x0 predictions in the same form, computed one at a time.
-    """
-
-    number: int
-    truth: np.ndarray
-    hole: np.ndarray
+    number: int  # the frame's number in the film, from 0
+    truth: np.ndarray  # the input frame, uint8 [H, W, 3]
+    hole: np.ndarray  # what was hidden, bool [H, W]
+    # the filled frame of each sample, uint8 [H, W, 3]; equal to truth outside the hole
     samples: list[np.ndarray]
-    steps: Iterator[np.ndarray]
+    steps: Iterator[np.ndarray]  # the first sample's x0 predictions in the same form, computed one at a time
 
 
 class MaskedFrame(NamedTuple):
-    """A frame that is waiting to be filled.
+    """A frame that is waiting to be filled."""
 
-    Attributes:
-        frame, hole: as read, uint8 [H, W, 3] and bool [H, W].
-        canvas, hidden: the same on the canvas, [3, h, w] and, in patches, bool [rows, columns].
-    """
-
+    # frame, hole: as read, uint8 [H, W, 3] and bool [H, W]
     frame: np.ndarray
     hole: np.ndarray
+    # canvas, hidden: the same on the canvas, [3, h, w] and, in patches, bool [rows, columns]
     canvas: Tensor
     hidden: Tensor
 

@@ -20,17 +20,11 @@ from diffmae_video.inpainting.metrics import flicker, gradient_energy
 
 
 class Change(NamedTuple):
-    """How much a frame differs from the one before, over the pixels that are hidden in both.
+    """How much a frame differs from the one before, over the pixels that are hidden in both."""
 
-    Attributes:
-        frame: the frame's number.
-        pixels: how many pixels are hidden in both frames.
-        sums: Σ |x[t] - x[t - 1]| of each sample and, last, of the input; float64 [K + 1].
-    """
-
-    frame: int
-    pixels: int
-    sums: np.ndarray
+    frame: int  # the frame's number
+    pixels: int  # how many pixels are hidden in both frames
+    sums: np.ndarray  # Σ |x[t] - x[t - 1]| of each sample and, last, of the input; float64 [K + 1]
 
 
 class FilmScores:

@@ -8,17 +8,11 @@ from diffmae_video.film.windows import starts, time_step
 
 
 class Stretch(NamedTuple):
-    """Clips that are sampled jointly. All numbers count frames of the film.
+    """Clips that are sampled jointly. All numbers count frames of the film."""
 
-    Attributes:
-        clips: the first frame of each clip.
-        end: the frame after the last clip.
-        cut: the first frame of the next stretch.
-    """
-
-    clips: list[int]
-    end: int
-    cut: int
+    clips: list[int]  # the first frame of each clip
+    end: int  # the frame after the last clip
+    cut: int  # the first frame of the next stretch
 
     @property
     def start(self) -> int:

@@ -38,36 +38,22 @@ from diffmae_video.tokens import Triple, grid_of
 
 
 class MaskedBatch(NamedTuple):
-    """Clips to fill.
+    """Clips to fill."""
 
-    Attributes:
-        clips: uint8 [B, T, H, W, 3].
-        truth: the same as float [B, 3, T, H, W] in [0, 1].
-        mask: of the B clips.
-        masked: the masked pixels, bool [B, 1, T, H, W].
-        seed: seeds the noise.
-    """
-
-    clips: Tensor
-    truth: Tensor
-    mask: Mask
-    masked: Tensor
-    seed: int
+    clips: Tensor  # uint8 [B, T, H, W, 3]
+    truth: Tensor  # the same as float [B, 3, T, H, W] in [0, 1]
+    mask: Mask  # of the B clips
+    masked: Tensor  # the masked pixels, bool [B, 1, T, H, W]
+    seed: int  # seeds the noise
 
 
 class FillMethod(NamedTuple):
-    """A method to fill masked clips.
+    """A method to fill masked clips."""
 
-    Attributes:
-        name: one of :data:`~diffmae_video.inpainting.fill_report.FILLS`.
-        steps: sampling steps, for a model that samples.
-        passes: forward passes of a model, by which progress is counted.
-        fill: turns a batch into clips [B, 3, T, H, W] in [0, 1]; visible pixels of the result are ignored.
-    """
-
-    name: str
-    steps: int | None
-    passes: int
+    name: str  # one of FILLS
+    steps: int | None  # sampling steps, for a model that samples
+    passes: int  # forward passes of a model, by which progress is counted
+    # turns a batch into clips [B, 3, T, H, W] in [0, 1]; visible pixels of the result are ignored
     fill: Callable[[MaskedBatch], Tensor]
 
 

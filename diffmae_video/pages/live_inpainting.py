@@ -31,36 +31,23 @@ MAX_SIDES = 4  # frames are decoded with a short side of at most this many of th
 
 
 class Window(NamedTuple):
-    """The frames of a video or picture that the model takes.
+    """The frames of a video or picture that the model takes."""
 
-    Attributes:
-        frames: uint8 [T, H, W, 3], the central crop at the model's size.
-        fps: frames per second of these frames.
-        start, latest: in seconds, where the window starts and where one could start at the latest.
-        is_picture: the upload has one frame, which all T repeat.
-    """
-
-    frames: Tensor
-    fps: float
+    frames: Tensor  # uint8 [T, H, W, 3], the central crop at the model's size
+    fps: float  # frames per second of these frames
+    # start, latest: in seconds, where the window starts and where one could start at the latest
     start: float
     latest: float
-    is_picture: bool
+    is_picture: bool  # the upload has one frame, which all T repeat
 
 
 class Refinement(NamedTuple):
-    """The prediction at a step.
+    """The prediction at a step."""
 
-    Attributes:
-        step: counted from 1.
-        t: the timestep; 0 for a model without timesteps.
-        psnr: in the hole, in dB.
-        clip: [3, T, H, W] in [0, 1]; visible pixels are the window's own.
-    """
-
-    step: int
-    t: int
-    psnr: float
-    clip: Tensor
+    step: int  # counted from 1
+    t: int  # the timestep; 0 for a model without timesteps
+    psnr: float  # in the hole, in dB
+    clip: Tensor  # [3, T, H, W] in [0, 1]; visible pixels are the window's own
 
 
 class LiveInpainting:

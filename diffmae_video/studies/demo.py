@@ -49,15 +49,10 @@ LATER, UNSEEN = "same videos, later", "unseen video"
 
 
 class Training(NamedTuple):
-    """A finished pre-training.
+    """A finished pre-training."""
 
-    Attributes:
-        seconds: wall-clock time.
-        rows: of metrics.jsonl, one for each step.
-    """
-
-    seconds: float
-    rows: list[dict[str, Any]]
+    seconds: float  # wall-clock time
+    rows: list[dict[str, Any]]  # of metrics.jsonl, one for each step
 
 
 def make_demo(

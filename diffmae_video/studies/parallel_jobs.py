@@ -24,21 +24,14 @@ LOG = "log.txt"
 
 @dataclass(frozen=True)
 class Job:
-    """One run.
+    """One run."""
 
-    Attributes:
-        folder: where the run writes its files. Its output goes to log.txt there.
-        run: a module-level function, called as ``run(*arguments, folder, resume=True)``.
-        arguments: picklable arguments of ``run``.
-        result: a file that ``run`` writes into the folder last. The job is done once it exists.
-        weight: cost relative to the other jobs, for the estimate of the time left.
-    """
-
-    folder: Path
-    run: Callable[..., None]
-    arguments: Sequence[Any]
+    folder: Path  # where the run writes its files. Its output goes to log.txt there.
+    run: Callable[..., None]  # a module-level function, called as run(*arguments, folder, resume=True)
+    arguments: Sequence[Any]  # picklable arguments of run
+    # a file that run writes into the folder last. The job is done once it exists.
     result: str = "model.safetensors"
-    weight: float = 1.0
+    weight: float = 1.0  # cost relative to the other jobs, for the estimate of the time left
 
     @property
     def is_done(self) -> bool:

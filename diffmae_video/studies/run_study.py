@@ -25,17 +25,11 @@ from diffmae_video.studies.study import (
 
 
 class Start(NamedTuple):
-    """What a fine-tuning or a probe starts from.
+    """What a fine-tuning or a probe starts from."""
 
-    Attributes:
-        seed: of the study.
-        init: a system, or scratch.
-        quarter: of pre-training, 1 to 4; 4 is the end.
-    """
-
-    seed: int
-    init: str
-    quarter: int
+    seed: int  # of the study
+    init: str  # a system, or scratch
+    quarter: int  # of pre-training, 1 to 4; 4 is the end
 
 
 def run_study(study: Study, jobs_at_once: int) -> dict[str, Any]:
