@@ -404,5 +404,11 @@ OPTIONS = {
         at_least=0,
         at_most=3,
     ),
-    "DEEPSPEED.CONFIG": Option("", "A JSON file of further DeepSpeed options, see configs/deepspeed."),
+    "DEEPSPEED.FLOAT32_REDUCTION": Option(
+        False,
+        "Adds up the gradients of the processes in float32 in bf16 and fp16 too, with twice the traffic.",
+    ),
+    "DEEPSPEED.CONFIG": Option(
+        "", "A JSON file of further DeepSpeed options; empty: that of ZERO_STAGE in configs/deepspeed."
+    ),
 }

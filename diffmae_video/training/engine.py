@@ -46,6 +46,7 @@ class EngineOptions:
         micro_batch: clips per process and forward pass.
         accumulation: forward passes per optimizer step.
         clip_grad: largest norm of the gradient; 0 does not clip.
+        reduce_in_float32: gradients are summed over the processes in float32, whatever their precision.
         zero_stage: 0 to 3.
         deepspeed_file: a JSON file of further DeepSpeed options; empty: none.
         has_ema: keeps a moving average of the weights.
@@ -58,6 +59,7 @@ class EngineOptions:
     micro_batch: int
     accumulation: int
     clip_grad: float
+    reduce_in_float32: bool
     zero_stage: int
     deepspeed_file: str
     has_ema: bool
@@ -112,12 +114,13 @@ def deepspeed_config(options: EngineOptions, world: int) -> dict[str, Any]:
         "train_micro_batch_size_per_gpu": options.micro_batch,
         "gradient_accumulation_steps": options.accumulation,
         "gradient_clipping": options.clip_grad,
-        # At stages 1 and 2 DeepSpeed looks for non-finite gradients in bf16 only if asked to.
-        "bf16": {"enabled": options.precision == "bf16", "check_grad_overflow": True},
+        "bf16": {"enabled": options.precision == "bf16"},
         "fp16": {"enabled": options.precision == "fp16"},
         "zero_optimization": {"stage": options.zero_stage},
         "zero_force_ds_cpu_optimizer": False,  # otherwise offloading refuses our AdamW
     }
+    if options.reduce_in_float32:
+        ours["communication_data_type"] = "fp32"
     path = options.deepspeed_file
     try:
         theirs = json.loads(Path(path).read_text(encoding="utf-8")) if path else {}
@@ -169,6 +172,10 @@ def build_engine(
     has_masters = options.precision == "bf16" and options.zero_stage == 0
     if has_masters:  # DeepSpeed sees a run in float32
         config |= {"bf16": {"enabled": False}, "gradient_clipping": 0.0}
+    elif options.precision == "bf16":
+        # DeepSpeed's own search for gradients that are not finite takes eight operations for each parameter.
+        is_offloaded = "offload_optimizer" in config["zero_optimization"]
+        config["bf16"]["check_grad_overflow"] = options.zero_stage == 3 or is_offloaded
     if options.checkpoint_activations:
         checkpoint_activations(model)
     with quiet():
@@ -182,8 +189,10 @@ def build_engine(
         engine.enable_backward_allreduce = False  # on one process it would copy all gradients for nothing
     engine.masters = None
     if has_masters:
-        engine.masters = Float32Masters(engine.module, optimizer, torch.bfloat16)
+        reduce_in = torch.float32 if options.reduce_in_float32 else torch.bfloat16
+        engine.masters = Float32Masters(engine.module, optimizer, reduce_in)
     engine.clip_norm = options.clip_grad
+    engine.checks_gradients = not config["bf16"].get("check_grad_overflow", True)
     # DeepSpeed's groups would wait for half an hour. Before torch 2.14 the function was private.
     set_timeout = getattr(dist, "set_timeout", distributed_c10d._set_pg_timeout)
     for group in distributed_c10d._world.pg_map:
@@ -251,6 +260,13 @@ def take_step(engine: Any) -> StepResult:
             engine.masters.publish()
         grad_norm = float(norm)  # read last, so that the device never waits for this process
         return StepResult(math.isfinite(grad_norm), grad_norm)
+    if engine.checks_gradients:
+        is_bad = _any_non_finite(engine)
+        engine.basic_optimizer.found_inf = is_bad
+        engine.step()
+        if is_bad:
+            return StepResult(False, math.nan)
+        return StepResult(True, float(engine.get_global_grad_norm()))
     engine.step()
     scale = loss_scale(engine).get("cur_scale", 1.0) if not engine.zero_optimization_stage() else 1.0
     return StepResult(engine.was_step_applied(), float(engine.get_global_grad_norm()) / scale)
@@ -262,6 +278,16 @@ def _gradient_norm(engine: Any) -> Tensor:
         return engine.masters.take_gradients(engine.clip_norm)
     gradients = [p.grad for p in engine.module.parameters() if p.grad is not None]
     return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+
+
+def _any_non_finite(engine: Any) -> Tensor:
+    """Whether any process has a non-finite gradient at stages 1 and 2: a scalar, 1.0 or 0.0."""
+    parts = engine.optimizer.averaged_gradients.values()  # those that this process updates
+    gradients = [gradient for part in parts for gradient in part]
+    norms = torch.stack(torch._foreach_norm(gradients)) if gradients else torch.zeros(1, device=engine.device)
+    found = (~norms.isfinite()).any().float()
+    dist.all_reduce(found, dist.ReduceOp.MAX)
+    return found
 
 
 @contextlib.contextmanager

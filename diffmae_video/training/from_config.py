@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from fvcore.common.config import CfgNode
 
 from diffmae_video.build import evaluation_dataset, mask_arguments, view_dataset
+from diffmae_video.config import RECIPES
 from diffmae_video.data import Entry, ViewDataset, label_targets, read_list, spread
 from diffmae_video.decoding.file_types import is_image_name
 from diffmae_video.errors import InputError
@@ -57,8 +58,10 @@ def engine_options(cfg: CfgNode, precision: str, compiled: bool = False) -> Engi
         micro_batch=cfg.TRAIN.BATCH_SIZE * cfg.DATA.REPEATS,
         accumulation=cfg.TRAIN.ACCUMULATION,
         clip_grad=cfg.TRAIN.CLIP_GRAD,
+        reduce_in_float32=cfg.DEEPSPEED.FLOAT32_REDUCTION,
         zero_stage=cfg.DEEPSPEED.ZERO_STAGE,
-        deepspeed_file=cfg.DEEPSPEED.CONFIG,
+        deepspeed_file=cfg.DEEPSPEED.CONFIG
+        or str(RECIPES / f"deepspeed/zero{cfg.DEEPSPEED.ZERO_STAGE}.json"),
         has_ema=cfg.TRAIN.EMA > 0,
         checkpoint_activations=cfg.TRAIN.ACTIVATION_CHECKPOINTING,
         compile=compiled,
