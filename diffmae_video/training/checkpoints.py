@@ -18,11 +18,11 @@ No random state is stored: every draw follows from the seed and the step or samp
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import re
 import shutil
 import sys
+import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,11 +31,13 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from safetensors import SafetensorError, safe_open
+from torch import Tensor
 
 from diffmae_video.errors import InputError
-from diffmae_video.files import flush_folder, write_tensors, write_text
+from diffmae_video.files import flush_folder
 from diffmae_video.models.pretrained import AVERAGED_WEIGHTS, CONFIG, WEIGHTS, load_weights
 from diffmae_video.runtime.processes import Process
+from diffmae_video.training.hashed_files import sha256, write_float32, write_parts
 from diffmae_video.training.sharded_state import (
     EMA,
     MOMENTS,
@@ -92,6 +94,7 @@ class Checkpoints:
 
     def __init__(self, folder: Path, keep: int, process: Process) -> None:
         self.folder, self.keep, self.process = folder, keep, process
+        self.writing: Writing | None = None  # on the main process, between start_save and finish_save
 
     def steps(self) -> list[int]:
         """The steps of all checkpoints, complete or not, ascending."""
@@ -121,56 +124,65 @@ class Checkpoints:
         Returns:
             False if it could not be written. A line says why, and the other checkpoints stay as they were.
         """
+        self.start_save(engine, state)
+        return self.finish_save()
+
+    def start_save(self, engine: Any, state: Progress) -> None:
+        """Copies a checkpoint to the main process's memory, which writes it while training goes on.
+
+        All processes must call it, and then :meth:`finish_save` before the next one.
+        """
         state.adam_steps, state.loss_scale = adam_steps(engine), loss_scale(engine)
-        aside = self.folder / f".{self.path(state.step).name}.tmp"
-        failure: Exception | None = None
-        if self.process.is_main:
-            try:
-                self._clear()
-                aside.mkdir(parents=True)
-            except OSError as error:
-                failure = error
-        rest = untrained(engine)
+        rest, is_main = untrained(engine), self.process.is_main
+        files: dict[str, dict[str, Tensor]] = {}
         for key in (WEIGHT, *optimizer_keys(engine)):
-            tensors = gather(engine, key)
-            if not self.process.is_main or failure is not None:
-                for _ in tensors:  # other processes need this one to gather
-                    pass
-                continue
-            whole = dict(tensors)
-            if key in (WEIGHT, EMA):  # a model's file also holds what is not trained
-                whole = rest | whole
-            try:
-                write_tensors(aside / file_of(key), whole)
-            except OSError as error:
-                failure = error
-        if self.process.is_main and failure is None:
-            try:
-                self._finish(engine, aside, state)
-            except OSError as error:
-                failure = error
-        if failure is not None:
-            shutil.rmtree(aside, ignore_errors=True)
-            earlier = self.steps()
-            last = f"the checkpoint of step {earlier[-1]} is kept" if earlier else "there is no earlier one"
-            reason = " ".join(str(failure).split())
-            _warn(f"the checkpoint of step {state.step} could not be written ({reason}); {last}")
-        is_written = torch.tensor(int(failure is None), device=self.process.device)
+            whole = dict(gather(engine, key, keep=is_main))
+            # A model's file also holds what is not trained.
+            files[file_of(key)] = rest | whole if key in (WEIGHT, EMA) else whole
+        if is_main:
+            config = {"model": type(engine.module).__name__, **engine.module._hub_mixin_config}
+            self.writing = Writing(self, files, config, dataclasses.replace(state))
+
+    def finish_save(self) -> bool:
+        """Waits until the checkpoint is written; all processes must call it. See :meth:`save`."""
+        is_written = torch.tensor(int(self.settle()), device=self.process.device)
         if self.process.world > 1:
             dist.broadcast(is_written, 0)
         return bool(is_written)
 
-    def _finish(self, engine: Any, aside: Path, state: Progress) -> None:
-        config = {"model": type(engine.module).__name__, **engine.module._hub_mixin_config}
-        write_text(aside / CONFIG, json.dumps(config, indent=2) + "\n")
-        write_text(aside / STATE, json.dumps(dataclasses.asdict(state), indent=2) + "\n")
-        manifest = {
-            path.name: {"size": path.stat().st_size, "sha256": sha256(path)} for path in aside.iterdir()
-        }
-        write_text(aside / MANIFEST, json.dumps(manifest, indent=2) + "\n")
+    def settle(self) -> bool:
+        """Waits, in this process alone, until nothing is being written; False if writing failed."""
+        if self.writing is None:
+            return True
+        self.writing.join()
+        writing, self.writing = self.writing, None
+        return writing.succeeded
+
+    def write(self, files: dict[str, dict[str, Tensor]], config: dict[str, Any], state: Progress) -> bool:
+        """Writes a checkpoint and deletes old ones, on the main process; returns what :meth:`save` does."""
+        aside = self.folder / f".{self.path(state.step).name}.tmp"
+        try:
+            self._clear()
+            aside.mkdir(parents=True)
+            manifest = {name: write_float32(aside / name, tensors) for name, tensors in files.items()}
+            for name, values in ((CONFIG, config), (STATE, dataclasses.asdict(state))):
+                manifest[name] = write_parts(aside / name, [_json(values)])
+            write_parts(aside / MANIFEST, [_json(manifest)])
+            self._publish(aside, state)
+        except OSError as error:
+            shutil.rmtree(aside, ignore_errors=True)
+            earlier = self.steps()
+            last = f"the checkpoint of step {earlier[-1]} is kept" if earlier else "there is no earlier one"
+            reason = " ".join(str(error).split())
+            _warn(f"the checkpoint of step {state.step} could not be written ({reason}); {last}")
+            return False
+        return True
+
+    def _publish(self, aside: Path, state: Progress) -> None:
         final = self.path(state.step)
         if final.exists():  # it was damaged, or the run would have continued from it
             shutil.rmtree(final)
+        flush_folder(aside)
         aside.rename(final)
         flush_folder(self.folder)
         # A checkpoint of a later step was damaged when the run was resumed; it does not count.
@@ -181,6 +193,24 @@ class Checkpoints:
     def _clear(self) -> None:
         for unfinished in self.folder.glob(".step_*.tmp"):  # from a run that was killed
             shutil.rmtree(unfinished)
+
+
+class Writing(threading.Thread):
+    """The writing of a checkpoint. The process does not end before it is done.
+
+    Attributes:
+        succeeded: whether the checkpoint was written, once the thread has ended.
+    """
+
+    def __init__(self, checkpoints: Checkpoints, *arguments: Any) -> None:
+        super().__init__(name="checkpoint")
+        self.checkpoints, self.arguments = checkpoints, arguments
+        self.succeeded = False
+        self.start()
+
+    def run(self) -> None:
+        self.succeeded = self.checkpoints.write(*self.arguments)
+        self.arguments = ()  # frees the copy of the tensors
 
 
 def optimizer_keys(engine: Any) -> Iterable[str]:
@@ -222,8 +252,10 @@ def read_progress(folder: Path) -> Progress:
     return Progress(**json.loads((folder / STATE).read_text(encoding="utf-8")))
 
 
-def load_model_weights(model: Any, folder: Path) -> None:
-    """Loads a checkpoint's weights into a model that has no engine yet.
+def load_model_weights(model: Any, folder: Path, process: Process) -> None:
+    """Loads a checkpoint's weights into a model that has no engine yet; all processes must call it.
+
+    The main process reads them and sends them to the others.
 
     Raises:
         InputError: the checkpoint is of a different model.
@@ -243,7 +275,13 @@ def load_model_weights(model: Any, folder: Path) -> None:
             f"{own.get(name)}; give the options of the run that wrote it (and --init, if it had one), or "
             "another --output"
         )
-    load_weights(model, folder / WEIGHTS)
+    if process.is_main:
+        load_weights(model, folder / WEIGHTS)
+    if process.world > 1:
+        for value in model.state_dict().values():
+            sent = value.to(process.device)
+            dist.broadcast(sent, 0)
+            value.copy_(sent)
 
 
 def flat_arguments(config: Any, name: str = "") -> dict[str, Any]:
@@ -257,10 +295,11 @@ def flat_arguments(config: Any, name: str = "") -> dict[str, Any]:
     return flat
 
 
-def restore(engine: Any, folder: Path) -> Progress:
+def restore(engine: Any, folder: Path, process: Process) -> Progress:
     """Loads a checkpoint's optimizer state into an engine; all processes must call it.
 
-    The engine's model already has the checkpoint's weights.
+    The engine's model already has the checkpoint's weights. The main process reads each tensor and sends it
+    to the others, so that a shared disk is read once and not by every process.
 
     Raises:
         InputError: the run that wrote the checkpoint had another optimizer, or no moving average.
@@ -277,18 +316,24 @@ def restore(engine: Any, folder: Path) -> Progress:
         if not path.is_file():
             raise InputError(f"{folder}: has no {path.name}; set TRAIN.EMA 0, as in the run that wrote it")
         with safe_open(path, "pt") as file:
-            scatter(engine, key, file.get_tensor)
+
+            def read(name: str, file: Any = file) -> Tensor:
+                if process.world == 1:
+                    return file.get_tensor(name)
+                value = torch.empty(file.get_slice(name).get_shape(), device=process.device)
+                if process.is_main:
+                    value.copy_(file.get_tensor(name))
+                dist.broadcast(value, 0)
+                return value
+
+            scatter(engine, key, read)
     set_adam_steps(engine, state.adam_steps)
     set_loss_scale(engine, state.loss_scale)
     return state
 
 
-def sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(2**20):
-            digest.update(chunk)
-    return digest.hexdigest()
+def _json(values: dict[str, Any]) -> bytes:
+    return (json.dumps(values, indent=2) + "\n").encode()
 
 
 def _warn(line: str) -> None:

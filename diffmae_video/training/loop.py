@@ -138,7 +138,7 @@ class TrainingLoop:
         metrics = self._open_folder(recipe)
         options, state = self.options, self.state
         faults = FaultLog(self.output / BAD_VIDEOS, options.max_bad_share, options.batch_size)
-        bad_in_row, saved_step, saved_at = 0, state.step, time.monotonic()
+        bad_in_row, saved_at = 0, time.monotonic()
 
         def flags() -> tuple[bool, bool]:
             minutes = (time.monotonic() - saved_at) / 60
@@ -152,7 +152,9 @@ class TrainingLoop:
             ) as log,
             collecting_seldom() as collect,
             shielded_batches(loader) as loaded,
+            contextlib.ExitStack() as at_end,
         ):
+            at_end.callback(self.run.checkpoints.settle)
             batches = faults.watch(loaded)
             self.engine.train()
             while state.step < self.plan.steps:
@@ -169,13 +171,18 @@ class TrainingLoop:
                     cost = self._validate()
                 is_best = cost is not None and self.run.is_best(cost)
                 is_due = step.is_save_time or is_best or self._is_due(options.save_every)
-                must_save = is_last or (step.must_stop and saved_step < state.step)
+                if step.must_stop or is_last:
+                    self.run.finish_save()
+                must_save = is_last or (step.must_stop and self.run.saved_step < state.step)
                 # A checkpoint after a bad step would push out the good ones from before it.
                 if must_save or (is_due and step.is_good):
                     log.flush()
-                    saved_step = state.step if self.run.save(self.engine, cost) else saved_step
+                    self.run.start_save(self.engine, cost)
                     saved_at = time.monotonic()
+                if must_save:
+                    self.run.finish_save()
                 if step.must_stop and not is_last:
+                    saved_step = self.run.saved_step
                     saved = f"step {saved_step} is saved" if saved_step else "no step is saved"
                     message = f"stopped by a signal; {saved}, continue with --resume"
                     raise end_run(self.process, message, STOPPED if saved_step == state.step else FAILED)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import nn
 from torch.optim import Optimizer
@@ -18,6 +18,14 @@ RECIPE, METRICS = "config.yaml", "metrics.jsonl"
 VALIDATIONS, BAD_STEPS, BAD_VIDEOS = "validation.jsonl", "bad_steps.jsonl", "bad_videos.jsonl"
 
 
+class Unfinished(NamedTuple):
+    """A checkpoint that is being written: its step, and what was the best one before it."""
+
+    step: int
+    best_step: int
+    best_cost: float | None
+
+
 @dataclass
 class Run:
     """A run's folder, and how far the run has come.
@@ -27,6 +35,8 @@ class Run:
         checkpoints: those in the folder.
         resumed_from: the checkpoint that the run continues from; None at its beginning.
         state: how far it has come.
+        saved_step: the newest step whose checkpoint is known to be complete; 0 if there is none.
+        unfinished: the checkpoint that is being written.
     """
 
     output: Path
@@ -34,6 +44,8 @@ class Run:
     checkpoints: Checkpoints
     resumed_from: Path | None
     state: Progress
+    saved_step: int = 0
+    unfinished: Unfinished | None = None
 
     @classmethod
     def open(cls, output: Path, resume: bool, keep: int, process: Process) -> Run:
@@ -56,10 +68,11 @@ class Run:
     def build_engine(self, model: nn.Module, optimizer: Optimizer, options: EngineOptions) -> Any:
         """The engine of a model; a resumed run's weights and optimizer state are loaded."""
         if self.resumed_from is not None:
-            load_model_weights(model, self.resumed_from)
+            load_model_weights(model, self.resumed_from, self.process)
         engine = build_engine(model, optimizer, self.process, options)
         if self.resumed_from is not None:
-            self.state = restore(engine, self.resumed_from)
+            self.state = restore(engine, self.resumed_from, self.process)
+            self.saved_step = self.state.step
             if self.process.is_main:
                 print(f"continues after step {self.state.step}, from {self.resumed_from}", flush=True)
         self.state.processes, self.state.precision = self.process.world, options.precision
@@ -67,20 +80,30 @@ class Run:
         return engine
 
     def is_best(self, cost: float) -> bool:
-        """Whether a validation's cost is the lowest one so far."""
+        """Whether a validation's cost is the lowest one so far; all processes must call it."""
+        self.finish_save()  # if the best model's checkpoint failed, it does not count
         return self.state.best_cost is None or cost < self.state.best_cost
 
-    def save(self, engine: Any, cost: float | None) -> bool:
-        """Writes a checkpoint of the current step; False if that failed.
+    def start_save(self, engine: Any, cost: float | None) -> None:
+        """Starts to write a checkpoint of the current step, while training goes on.
 
         Args:
             cost: of this step's validation, if there was one. Only a model that was saved counts as the
                 best one.
         """
+        self.finish_save()
         best_before = self.state.best_step, self.state.best_cost
         if cost is not None and self.is_best(cost):
             self.state.best_step, self.state.best_cost = self.state.step, cost
-        is_saved = self.checkpoints.save(engine, self.state)
-        if not is_saved:
-            self.state.best_step, self.state.best_cost = best_before
-        return is_saved
+        self.checkpoints.start_save(engine, self.state)
+        self.unfinished = Unfinished(self.state.step, *best_before)
+
+    def finish_save(self) -> None:
+        """Waits until the last checkpoint is written, if one is being written; all processes must call it."""
+        if self.unfinished is None:
+            return
+        unfinished, self.unfinished = self.unfinished, None
+        if self.checkpoints.finish_save():
+            self.saved_step = unfinished.step
+        else:
+            self.state.best_step, self.state.best_cost = unfinished.best_step, unfinished.best_cost

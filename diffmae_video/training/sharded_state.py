@@ -59,10 +59,13 @@ def update_ema(engine: Any, decay: float) -> None:
     torch._foreach_lerp_(averages, masters, 1 - decay)
 
 
-def gather(engine: Any, key: str) -> Iterator[tuple[str, Tensor]]:
+def gather(engine: Any, key: str, keep: bool = True) -> Iterator[tuple[str, Tensor]]:
     """Yields each trained parameter's name and whole value, float32 on the CPU, on all processes at once.
 
     Leaves out parameters without the key: AdamW's moments of Muon's matrices, and Muon's of the others.
+
+    Args:
+        keep: False in a process that only takes part, and copies and yields nothing.
     """
     from deepspeed.utils import safe_get_full_fp32_param, safe_get_full_optimizer_state
 
@@ -77,6 +80,8 @@ def gather(engine: Any, key: str) -> Iterator[tuple[str, Tensor]]:
             value = safe_get_full_fp32_param(parameter)
         else:
             value = safe_get_full_optimizer_state(parameter, key)
+        if not keep:
+            continue
         value = value.detach().to("cpu", torch.float32, copy=True)  # at stage 0 the value is the engine's own
         yield name, value.view(getattr(parameter, "ds_shape", parameter.shape))
 

@@ -5,6 +5,7 @@ import json
 import os
 import pickle
 import shutil
+import threading
 
 import pytest
 import torch
@@ -12,7 +13,15 @@ from safetensors.torch import load_file
 
 from diffmae_video import InputError, load_model
 from diffmae_video.runtime.processes import Process
-from diffmae_video.training.checkpoints import Checkpoints, Progress, load_model_weights, restore, sha256
+from diffmae_video.training.checkpoints import (
+    Checkpoints,
+    Progress,
+    file_of,
+    load_model_weights,
+    read_progress,
+    restore,
+)
+from diffmae_video.training.hashed_files import sha256
 from diffmae_video.training.sharded_state import EMA, MOMENTS, WEIGHT, adam_steps, gather, update_ema
 from tests.tiny_models import tiny_diffmae
 from tests.training.engines import engine_of, train_step
@@ -47,9 +56,9 @@ def test_a_run_goes_on_at_another_stage(tmp_path, one, two):
     losses = [train_step(engine, step)[1] for step in (2, 3)]
 
     model = tiny_diffmae(encoder={"class_token": True})  # other weights
-    load_model_weights(model, checkpoints.newest())
+    load_model_weights(model, checkpoints.newest(), ALONE)
     other = engine_of(*two, model, *AVERAGED)
-    state = restore(other, checkpoints.newest())
+    state = restore(other, checkpoints.newest(), ALONE)
     assert (state.step, state.samples, state.best_cost, adam_steps(other)) == (2, 4, 1.5, 2)
     for key, value in values_of(other).items():
         assert torch.equal(value, expected[key]), key
@@ -63,7 +72,7 @@ def test_its_model_is_a_model_in_float32(tmp_path):
     checkpoints = Checkpoints(tmp_path, 3, ALONE)
     checkpoints.save(engine, Progress(step=1))
     folder = checkpoints.path(1)
-    model = load_model(folder)
+    model = load_model(folder, averaged=False)
     for name, value in gather(engine, WEIGHT):  # the optimizer's own, not what bf16 has left of it
         assert torch.equal(model.state_dict()[name], value)
     assert any((v != v.bfloat16().float()).any() for v in model.state_dict().values())
@@ -158,7 +167,7 @@ def test_a_pickle_beside_the_files_is_never_opened(three, tmp_path, monkeypatch)
     monkeypatch.setenv("TRAP", str(tmp_path / "sprung"))
     (three.path(3) / "mp_rank_00_model_states.pt").write_bytes(pickle.dumps(Trap()))
     engine = engine_of()
-    restore(engine, three.newest())
+    restore(engine, three.newest(), ALONE)
     assert not (tmp_path / "sprung").exists()
 
 
@@ -170,11 +179,10 @@ def test_without_a_whole_one_there_is_none(three, capsys):
 
 
 def test_a_full_disk_keeps_what_is_there(three, capsys, monkeypatch):
-    def full(tensors, path, metadata):
-        path.write_bytes(b"half")
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+    def full(file):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("safetensors.torch.save_file", full)
+    monkeypatch.setattr("diffmae_video.training.hashed_files.os.fsync", full)
     before = {path: sha256(path) for path in three.folder.rglob("*.*") if path.is_file()}
     assert not three.save(engine_of(), Progress(step=4))
     told = capsys.readouterr().err
@@ -209,7 +217,7 @@ def test_the_newest_and_the_best_stay(three):
 def test_one_that_is_not_whole_does_not_push_out_whole_ones(three):
     flipped(three.path(3))
     three.keep = 1
-    state = restore(engine := engine_of(), three.newest())
+    state = restore(engine := engine_of(), three.newest(), ALONE)
     assert state.step == 2
     three.save(engine, Progress(step=2))  # say, told to stop at once
     assert three.newest() == three.path(2)
@@ -219,10 +227,32 @@ def test_one_that_is_not_whole_does_not_push_out_whole_ones(three):
 
 def test_another_model_is_one_clear_error(three):
     with pytest.raises(InputError, match=r"recipe's: encoder\.cls_token is \[1, 1, 32\] instead of None"):
-        load_model_weights(tiny_diffmae(), three.newest())
+        load_model_weights(tiny_diffmae(), three.newest(), ALONE)
     heads = tiny_diffmae(encoder={"class_token": True, "heads": 1})  # of the same shapes
     with pytest.raises(InputError, match=r"encoder\.heads is 2 instead of 1; .* --init"):
-        load_model_weights(heads, three.newest())
-    load_model_weights(tiny_diffmae(encoder={"class_token": True, "drop_path": 0.3}), three.newest())
+        load_model_weights(heads, three.newest(), ALONE)
+    load_model_weights(tiny_diffmae(encoder={"class_token": True, "drop_path": 0.3}), three.newest(), ALONE)
     with pytest.raises(InputError, match=r"has no ema\.safetensors; set TRAIN\.EMA 0"):
-        restore(engine_of(0, "fp32", None, *AVERAGED), three.newest())
+        restore(engine_of(0, "fp32", None, *AVERAGED), three.newest(), ALONE)
+
+
+def test_training_goes_on_while_a_checkpoint_is_written(tmp_path, monkeypatch):
+    """What is written is the model of the step that asked for it, and it is there when the wait is over."""
+    engine, state = engine_of(), Progress(step=1)
+    train_step(engine, 0)
+    expected = {key: dict(gather(engine, key)) for key in (WEIGHT, *MOMENTS)}
+    may_write = threading.Event()
+    write = Checkpoints.write
+    monkeypatch.setattr(Checkpoints, "write", lambda *x: may_write.wait(60) and write(*x))
+    checkpoints = Checkpoints(tmp_path, 3, ALONE)
+    checkpoints.start_save(engine, state)
+    train_step(engine, 1)
+    state.step, state.best_step = 2, 2
+    assert checkpoints.steps() == []
+    may_write.set()
+    assert checkpoints.finish_save()
+    assert checkpoints.newest() == checkpoints.path(1)
+    assert read_progress(checkpoints.path(1)) == Progress(step=1, adam_steps=1)
+    for key, values in expected.items():
+        for name, value in load_file(checkpoints.path(1) / file_of(key)).items():
+            assert torch.equal(value, values[name]), (key, name)

@@ -122,8 +122,8 @@ def test_a_resumed_run_takes_the_same_steps(tmp_path, precision):
     torch.manual_seed(1)
     resumed = muon_engine(precision, ema=0.9)
     folder = checkpoints.newest()
-    load_model_weights(resumed.module, folder)
-    restore(resumed, folder)
+    load_model_weights(resumed.module, folder, start_process())
+    restore(resumed, folder, start_process())
     assert [train_step(resumed, step)[1] for step in range(2, 5)] == expected
 
 
@@ -131,7 +131,7 @@ def test_another_optimizer_than_the_checkpoints_is_refused(tmp_path):
     checkpoints = Checkpoints(tmp_path, 3, start_process())
     checkpoints.save(muon_engine(), Progress(step=1))
     with pytest.raises(InputError, match=r"was written with TRAIN\.OPTIMIZER muon"):
-        restore(engine_of(), checkpoints.newest())
+        restore(engine_of(), checkpoints.newest(), start_process())
 
 
 @pytest.mark.parametrize("stage", [1, 2, 3])

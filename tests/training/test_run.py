@@ -23,9 +23,12 @@ def test_only_a_model_that_was_saved_counts_as_the_best_one(tmp_path, monkeypatc
     run = Run.open(tmp_path, False, 3, ALONE)
     run.state.step, run.state.best_step, run.state.best_cost = 2, 1, 0.75
     written = []
-    monkeypatch.setattr(run.checkpoints, "save", lambda _, state: written.append(state.best_step) or is_saved)
+    monkeypatch.setattr(run.checkpoints, "start_save", lambda _, state: written.append(state.best_step))
+    monkeypatch.setattr(run.checkpoints, "finish_save", lambda: is_saved)
     assert run.is_best(0.5)
     assert not run.is_best(0.75)
-    assert run.save(None, 0.5) is is_saved
+    run.start_save(None, 0.5)
     assert written == [2], "the checkpoint itself names its step as the best one"
+    assert run.is_best(0.6) is not is_saved
     assert (run.state.best_step, run.state.best_cost) == expected
+    assert run.saved_step == (2 if is_saved else 0)
