@@ -1,7 +1,5 @@
 """The command line: ``diffmae COMMAND ...``, or ``python -m diffmae_video COMMAND ...``."""
 
-from __future__ import annotations
-
 import difflib
 import importlib
 import sys

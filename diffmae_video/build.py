@@ -1,7 +1,5 @@
 """Builds models and data sets from a config, whose sections it turns into plain arguments."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any

@@ -4,8 +4,6 @@
 declares the options.
 """
 
-from __future__ import annotations
-
 import difflib
 import math
 from collections.abc import Iterator, Sequence

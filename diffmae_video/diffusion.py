@@ -5,8 +5,6 @@ Timesteps run from 1 (nearly clean) to T (nearly pure noise); t = 0 is the clean
 4e-6 at t = T.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple

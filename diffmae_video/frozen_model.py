@@ -1,7 +1,5 @@
 """A saved model whose features are used as they are, with the config that says how to sample clips for it."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 from collections.abc import Sequence

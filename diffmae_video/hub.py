@@ -1,7 +1,5 @@
 """Weights by their name on the Hugging Face hub, wherever a path of weights is taken."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

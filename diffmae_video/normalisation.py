@@ -1,7 +1,5 @@
 """Normalised clips, which models take, from decoded pixels, and back."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

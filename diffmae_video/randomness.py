@@ -1,7 +1,5 @@
 """Random generators seeded by a key, so that a resumed run draws the same numbers as an unbroken one."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 

@@ -3,8 +3,6 @@
 A token's index in the sequence is ``(t * h + row) * w + column`` for a grid ``(t, h, w)``.
 """
 
-from __future__ import annotations
-
 import torch
 from einops import rearrange
 from torch import Tensor

@@ -3,8 +3,6 @@
 All take and return tensors on the CPU; shares are from 0 to 1.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -1,7 +1,5 @@
 """Runs a classifier over the videos of a list, with the same result on any number of processes."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 

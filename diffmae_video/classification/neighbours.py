@@ -1,7 +1,5 @@
 """Classification by nearest neighbours among labelled features: nothing is trained."""
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor

@@ -13,8 +13,6 @@ and with torch.compile, and prints each as soon as it is known; --compile has no
 figures.jsonl and figures.md. The last line of the output is one JSON object.
 """
 
-from __future__ import annotations
-
 import json
 import tempfile
 from pathlib import Path

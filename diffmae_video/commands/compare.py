@@ -20,8 +20,6 @@ with all of these, held-out samples as each system fills them in, and samples th
 of output is one JSON object with top-1 as shares.
 """
 
-from __future__ import annotations
-
 import json
 import os
 from pathlib import Path

@@ -25,8 +25,6 @@ gets a model card, README.md. docs/weights.md has a table of which model fits wh
     torch-export  the same as a file (.pt2) for torch.export.load
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from diffmae_video import InputError

@@ -9,8 +9,6 @@ comparison, an MAE is trained on the same clips for as many steps. Writes checkp
 loss.png, the examples as mp4 and GIF, and index.html, a page that shows them.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from diffmae_video.cli import tool_parser

@@ -18,8 +18,6 @@ all from 0 to 1; videos, unread and views; gflops_per_view and gflops (of all vi
 multiply-accumulate as 1, as papers do.
 """
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

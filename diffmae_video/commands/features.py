@@ -20,8 +20,6 @@ A video that cannot be read is named on stderr and left out, and the last line s
 code is 2 only if no video can be read.
 """
 
-from __future__ import annotations
-
 from diffmae_video.cli import tool_parser, weights_path
 from diffmae_video.errors import InputError
 

@@ -18,8 +18,6 @@ processes: it saves the last complete step and exits with code 75; continue with
 run cannot continue by itself (a process died, or losses are not finite).
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from diffmae_video.cli import training_parser, weights_path

@@ -19,8 +19,6 @@ The last line of output is one JSON object {path: [[label, probability], ...]}. 
 be read, it is named on stderr, the others are processed, and the exit code is 1.
 """
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

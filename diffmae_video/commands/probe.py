@@ -25,8 +25,6 @@ JSON object: the accuracy of each kind from 0 to 1, classes, train and val (vide
 (width of the features).
 """
 
-from __future__ import annotations
-
 import json
 
 from diffmae_video.cli import tool_parser, weights_path

@@ -8,8 +8,6 @@
 one of these: `_BASE_: /path/to/it.yaml`; --show prints the path.
 """
 
-from __future__ import annotations
-
 from diffmae_video.cli import tool_parser
 from diffmae_video.config import list_recipes, recipe_path
 

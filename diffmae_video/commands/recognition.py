@@ -11,8 +11,6 @@ same command again: finished runs are kept. Writes OUTPUT/<set>.json, .md and .p
 one JSON object with top-1 as shares.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import sys

@@ -8,8 +8,6 @@ Prints three tables in Markdown: the assumptions, each of which is a flag; time 
 on each GPU by ZeRO stage, without and with activation checkpointing.
 """
 
-from __future__ import annotations
-
 from dataclasses import fields
 from pathlib import Path
 

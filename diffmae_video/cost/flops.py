@@ -5,8 +5,6 @@ norms, activations and sums. Nothing is computed: the model is traced on the met
 have shapes but no values, so that ViT-H takes less than a second.
 """
 
-from __future__ import annotations
-
 import math
 import warnings
 from collections.abc import Callable, Sequence

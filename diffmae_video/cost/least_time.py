@@ -1,7 +1,5 @@
 """The least time that a number of multiply-accumulates takes on this machine."""
 
-from __future__ import annotations
-
 import time
 
 import torch

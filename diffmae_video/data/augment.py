@@ -1,7 +1,5 @@
 """Augmentation for fine-tuning, by torchvision's transforms; all frames of a clip are treated alike."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Class names of labelled lists, and the targets of a classifier."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 
 import torch

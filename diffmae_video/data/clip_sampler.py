@@ -1,7 +1,5 @@
 """Chooses which frames of a video form a clip."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from fractions import Fraction
 from typing import NamedTuple

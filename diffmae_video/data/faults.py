@@ -1,7 +1,5 @@
 """Records videos that could not be read, and stops a run when there are too many."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass

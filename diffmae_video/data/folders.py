@@ -1,7 +1,5 @@
 """Finds the videos and pictures in a folder."""
 
-from __future__ import annotations
-
 import os
 import re
 import warnings

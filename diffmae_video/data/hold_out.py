@@ -1,7 +1,5 @@
 """Holds out part of a labelled list for validation when no validation list is given."""
 
-from __future__ import annotations
-
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Fine-tuning data: augmented random clips with the labels of their videos."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import NamedTuple
 

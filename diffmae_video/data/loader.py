@@ -1,7 +1,5 @@
 """The order of training samples, and the loader that prefetches them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import torch

@@ -1,7 +1,5 @@
 """What the colours of a mask picture hide: bright pixels, numbered objects, or the objects of a choice."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 

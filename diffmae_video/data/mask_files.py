@@ -10,8 +10,6 @@ In every kind of file, a mask hides
 If objects are chosen, it hides these alone, whatever else is in it.
 """
 
-from __future__ import annotations
-
 import io
 import itertools
 from abc import ABC, abstractmethod

@@ -1,7 +1,5 @@
 """A mixture of mask kinds, so that a model also learns to fill holes."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any

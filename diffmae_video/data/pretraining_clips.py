@@ -1,7 +1,5 @@
 """Pre-training data: random clips with their masks and timesteps."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 

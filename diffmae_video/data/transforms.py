@@ -1,7 +1,5 @@
 """Crops and resizes decoded frames, with one set of parameters per clip."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import NamedTuple

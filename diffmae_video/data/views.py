@@ -1,7 +1,5 @@
 """Multi-view clips for evaluation: always the same ones, and an unreadable video is never replaced."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """Mends the clock of recordings whose time stamps restart or jump, as FFmpeg's own program does."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Sequence
 from statistics import median

@@ -1,7 +1,5 @@
 """The decord reader: the fastest one for whole GOPs, used for files that it is known to read exactly."""
 
-from __future__ import annotations
-
 import contextlib
 
 import numpy as np

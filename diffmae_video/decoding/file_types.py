@@ -1,7 +1,5 @@
 """The file name endings that count as videos and as pictures; every tool goes by these two lists."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 VIDEO_ENDINGS = (

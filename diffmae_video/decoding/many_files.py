@@ -1,7 +1,5 @@
 """Handles the files of a list in parallel, in decoding processes that may hang or crash."""
 
-from __future__ import annotations
-
 import json
 import queue
 import threading

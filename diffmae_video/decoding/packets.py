@@ -1,7 +1,5 @@
 """The packets of a video stream, read from its container but not decoded."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path

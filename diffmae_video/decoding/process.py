@@ -4,8 +4,6 @@ A thread cannot be stopped while a C library holds the GIL, and a DataLoader's w
 with multiprocessing. A separate program can be killed and started again.
 """
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import glob

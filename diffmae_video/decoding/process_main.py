@@ -4,8 +4,6 @@
 the shared memory.
 """
 
-from __future__ import annotations
-
 import ctypes
 import json
 import mmap

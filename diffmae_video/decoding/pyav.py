@@ -1,7 +1,5 @@
 """The exact reader: PyAV, by presentation times, from the key frame before the first frame asked for."""
 
-from __future__ import annotations
-
 import bisect
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction

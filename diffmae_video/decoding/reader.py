@@ -1,7 +1,5 @@
 """What every video reader offers: frames at ascending indices, as uint8 [n, H, W, 3]."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from fractions import Fraction

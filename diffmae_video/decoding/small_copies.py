@@ -1,7 +1,5 @@
 """Smaller copies of videos, so that a training run does not decode large frames again and again."""
 
-from __future__ import annotations
-
 import errno
 from collections.abc import Iterator
 from fractions import Fraction

@@ -1,7 +1,5 @@
 """The torchcodec reader; it needs torch and a system FFmpeg (4 to 8)."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from diffmae_video.decoding.pyav import PyAVReader

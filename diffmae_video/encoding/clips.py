@@ -1,7 +1,5 @@
 """Writing clips as mp4, GIF and PNG, and laying panels side by side."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Encodes the frames of a film: size, times, colours and the aspect of pixels."""
 
-from __future__ import annotations
-
 import warnings
 from fractions import Fraction
 from typing import Any

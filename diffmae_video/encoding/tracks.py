@@ -1,7 +1,5 @@
 """Carries the sound and the subtitles of a film over to another one, without decoding them."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Writes films frame by frame as mp4, WebM, GIF or PNG, by the file's ending; whole or not at all."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import re

@@ -1,7 +1,5 @@
 """Attentive probe: a small transformer head that is trained on frozen patch tokens (V-JEPA)."""
 
-from __future__ import annotations
-
 import math
 
 import torch

@@ -1,7 +1,5 @@
 """Writes what people read of an evaluation: tables of videos and classes, and the confusion matrix."""
 
-from __future__ import annotations
-
 import csv
 import io
 import math

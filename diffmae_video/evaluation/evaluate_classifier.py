@@ -1,7 +1,5 @@
 """Evaluates a fine-tuned classifier on a labelled list and writes figures, tables and a confusion matrix."""
 
-from __future__ import annotations
-
 import json
 import sys
 from collections.abc import Sequence

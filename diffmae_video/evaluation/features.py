@@ -1,7 +1,5 @@
 """Extracts the features of videos and pictures with a frozen model."""
 
-from __future__ import annotations
-
 import json
 import sys
 from collections.abc import Sequence

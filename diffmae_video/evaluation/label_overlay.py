@@ -1,7 +1,5 @@
 """Draws class names and their probabilities over the frames of a video."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 

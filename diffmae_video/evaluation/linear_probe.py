@@ -1,7 +1,5 @@
 """Linear probe: multinomial logistic regression on standardised features, trained to convergence."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

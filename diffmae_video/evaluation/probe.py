@@ -1,7 +1,5 @@
 """Measures how well frozen features separate classes: linear probe, attentive probe, nearest neighbours."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path

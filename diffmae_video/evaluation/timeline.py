@@ -1,7 +1,5 @@
 """Class probabilities of a video over time, from overlapping windows."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """All scores of one fill method for one task, gathered batch by batch."""
 
-from __future__ import annotations
-
 import math
 from collections import defaultdict
 

@@ -1,7 +1,5 @@
 """Fills held-out clips by every method and for every task, and scores the fills."""
 
-from __future__ import annotations
-
 import math
 import sys
 from collections.abc import Callable, Iterator, Sequence

@@ -1,7 +1,5 @@
 """Inpainted examples to look at: x0 predictions of several samples step by step, and MAE's, with scores."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path

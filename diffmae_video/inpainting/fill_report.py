@@ -1,7 +1,5 @@
 """Writes the scores of fills on held-out clips as Markdown tables, CSV, JSON and a plot."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json

@@ -1,7 +1,5 @@
 """The error of a model's x0 predictions, apart for each timestep."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """LPIPS, the perceptual distance between fills and the truth."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Sequence
 from pathlib import Path

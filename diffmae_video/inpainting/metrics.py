@@ -4,8 +4,6 @@ Clips are [B, 3, T, H, W] with pixels in [0, 1]; a region is bool [B, 1, T, H, W
 computed for each clip and then averaged. Ratios to the truth pool all clips. Both are our choice.
 """
 
-from __future__ import annotations
-
 import torch
 from einops import rearrange
 from torch import Tensor

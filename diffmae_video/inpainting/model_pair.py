@@ -1,7 +1,5 @@
 """Loads a model that samples, and an MAE to compare it with."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from diffmae_video.errors import InputError

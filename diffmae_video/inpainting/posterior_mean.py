@@ -1,7 +1,5 @@
 """The mean of several samples: the fill with the least expected squared error, and a blurred one."""
 
-from __future__ import annotations
-
 from torch import Tensor
 
 from diffmae_video.masks import Mask

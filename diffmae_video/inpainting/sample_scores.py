@@ -1,7 +1,5 @@
 """A handful of scores of a model's samples beside fills without a model, as the demo shows them."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

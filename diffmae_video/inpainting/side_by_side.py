@@ -1,7 +1,5 @@
 """How several pre-trained systems fill the same held-out clips, and what they generate, side by side."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path

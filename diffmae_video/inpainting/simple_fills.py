@@ -1,7 +1,5 @@
 """Fills that need no model: the baselines that an inpainting model has to beat. Our choice."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

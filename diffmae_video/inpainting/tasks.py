@@ -1,7 +1,5 @@
 """The inpainting tasks that models are evaluated on, each of which hides a part of a clip."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 

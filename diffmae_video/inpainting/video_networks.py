@@ -1,7 +1,5 @@
 """Features of clips by pytorchvideo's hub networks (X3D, SlowFast, ...) with weights that the user gives."""
 
-from __future__ import annotations
-
 import warnings
 from pathlib import Path
 from typing import Any

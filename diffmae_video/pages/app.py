@@ -1,7 +1,5 @@
 """The app's server: checks its address, loads the model, serves the page and cleans up."""
 
-from __future__ import annotations
-
 import errno
 import os
 import socket

@@ -1,7 +1,5 @@
 """What the events of the app's page do."""
 
-from __future__ import annotations
-
 import contextlib
 import html
 import tempfile

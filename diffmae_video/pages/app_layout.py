@@ -1,7 +1,5 @@
 """The layout of the app's page, in gradio's blocks."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from diffmae_video.decoding.file_types import IMAGE_ENDINGS, VIDEO_ENDINGS

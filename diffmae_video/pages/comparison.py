@@ -1,7 +1,5 @@
 """The page of a comparison: its table and plot, what each system fills in, and what it makes up."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any

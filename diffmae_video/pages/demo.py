@@ -1,7 +1,5 @@
 """The demo's table, plot of the loss, films and page."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path

@@ -4,8 +4,6 @@ Each clip is a sheet: its frames tiled in one WebP picture, which the page's scr
 Every step of every sample has its own sheet, so the page can show any of them at once.
 """
 
-from __future__ import annotations
-
 import io
 import math
 from collections.abc import Iterable, Sequence

@@ -1,7 +1,5 @@
 """Inpaints one window of an upload, step by step."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """Writes a page: a folder with index.html and media/ that opens from disk and from any web server."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """The CPUs that a process may use, and the number of processes that read videos for it."""
 
-from __future__ import annotations
-
 import os
 import socket
 from collections import Counter

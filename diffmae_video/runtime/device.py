@@ -1,7 +1,5 @@
 """Chooses the device and the precision of everything but training runs, see ``processes.py``."""
 
-from __future__ import annotations
-
 from typing import TypeVar
 
 import torch

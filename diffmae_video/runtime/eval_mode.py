@@ -1,7 +1,5 @@
 """Evaluation mode for the length of a ``with`` block."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Iterator
 

@@ -1,7 +1,5 @@
 """Keeps freed memory in the process instead of returning it to the system."""
 
-from __future__ import annotations
-
 import ctypes
 import sys
 

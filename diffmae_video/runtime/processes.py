@@ -1,7 +1,5 @@
 """Joins the processes of a run, under any launcher or none."""
 
-from __future__ import annotations
-
 import contextlib
 import fcntl
 import hashlib

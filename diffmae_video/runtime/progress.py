@@ -1,7 +1,5 @@
 """Progress of long work: a bar on a terminal, and a line now and then in a log file."""
 
-from __future__ import annotations
-
 import io
 import sys
 import threading

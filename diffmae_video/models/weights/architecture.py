@@ -1,7 +1,5 @@
 """What a config.json of Hugging Face, timm or VideoMAE V2 says about an encoder."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any, NamedTuple
 

@@ -1,7 +1,5 @@
 """Converts weights to the formats of other libraries."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any

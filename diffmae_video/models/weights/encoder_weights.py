@@ -4,8 +4,6 @@ Every key is read, or belongs to a decoder, a head or another module beside the 
 is an error.
 """
 
-from __future__ import annotations
-
 import logging
 import re
 from collections import Counter

@@ -1,7 +1,5 @@
 """What the writers of timm's and Hugging Face's formats share: a model's tensors, and files of them."""
 
-from __future__ import annotations
-
 import io
 from pathlib import Path
 

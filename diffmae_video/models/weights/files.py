@@ -3,8 +3,6 @@
 Nothing in a file is executed: only tensors and plain values are read.
 """
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import errno

@@ -1,7 +1,5 @@
 """Fits a trained encoder to clips or images of other sizes."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

@@ -1,7 +1,5 @@
 """Starts pre-training from weights: of a folder of ours, MAE, MAE-ST, VideoMAE, Hugging Face or timm."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

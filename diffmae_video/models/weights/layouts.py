@@ -3,8 +3,6 @@
 A layout maps our name of each weight to the names in a file. Our names are timm's where timm has one.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Container, Iterable
 from dataclasses import dataclass

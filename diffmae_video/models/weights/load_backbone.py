@@ -1,7 +1,5 @@
 """``load_backbone``: loads the part of any saved model that a classifier is built on."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """``load_encoder``: an encoder with weights of this project, MAE, MAE-ST, VideoMAE, Hugging Face or timm."""
 
-from __future__ import annotations
-
 import logging
 import math
 from collections import Counter

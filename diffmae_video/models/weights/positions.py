@@ -4,8 +4,6 @@ A table tells the number of tokens but not their grid. The sizes that the caller
 number leaves open.
 """
 
-from __future__ import annotations
-
 import logging
 import math
 from pathlib import Path

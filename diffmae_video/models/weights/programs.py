@@ -1,7 +1,5 @@
 """Writes encoders and classifiers as programs that need none of this code: ONNX, and torch.export's .pt2."""
 
-from __future__ import annotations
-
 import copy
 import io
 import json

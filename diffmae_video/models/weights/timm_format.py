@@ -1,7 +1,5 @@
 """Writes encoders and image classifiers as timm's VisionTransformer."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

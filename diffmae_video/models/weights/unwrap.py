@@ -1,7 +1,5 @@
 """Finds a model's state_dict in the checkpoint of any training program."""
 
-from __future__ import annotations
-
 import logging
 import re
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Writes encoders and classifiers as Hugging Face's VideoMAE."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any
