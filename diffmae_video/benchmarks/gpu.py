@@ -260,7 +260,7 @@ def _follow(
                 remaining = []
             return {"name": current or "start", "error": "the process ended"}, remaining
         if not current:
-            return None, []
+            return None, remaining
         remaining.remove(current)
         limit = SECTIONS[current][1]
 

@@ -27,7 +27,7 @@ def report(sender, names, ending):
 @pytest.mark.parametrize(
     ("ending", "problem", "left"),
     [
-        ("finishes", None, []),
+        ("finishes", None, ["loader"]),  # as when the time is up
         ("dies", "the process ended", ["loader"]),
         ("hangs", "no answer", ["loader"]),
     ],
