@@ -7,13 +7,17 @@ from dataclasses import dataclass, field, fields
 
 from fvcore.common.config import CfgNode
 
-from diffmae_video.build import meta_model
+from diffmae_video.build import encoder_arguments, meta_model
 from diffmae_video.cost.flops import Cost, training_cost
 from diffmae_video.cost.memory import Footprint
 from diffmae_video.errors import InputError
 
 RECIPE_GPUS = 8  # recipes state their batch for this number
 STAGES = (0, 1, 2, 3)
+BUCKET = 25_000_000  # gradients that are exchanged at a time, as in configs/deepspeed
+# Bytes that an optimizer step reads and writes for a parameter: gradient to float32 (6) and its norm (4);
+# AdamW on weight, gradient and two moments (28); weight to bf16 (6).
+OPTIMIZER_BYTES = 44
 
 
 def _assumed(default: float, meaning: str, source: str) -> float:
@@ -30,6 +34,12 @@ class Assumptions:
     utilisation: float = _assumed(0.35, "share of the peak that a step reaches", "assumed")
     bandwidth_gb: float = _assumed(
         50, "GB/s at which each GPU exchanges gradients", "assumed: a 400 Gbit/s adapter for each GPU"
+    )
+    memory_tb: float = _assumed(3.35, "TB/s of a GPU's memory", "NVIDIA's data sheet of the H100 SXM")
+    block_ms: float = _assumed(
+        1.7,
+        "ms that launching a transformer block's operations takes, forward and backward, not compiled",
+        "measured beside an H100: 35 ms for the 20 blocks of ViT-B with its decoder, 8 clips",
     )
     videos: float = _assumed(240_000, "videos of Kinetics-400's training list", "MAE-ST: about 240k")
     video_frames: float = _assumed(300, "frames of a video", "Kinetics: 10 s; assumed: 30 frames/s")
@@ -50,10 +60,14 @@ class Scaling:
     videos: int
     clips: int
     clips_per_gpu: int  # per step
-    # compute, exchange: seconds of a step's arithmetic and of its exchange of gradients. They overlap,
-    # so that a step takes as long as the longer one.
+    # Seconds of a step. Arithmetic and launches overlap completely, and the exchange overlaps with the
+    # backward pass except for ``exposed``.
     compute: float
+    launches: float
     exchange: float
+    exposed: float
+    optimizer: float
+    step: float  # all of it
     clips_per_s: float  # that all GPUs together consume
     # decoded in all. A video is decoded from a clip's first frame to its last, including the frames
     # between, and no frame twice.
@@ -61,6 +75,12 @@ class Scaling:
     storage: float  # bytes/s read in all
     cores: float  # CPU cores kept busy with decoding in all
     days: float  # duration of the whole recipe
+
+    @property
+    def limit(self) -> str:
+        """What takes most of a step."""
+        parts = {"arithmetic": self.compute, "launches": self.launches, "exchange": self.exposed}
+        return max(parts, key=lambda name: parts[name])
 
     @property
     def gpu_hours(self) -> float:
@@ -71,8 +91,10 @@ def simulate(cfg: CfgNode, cost: Cost, gpus: int, assumed: Assumptions) -> Scali
     """Predicts a recipe on ``gpus`` GPUs, with its own number of videos per step (stated for 8 GPUs).
 
     On more GPUs than that each takes one video. A training step counts as three forward passes, without
-    recomputation. Gradients are exchanged in bf16 by a ring all-reduce, which is the volume of ZeRO stages 0
-    to 2 (stage 3: half as much again).
+    recomputation. As at ZeRO stages 1 and 2, a ring adds up the gradients, in bf16, during the backward pass,
+    which takes two thirds of the time, and gathers the weights after the optimizer's step. The last bucket of
+    gradients and the weights overlap with nothing. The optimizer's step is shared by the GPUs, and limited by
+    their memory.
 
     Args:
         cost: of the config's model, :func:`~diffmae_video.cost.flops.training_cost`.
@@ -82,7 +104,13 @@ def simulate(cfg: CfgNode, cost: Cost, gpus: int, assumed: Assumptions) -> Scali
     videos, repeats = per_gpu * gpus, cfg.DATA.REPEATS
     compute = 6 * cost.macs * per_gpu * repeats / (assumed.peak_tflops * 1e12 * assumed.utilisation)
     exchange = 2 * (gpus - 1) / gpus * 2 * cost.parameters / (assumed.bandwidth_gb * 1e9)
-    step = max(compute, exchange)
+    blocks = encoder_arguments(cfg)["depth"] + cfg.MODEL.DECODER.DEPTH
+    launches = blocks * assumed.block_ms / 1000
+    gradients = weights = exchange / 2
+    last_bucket = gradients * min(1.0, BUCKET / cost.parameters)
+    exposed = weights + max(last_bucket, gradients - 2 / 3 * max(compute, launches))
+    optimizer = OPTIMIZER_BYTES * cost.parameters / gpus / (assumed.memory_tb * 1e12)
+    step = max(compute, launches) + exposed + optimizer
     span = (cfg.DATA.NUM_FRAMES - 1) * cfg.DATA.STRIDE + 1
     steps = cfg.TRAIN.EPOCHS * assumed.videos / videos
     return Scaling(
@@ -91,7 +119,11 @@ def simulate(cfg: CfgNode, cost: Cost, gpus: int, assumed: Assumptions) -> Scali
         clips=videos * repeats,
         clips_per_gpu=per_gpu * repeats,
         compute=compute,
+        launches=launches,
         exchange=exchange,
+        exposed=exposed,
+        optimizer=optimizer,
+        step=step,
         clips_per_s=videos * repeats / step,
         frames_per_s=videos / step * min(repeats * span, assumed.video_frames),
         storage=videos / step * assumed.video_mb * 1e6,
@@ -111,11 +143,12 @@ def scaling_tables(recipes: Mapping[str, CfgNode], gpus: Sequence[int], assumed:
             raise InputError(f"{name}: there is no formula for the memory of {cfg.MODEL.OBJECTIVE}")
         for count in gpus:
             run = simulate(cfg, cost, count, assumed)
-            limit = "arithmetic" if run.compute >= run.exchange else "exchange"
             time.append(
                 [
                     *(name, f"{count}", f"{run.videos} = {run.clips}", f"{run.clips_per_gpu}"),
-                    *(f"{1000 * run.compute:.1f}", f"{1000 * run.exchange:.1f}", limit),
+                    *(f"{1000 * run.compute:.1f}", f"{1000 * run.launches:.0f}"),
+                    *(f"{1000 * run.exchange:.1f}", f"{1000 * run.exposed:.1f}"),
+                    *(f"{1000 * run.optimizer:.2f}", f"{1000 * run.step:.1f}", run.limit),
                     *(f"{run.clips_per_s:,.0f}", f"{run.frames_per_s:,.0f}", f"{run.storage / 1e6:,.0f}"),
                     *(f"{run.cores:,.0f}", f"{run.days:.2f}", f"{run.gpu_hours:,.0f}"),
                 ]
@@ -138,7 +171,8 @@ def scaling_tables(recipes: Mapping[str, CfgNode], gpus: Sequence[int], assumed:
             _table(
                 [
                     *("recipe", "GPUs", "videos = clips a step", "clips a GPU"),
-                    *("arithmetic, ms a step", "exchange, ms a step", "limit"),
+                    *("arithmetic, ms", "launches, ms", "exchange, ms", "exposed, ms", "optimizer, ms"),
+                    *("step, ms", "limit"),
                     *("clips/s", "frames/s decoded", "storage, MB/s", "CPU cores", "days", "GPU-hours"),
                 ],
                 time,
