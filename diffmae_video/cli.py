@@ -88,7 +88,7 @@ _format_with_place = warnings.formatwarning
 
 
 def run_tool(main: Callable[[], int | None]) -> None:
-    """Runs a tool's main and exits with its code, or with 2 and one line on stderr after an error."""
+    """Runs a tool's main and exits with its code, or with the error's and one line on stderr."""
     for stream in (sys.stdout, sys.stderr):  # file names need not be valid Unicode
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     warnings.formatwarning = _format_warning
@@ -96,7 +96,7 @@ def run_tool(main: Callable[[], int | None]) -> None:
         code = main() or 0
     except (InputError, OSError) as error:
         print(f"error: {describe(error)}", file=sys.stderr)
-        code = 2
+        code = error.exit_code if isinstance(error, InputError) else 2
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         code = 130

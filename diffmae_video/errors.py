@@ -12,6 +12,14 @@ class InputError(ValueError):
     Tools print the message and exit with code 2. In Python it is a ValueError.
     """
 
+    exit_code = 2
+
+
+class StoreError(InputError):
+    """An object store does not answer. Tools exit with code 1, since a later start may succeed."""
+
+    exit_code = 1
+
 
 class MissingExtraError(InputError, ImportError):
     """An optional package is not installed; the message names the extra that installs it."""

@@ -86,7 +86,7 @@ def flush_folder(folder: Path) -> None:
 
 
 def read_text(path: str | Path) -> str:
-    """Reads a text file in UTF-8 or UTF-16; any other is taken for Windows-1252, with a warning.
+    """Reads a text file, see :func:`decode_text`.
 
     Raises:
         InputError: the file cannot be read, or is not a text.
@@ -95,6 +95,18 @@ def read_text(path: str | Path) -> str:
         data = Path(path).read_bytes()
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    return decode_text(data, path)
+
+
+def decode_text(data: bytes, path: str | Path) -> str:
+    """Decodes a text in UTF-8 or UTF-16; any other is taken for Windows-1252, with a warning.
+
+    Args:
+        path: of the file, for messages.
+
+    Raises:
+        InputError: the file is not a text.
+    """
     encoding = next((name for mark, name in BYTE_ORDER_MARKS.items() if data.startswith(mark)), "")
     if not encoding:
         # Text without a mark: in UTF-16, every second byte of ASCII characters is zero.
@@ -109,7 +121,7 @@ def read_text(path: str | Path) -> str:
                 f"{path}: is not UTF-8 and was read as Windows-1252 (Latin-1); if names come out wrong, save "
                 "it as UTF-8",
                 InputWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
     if "\0" in text:
         raise InputError(f"{path}: is not a text file")

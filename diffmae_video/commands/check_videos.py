@@ -43,6 +43,7 @@ def main() -> int:
 
     from diffmae_video.data import read_list, write_list
     from diffmae_video.decoding.many_files import for_each_file, read_report
+    from diffmae_video.decoding.storage import absolute
 
     entries = read_list(args.list, args.root, args.images)
     paths = list(dict.fromkeys(entry.path for entry in entries))
@@ -67,6 +68,6 @@ def main() -> int:
     bad = {path for path in paths if not verdicts[path].ok}
     if args.clean:
         good = [entry for entry in entries if entry.path not in bad]
-        write_list(args.clean, [replace(entry, path=str(Path(entry.path).absolute())) for entry in good])
+        write_list(args.clean, [replace(entry, path=absolute(entry.path)) for entry in good])
     print(f"{len(paths)} files, {len(bad)} bad")
     return 1 if bad else 0

@@ -16,8 +16,10 @@ import numpy as np
 from diffmae_video.data.folders import find_videos, scan_folder
 from diffmae_video.data.tables import DELIMITERS, delimiter_of, header_of, table_rows
 from diffmae_video.decoding.file_types import IMAGE_ENDINGS, VIDEO_ENDINGS, is_image_name
-from diffmae_video.errors import InputError, InputWarning
-from diffmae_video.files import read_text, write_text
+from diffmae_video.decoding.reader import VideoError
+from diffmae_video.decoding.storage import exists, fetch, is_url
+from diffmae_video.errors import InputError, InputWarning, StoreError
+from diffmae_video.files import decode_text, read_text, write_text
 
 T = TypeVar("T")
 
@@ -48,6 +50,9 @@ def read_list(path: str | Path, root: str | Path = "", images: bool = False) -> 
       lines ``path``; paths may contain spaces;
     - Kinetics' own CSV, see :func:`read_kinetics`; missing videos are a warning.
 
+    The list itself may lie at a URL, such as ``s3://bucket/list.csv``. Its paths may be URLs and places in
+    shards, see :mod:`~diffmae_video.decoding.storage`; ``datasets/make_shards.py`` writes such lists.
+
     Args:
         path: the list or folder.
         root: the folder where relative paths start, by default the list's own; ``old=new`` replaces the
@@ -55,12 +60,12 @@ def read_list(path: str | Path, root: str | Path = "", images: bool = False) -> 
         images: find pictures in a folder as well.
 
     Raises:
+        StoreError: the list lies in an object store that does not answer.
         InputError: the list is missing, empty or not a text, has an unknown column, or a bad line (with
             its number); or ``old`` is the beginning of no path.
     """
-    path = Path(path)
-    if path.is_dir():
-        return _read_folder(path, images)
+    if not is_url(path) and Path(path).is_dir():
+        return _read_folder(Path(path), images)
     text = _read(path)
     header = header_of(text)
     if set(KINETICS_COLUMNS) <= set(header):
@@ -94,7 +99,6 @@ def read_kinetics(path: str | Path, root: str | Path = "") -> tuple[list[Entry],
     Raises:
         InputError: the list cannot be read, a line is wrong (with its number), or no video exists.
     """
-    path = Path(path)
     text = _read(path)
     header = header_of(text)
     if not set(KINETICS_COLUMNS) <= set(header):
@@ -108,7 +112,9 @@ def read_kinetics(path: str | Path, root: str | Path = "") -> tuple[list[Entry],
         except ValueError as error:
             raise InputError(f"{where}: time_start and time_end are whole seconds ({error})") from error
         videos.append((f"{row['youtube_id']}_{start:06d}_{end:06d}", row.get("label") or None))
-    root = Path(root or path.parent)
+    if is_url(path) and not root:
+        raise InputError(f"{path}: is Kinetics' own list; give the local folder of its videos as DATA.ROOT")
+    root = Path(root or Path(path).parent)
     files = {p.stem: str(p) for p in reversed(scan_folder(root)[0])}  # of equal names the first one
     entries = [Entry(files[name], label=label) for name, label in videos if name in files]
     if not entries:
@@ -145,8 +151,14 @@ def _quoted(field: str) -> str:
     return '"' + field.replace('"', '""') + '"' if is_special else field
 
 
-def _read(path: Path) -> str:
-    if path.suffix.lower() in ENDINGS and path.is_file():
+def _read(path: str | Path) -> str:
+    if is_url(path):
+        try:
+            return decode_text(fetch(str(path)), path)
+        except VideoError as error:
+            is_wrong = isinstance(error.__cause__, (FileNotFoundError, PermissionError))
+            raise (InputError if is_wrong else StoreError)(str(error)) from error
+    if Path(path).suffix.lower() in ENDINGS and Path(path).is_file():
         raise InputError(f"{path}: is a video or picture; give its folder, or a list that names it")
     return read_text(path)
 
@@ -161,7 +173,7 @@ def _read_folder(folder: Path, images: bool) -> list[Entry]:
     ]
 
 
-def _read_table(path: Path, text: str, header: list[str]) -> Iterator[Entry]:
+def _read_table(path: str | Path, text: str, header: list[str]) -> Iterator[Entry]:
     if not set(header) <= set(COLUMNS) or len(set(header)) < len(header):
         raise InputError(
             f"{path}: line 1: expected the header {','.join(COLUMNS)} (only path is required), got "
@@ -180,7 +192,7 @@ def _read_table(path: Path, text: str, header: list[str]) -> Iterator[Entry]:
         yield Entry(row["path"], start, end, row.get("label") or None)
 
 
-def _read_lines(path: Path, text: str) -> Iterator[Entry]:
+def _read_lines(path: str | Path, text: str) -> Iterator[Entry]:
     """Lines without a header: of separated values if the first line is, else ``path label`` or ``path``."""
     first = next((line for line in text.split("\n") if line.strip()), "")
     for delimiter in DELIMITERS:
@@ -212,13 +224,16 @@ def _checked(lines: Iterable[tuple[str, str, str | None]]) -> Iterator[Entry]:
         yield Entry(name, label=label)
 
 
-def _locate(path: Path, entries: list[Entry], root: str) -> list[Entry]:
+def _locate(path: str | Path, entries: list[Entry], root: str) -> list[Entry]:
     """Completes relative paths, and applies a root ``old=new`` to absolute ones."""
     old, is_mapping, new = root.partition("=")
     if not is_mapping or os.path.isdir(root):  # noqa: PTH112
         # os.path, because Path would rewrite "./a" and "a//b"
         folder = root or os.path.dirname(path)  # noqa: PTH120
-        return [replace(entry, path=os.path.join(folder, entry.path)) for entry in entries]  # noqa: PTH118
+        return [
+            entry if is_url(entry.path) else replace(entry, path=os.path.join(folder, entry.path))  # noqa: PTH118
+            for entry in entries
+        ]
     old, new = old.rstrip("/"), new.rstrip("/")
     absolute = [entry.path for entry in entries if entry.path.startswith("/")]
     if absolute and not any(name.startswith(f"{old}/") for name in absolute):
@@ -237,10 +252,10 @@ def check_first_files(entries: Sequence[Entry], count: int = 100) -> str:
         How many of the first ``count`` files are missing and what to do, in one line; empty if none is.
 
     Raises:
-        InputError: none of them exists.
+        InputError: none of them exists, or their store cannot be reached.
     """
     first = list(dict.fromkeys(entry.path for entry in entries))[:count]
-    missing = [path for path in first if not os.path.exists(path)]  # noqa: PTH110
+    missing = [path for path in first if not exists(path)]
     if not missing:
         return ""
     message = f"{len(missing)} of the first {len(first)} files do not exist, such as {missing[0]}"

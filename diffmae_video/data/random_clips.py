@@ -14,6 +14,8 @@ from diffmae_video.data.clip_sampler import ClipSampler, frame_range, read_clips
 from diffmae_video.data.faults import Fault
 from diffmae_video.data.lists import Entry
 from diffmae_video.decoding import DecodingProcess, VideoError
+from diffmae_video.decoding.storage import is_url
+from diffmae_video.errors import StoreError
 from diffmae_video.randomness import random_state
 
 ATTEMPTS = 30  # videos tried for one sample
@@ -88,6 +90,7 @@ class RandomClips(Dataset[Item], Generic[Item]):
 
         Raises:
             VideoError: 30 videos in a row could not be read.
+            StoreError: all of these lie in object stores.
         """
         epoch, index = key.epoch, key.row
         faults: list[Fault] = []
@@ -101,6 +104,11 @@ class RandomClips(Dataset[Item], Generic[Item]):
                 faults.append(Fault(self.entries[row].path, str(error), epoch, index, attempt))
             else:
                 return self.sample(key, decoded, tuple(faults))
+        if all(is_url(fault.path) for fault in faults):
+            raise StoreError(
+                f"{ATTEMPTS} videos in a row could not be read from their store; continue with --resume when "
+                f"it answers. The last one: {faults[-1].reason}"
+            )
         raise VideoError(
             f"{ATTEMPTS} videos in a row could not be read; check the list with tools/check_videos.py. "
             f"The last one: {faults[-1].reason}"

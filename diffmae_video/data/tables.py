@@ -28,7 +28,7 @@ def delimiter_of(text: str) -> str:
 
 
 def table_rows(
-    path: Path, text: str, columns: Sequence[str], delimiter: str, has_header: bool = True
+    path: str | Path, text: str, columns: Sequence[str], delimiter: str, has_header: bool = True
 ) -> Iterator[tuple[str, dict[str, str]]]:
     """The rows of a table, each with its place for messages: fields by column.
 

@@ -17,6 +17,8 @@ from diffmae_video.decoding.pictures import (
 )
 from diffmae_video.decoding.pyav import PyAVReader
 from diffmae_video.decoding.reader import VideoError, VideoReader
+from diffmae_video.decoding.storage import MemoryFile, fetch, is_stored
+from diffmae_video.decoding.stored_reader import StoredReader
 from diffmae_video.decoding.torchcodec import open_with_torchcodec
 from diffmae_video.errors import InputError, InputWarning
 from diffmae_video.options import OPTIONS
@@ -35,6 +37,8 @@ def open_video(
     fps: float | None = None,
 ) -> VideoReader:
     """Opens a video, a picture as a video of one frame, or a folder of pictures as a film.
+
+    The file may lie in a shard or in an object store, see :mod:`~diffmae_video.decoding.storage`.
 
     What a user should know about the file is given as a warning, once.
 
@@ -66,6 +70,13 @@ def open_quietly(
         raise InputError(
             f"a folder of frames cannot be shown at {fps:g} frames per second; give a rate above 0"
         )
+    if is_stored(path):
+        name = str(path)
+        data = fetch(name)
+        if not data:
+            raise VideoError(f"{name}: the file is empty")
+        file = MemoryFile(data, Path(name).suffix)
+        return StoredReader(name, file, lambda opened: _open_file(opened, name, backend, short_side))
     path = Path(path).absolute()
     if path.is_dir():
         return FrameFolderReader(str(path), short_side, fps or FOLDER_FPS)
@@ -73,8 +84,13 @@ def open_quietly(
         raise VideoError(f"{path}: no such file")
     if not path.stat().st_size:
         raise VideoError(f"{path}: the file is empty")
-    if is_animated(path):
-        return AnimatedPictureReader(str(path), short_side)
-    if is_image_name(path):
-        return PictureReader(str(path), short_side)
-    return BACKENDS[backend](str(path), short_side)
+    return _open_file(str(path), str(path), backend, short_side)
+
+
+def _open_file(file: str, name: str, backend: str, short_side: int | None) -> VideoReader:
+    """Opens a file by the kind that its name says it is."""
+    if is_animated(file, name):
+        return AnimatedPictureReader(file, short_side)
+    if is_image_name(name):
+        return PictureReader(file, short_side)
+    return BACKENDS[backend](file, short_side)

@@ -129,9 +129,9 @@ def frame_files(folder: str | Path) -> list[Path]:
     return sorted(files, key=natural_key)
 
 
-def is_animated(path: str | Path) -> bool:
-    """Whether a WebP or PNG file holds several frames."""
-    if Path(path).suffix.lower() not in (".webp", ".png", ".apng"):
+def is_animated(path: str | Path, name: str | Path) -> bool:
+    """Whether a file that is a WebP or PNG by its name holds several frames."""
+    if Path(name).suffix.lower() not in (".webp", ".png", ".apng"):
         return False
     try:
         with Image.open(path) as stored:

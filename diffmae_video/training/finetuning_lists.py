@@ -12,6 +12,7 @@ from diffmae_video.build import training_entries
 from diffmae_video.data import Entry, read_list, write_list
 from diffmae_video.data.hold_out import hold_out
 from diffmae_video.data.lists import count_files
+from diffmae_video.decoding.storage import absolute
 from diffmae_video.errors import InputError
 
 
@@ -49,7 +50,7 @@ def read_finetuning_lists(cfg: CfgNode) -> FinetuningLists:
     if not cfg.FINETUNE.HOLD_OUT:
         return FinetuningLists(entries, [], is_held_out=False)
     # Paths become absolute, but links are not followed: their targets may have other names and endings.
-    entries = [dataclasses.replace(entry, path=str(Path(entry.path).absolute())) for entry in entries]
+    entries = [dataclasses.replace(entry, path=absolute(entry.path)) for entry in entries]
     train, val = hold_out(entries, cfg.FINETUNE.HOLD_OUT, cfg.FINETUNE.MULTI_LABEL)
     if not val:
         raise InputError(
