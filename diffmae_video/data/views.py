@@ -1,12 +1,14 @@
 """Multi-view clips for evaluation: always the same ones, and an unreadable video is never replaced."""
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
 
 from diffmae_video.data.clip_sampler import (
     ClipSampler,
@@ -155,3 +157,34 @@ class ViewDataset(Dataset[Views]):
             empty = torch.empty((0, self.clip_sampler.num_frames, *self.size, 3), dtype=torch.uint8)
             return Views(index, empty, str(error))
         return Views(index, clips, "")
+
+
+def view_batches(
+    dataset: ViewDataset, clips: int, workers: int, pin_memory: bool = False
+) -> Iterator[tuple[list[int], Tensor, list[str]]]:
+    """Reads a data set whose policy is ``skip``, with a line on stderr for each video that cannot be read.
+
+    Args:
+        clips: the most clips of a batch, but at least one video's.
+        workers: processes that read ahead, at most; 0 reads in this process.
+
+    Yields:
+        The indices of the videos that were read, their clips uint8 [B, T, H, W, 3], and the faults.
+    """
+    loader: DataLoader[Any] = DataLoader(
+        dataset,
+        batch_size=max(1, clips // (dataset.temporal * dataset.spatial)),
+        num_workers=min(workers, len(dataset)),
+        collate_fn=_join,
+        pin_memory=pin_memory,
+    )
+    for batch in loader:
+        for fault in batch[2]:
+            tqdm.write(f"left out: {fault}", file=sys.stderr)
+        yield batch
+    dataset.decoder.stop()
+
+
+def _join(views: Sequence[Views]) -> tuple[list[int], Tensor, list[str]]:
+    read = [x.video for x in views if not x.fault]
+    return read, torch.cat([x.clips for x in views]), [x.fault for x in views if x.fault]

@@ -1,7 +1,6 @@
 """Extracts the features of videos and pictures with a frozen model."""
 
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,11 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
-from tqdm import tqdm
 
 from diffmae_video.build import view_dataset
-from diffmae_video.data import Entry, Views, read_list
+from diffmae_video.data import Entry, read_list
+from diffmae_video.data.views import view_batches
 from diffmae_video.decoding.file_types import IMAGE_ENDINGS, VIDEO_ENDINGS
 from diffmae_video.errors import InputError
 from diffmae_video.files import atomic_path, write_tensors
@@ -107,20 +105,13 @@ def extract_features(
         raise InputError(f"views and batch must be 1 or more, got views {views[0]},{views[1]}, batch {batch}")
     dataset = view_dataset(frozen.cfg, entries, *views, policy="skip")
     per_video = views[0] * views[1]
-    loader: DataLoader[Any] = DataLoader(
-        dataset,
-        batch_size=max(1, batch // per_video),
-        num_workers=min(resolve_workers(frozen.cfg.DATA.WORKERS, frozen.device), len(entries)),
-        collate_fn=_join,
-        pin_memory=frozen.device.type == "cuda",
-    )
+    workers = resolve_workers(frozen.cfg.DATA.WORKERS, frozen.device)
+    batches = view_batches(dataset, batch, workers, pin_memory=frozen.device.type == "cuda")
     read: list[Entry] = []
     pooled: list[Tensor] = []
     tokens: list[Tensor] = []
     with ProgressBar(total=len(entries), desc="features", unit=" videos") as bar:
-        for videos, clips, faults in loader:
-            for fault in faults:
-                tqdm.write(f"left out: {fault}", file=sys.stderr)
+        for videos, clips, faults in batches:
             for part in clips.split(batch) if len(clips) else ():  # none if no video could be read
                 part_tokens, part_pooled = frozen.tokens_and_features(part)
                 pooled.append(part_pooled.cpu())
@@ -128,19 +119,12 @@ def extract_features(
                     tokens.append(part_tokens.cpu())
             read += [entries[video] for video in videos]
             bar.update(len(videos) + len(faults))
-    dataset.decoder.stop()
     if not read:
         raise InputError(f"none of the {len(entries)} videos can be read; see the lines above")
     mean_pooled = _mean_over_views(pooled, per_video)
     if not mean_pooled.isfinite().all():
         raise InputError("the features are not finite, so the weights are broken; take another checkpoint")
     return Features(read, mean_pooled, _mean_over_views(tokens, per_video) if keep_tokens else None)
-
-
-def _join(views: Sequence[Views]) -> tuple[list[int], Tensor, list[str]]:
-    """The indices of the videos that were read, their clips uint8 [B, T, H, W, 3], and the faults."""
-    videos = [x.video for x in views if not x.fault]
-    return videos, torch.cat([x.clips for x in views]), [x.fault for x in views if x.fault]
 
 
 def _mean_over_views(parts: Sequence[Tensor], per_video: int) -> Tensor:

@@ -1,7 +1,6 @@
 """Fills held-out clips by every method and for every task, and scores the fills."""
 
 import math
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -10,13 +9,12 @@ from typing import Any, NamedTuple
 import torch
 from fvcore.common.config import CfgNode
 from torch import Tensor
-from torch.utils.data import DataLoader
-from tqdm import tqdm
 
 from diffmae_video.build import view_dataset
 from diffmae_video.config import load_recipe
-from diffmae_video.data import Entry, Views, denormalise, normalise, read_list
+from diffmae_video.data import Entry, denormalise, normalise, read_list
 from diffmae_video.data.lists import spread
+from diffmae_video.data.views import view_batches
 from diffmae_video.errors import InputError, require
 from diffmae_video.inpainting.clip_scores import ClipScores
 from diffmae_video.inpainting.fill_report import write_report
@@ -207,22 +205,10 @@ def _fill_by_mean(model: PretrainingModel, steps: int, samples: int, batch: Mask
 def read_batches(cfg: CfgNode, entries: Sequence[Entry], per_entry: int) -> Iterator[Tensor]:
     """Reads ``per_entry`` clips of each entry: uint8 [B, T, H, W, 3], B at most EVALUATION.BATCH_SIZE."""
     dataset, batch_size = view_dataset(cfg, entries, per_entry, policy="skip"), cfg.EVALUATION.BATCH_SIZE
-    loader: DataLoader[Any] = DataLoader(
-        dataset,
-        batch_size=max(1, batch_size // per_entry),
-        num_workers=min(resolve_workers(cfg.DATA.WORKERS, default_device()), len(entries)),
-        collate_fn=_join_views,
-    )
-    for clips, faults in loader:
-        for fault in faults:
-            tqdm.write(f"left out: {fault}", file=sys.stderr)
+    workers = resolve_workers(cfg.DATA.WORKERS, default_device())
+    for _, clips, _ in view_batches(dataset, batch_size, workers):
         if len(clips):
             yield from clips.split(batch_size)
-    dataset.decoder.stop()
-
-
-def _join_views(views: Sequence[Views]) -> tuple[Tensor, list[str]]:
-    return torch.cat([x.clips for x in views]), [x.fault for x in views if x.fault]
 
 
 def mask_batch(clips: Tensor, task: str, grid: Triple, patch: Triple, seed: int, first: int) -> MaskedBatch:
