@@ -68,7 +68,9 @@ def step_flops(cfg: CfgNode) -> int:
 
 
 def bare_step(cfg: CfgNode, device: torch.device, compiled: bool = False) -> Step:
-    """Forward, backward and AdamW of a config's model alone, with all tensors in TRAIN.PRECISION.
+    """Forward, backward and AdamW of a config's model alone, with all weights in TRAIN.PRECISION.
+
+    The clips are uint8 and lie on the device.
 
     Raises:
         InputError: see :func:`dtype_of`; or the objective reads no masks.
@@ -80,15 +82,16 @@ def bare_step(cfg: CfgNode, device: torch.device, compiled: bool = False) -> Ste
             f"MODEL.OBJECTIVE {cfg.MODEL.OBJECTIVE}: the benchmark takes masked autoencoders only; set "
             "diffmae or mae"
         )
-    clip = torch.randn(clips_per_step(cfg), 3, cfg.DATA.NUM_FRAMES, *cfg.DATA.SIZE, device=device)
+    shape = (clips_per_step(cfg), cfg.DATA.NUM_FRAMES, *cfg.DATA.SIZE, 3)
+    clip = torch.randint(0, 256, shape, dtype=torch.uint8, device=device).movedim(-1, 1)  # as decoded
     mask = model.draw_mask(clip)
     if compiled:
         compile_training(model)
 
     def loss() -> Tensor:
         t = None if model.timesteps is None else _draw_timesteps(model, mask, device)
-        shape = model.noise_shape(clip, mask)
-        noise = None if shape is None else torch.randn((len(clip), *shape), device=device)
+        size = model.noise_shape(clip, mask)
+        noise = None if size is None else torch.randn((len(clip), *size), device=device)
         output: Output = model(clip, mask, t, noise)
         return output.loss
 
