@@ -1,9 +1,9 @@
 """ADM (Dhariwal & Nichol 2021, arXiv 2105.05233): a U-Net that denoises pictures.
 
-The blocks are those of :class:`diffusers.UNet2DModel`, configured as in ADM: norms that the timestep
-scales and shifts, resnet blocks that resize, attention at given resolutions, heads 64 wide. The U-Net is
-cut into an encoder (the way down and the middle), which recognition uses, and a decoder (the way up). ADM
-also learns variances; here only the noise is predicted, with the plain squared error.
+The blocks are those of :class:`diffusers.UNet2DModel`, configured as in ADM: the timestep scales and shifts
+the norms, residual blocks change the resolution, and attention has heads of 64 channels at given resolutions.
+The U-Net is split into an encoder (the downsampling path and the middle), which recognition uses, and a
+decoder (the upsampling path). Unlike ADM, it predicts the noise only and learns no variances.
 
 Timesteps start at 1, as everywhere in this package; in diffusers they start at 0.
 """
@@ -22,11 +22,11 @@ from diffmae_video.models.denoising import DenoisingModel
 from diffmae_video.models.pixels import IMAGENET_MEAN, IMAGENET_STD
 from diffmae_video.tokens import Triple, grid_of
 
-CLEAN = 1  # the timestep given with a clean picture: the lowest one of training
+CLEAN = 1  # the timestep of a clean picture: the lowest one in training
 
 
 class UNetEncoder(Backbone):
-    """The way down and the middle of ADM's U-Net; a block is a resnet and the attention after it.
+    """The downsampling path and the middle of ADM's U-Net. A block is a residual block and its attention.
 
     Args:
         image_size: (height, width) of the pictures in pixels.
@@ -34,10 +34,10 @@ class UNetEncoder(Backbone):
         patch: of the masks for inpainting; the network itself has no patches.
         width: channels of the first level.
         multipliers: each level's channels, as multiples of ``width``.
-        resnets: resnet blocks of each level.
-        attention: the resolutions with attention, as heights in pixels.
+        resnets: residual blocks of each level.
+        attention: the heights, in pixels, of the levels that have attention.
         head_width: channels of an attention head.
-        dropout: in the resnet blocks.
+        dropout: in the residual blocks.
 
     Raises:
         InputError: more than one frame, or sizes that do not fit together.
@@ -81,13 +81,13 @@ class UNetEncoder(Backbone):
         return [*blocks, [first, *self.mid_block.attentions], [last]]
 
     def layers(self) -> list[list[nn.Parameter]]:
-        """The first convolution and the timestep's embedding; then each block, downsampling ones included."""
+        """The first convolution with the timestep's embedding, then each block and downsampling layer."""
         embedding = [*self.conv_in.parameters(), *self.time_embedding.parameters()]
         blocks = [[p for module in block for p in module.parameters()] for block in self._blocks()]
         return [embedding, *blocks]
 
     def resized(self, image_size: Sequence[int] | None, num_frames: int | None) -> UNetEncoder:
-        """This encoder for pictures of any size that the levels can halve; attention stays on its levels."""
+        """This encoder for pictures of another size; the same levels keep their attention."""
         own = self._hub_mixin_config
         if image_size is None or list(image_size) == list(own["image_size"]):
             check_pictures("adm", num_frames or 1)
@@ -100,9 +100,11 @@ class UNetEncoder(Backbone):
         return other.train(self.training)
 
     def down(self, pictures: Tensor, t: Tensor) -> tuple[Tensor, list[Tensor], Tensor]:
-        """Pictures [B, 3, H, W] at t int64 [B] to the output [B, D, h, w] of the middle.
+        """Encodes pictures [B, 3, H, W] at t int64 [B].
 
-        Also returns the skip connections, finest first, and the timestep's embedding [B, E].
+        Returns:
+            The output of the middle [B, D, h, w], the skip connections, finest first, and the timestep's
+            embedding [B, E].
         """
         dtype = self.conv_in.weight.dtype
         embedded = self.time_embedding(self.time_proj(t - 1).to(dtype))
@@ -114,10 +116,7 @@ class UNetEncoder(Backbone):
         return self.mid_block(x, embedded), skips, embedded
 
     def forward(self, clip: Tensor, t: Tensor | None = None) -> Tensor:
-        """Pictures [B, 3, (1,) H, W] at t int64 [B] to the tokens [B, h * w, D] of the middle.
-
-        By default the picture is clean, and t is the lowest timestep.
-        """
+        """Pictures [B, 3, (1,) H, W] at t int64 [B], by default 1, to the middle's tokens [B, h * w, D]."""
         pictures = pictures_of(clip)
         if t is None:
             t = torch.full((len(pictures),), CLEAN, dtype=torch.int64, device=pictures.device)
@@ -126,7 +125,7 @@ class UNetEncoder(Backbone):
 
 
 class UNetDecoder(nn.Module):
-    """The way up, with skip connections."""
+    """The upsampling path, with skip connections."""
 
     def __init__(self, unet: Any) -> None:
         super().__init__()
@@ -139,7 +138,7 @@ class UNetDecoder(nn.Module):
         return [m for level in levels for m in (*level.resnets, *(getattr(level, "attentions", None) or ()))]
 
     def forward(self, x: Tensor, skips: list[Tensor], embedded: Tensor) -> Tensor:
-        """The output of :meth:`UNetEncoder.down` to pictures [B, 3, H, W]."""
+        """Turns the output of :meth:`UNetEncoder.down` into pictures [B, 3, H, W]."""
         for level in self.up_blocks:
             count = len(level.resnets)
             skips, joined = skips[:-count], tuple(skips[-count:])
@@ -222,7 +221,7 @@ def _unet(
         attention_head_dim=head_width,
         dropout=dropout,
     )
-    # As in ADM, residual branches and the output start at zero.
+    # As in ADM, residual branches and the output are zero at first.
     for name, module in unet.named_modules():
         if name.endswith(("conv2", "to_out.0", "conv_out")):
             nn.init.zeros_(module.weight)

@@ -1,4 +1,4 @@
-"""A classifier of clips: a backbone on all tokens, pooling, a norm, dropout and a linear head."""
+"""A classifier of clips: a backbone, pooling of its tokens, a norm, dropout and a linear head."""
 
 from __future__ import annotations
 
@@ -22,18 +22,19 @@ class Classifier(nn.Module, Pretrained):
     """Classifies clips; an image is a clip of one frame.
 
     Args:
-        classes: their names, in the order of the logits.
+        classes: names of the classes, in the order of the logits.
         image_size, num_frames, patch: see :class:`~diffmae_video.models.encoder.Encoder`.
         encoder: further arguments of the backbone. ``pool`` decides whether an Encoder has a final norm.
-        pool: ``mean`` takes the mean of the patch tokens, then a norm that replaces the encoder's (MAE);
-            ``token`` takes the class token after the encoder's norm.
+        pool: ``mean`` averages the patch tokens and applies a norm in place of the encoder's (MAE); ``token``
+            takes the class token after the encoder's norm.
         dropout: before the head.
-        multi_label: a clip may have any number of classes: sigmoids instead of a softmax.
+        multi_label: a clip may have any number of classes, and probabilities are sigmoids.
         mean, std: of the normalisation that clips have gone through, on pixels in [0, 1].
         backbone: the class of the backbone, such as Encoder, UNetEncoder or PixelGPT.
 
     Raises:
-        InputError: no classes, a class given twice, an unknown pool or backbone, or no class token for it.
+        InputError: there are no classes or one is named twice, the pool or backbone is unknown, or the
+            backbone has no class token to pool by.
     """
 
     feature_layer: int | None = None  # the layer is part of the classifier; see Backbone.feature_layer
@@ -116,11 +117,11 @@ class Classifier(nn.Module, Pretrained):
                 parameter.requires_grad_(False)
 
     def backbone(self) -> Backbone:
-        """What the head stands on."""
+        """The backbone that the head is on."""
         return self.encoder
 
     def encode(self, clip: Tensor) -> Tensor:
-        """Patch tokens [B, N, D] of the backbone; no class token."""
+        """Patch tokens [B, N, D] of the backbone, without the class token."""
         return self.encoder.encode(clip)
 
     def tokens_and_features(self, clip: Tensor) -> tuple[Tensor, Tensor]:
@@ -138,9 +139,9 @@ class Classifier(nn.Module, Pretrained):
         return self.tokens_and_features(clip)[1]
 
     def forward(self, clip: Tensor, generative: bool = False) -> Any:
-        """Logits [B, classes] of clips as :meth:`features` takes them.
+        """Logits [B, classes] of clips, see :meth:`tokens_and_features`.
 
-        With ``generative`` the pair (logits, generative loss of the backbone), for iGPT's joint objective.
+        With ``generative`` also the backbone's generative loss, for iGPT's joint objective.
 
         Raises:
             InputError: ``generative``, and the backbone has no such loss.
@@ -154,7 +155,7 @@ class Classifier(nn.Module, Pretrained):
         return self.fc_norm(tokens.mean(1))  # [B, D]
 
     def probabilities(self, logits: Tensor) -> Tensor:
-        """Logits [..., classes] to the probability of each class; they sum to 1 unless ``multi_label``."""
+        """The probability of each class from logits [..., classes]; they sum to 1 unless ``multi_label``."""
         return logits.sigmoid() if self.multi_label else torch.softmax(logits, -1)
 
 

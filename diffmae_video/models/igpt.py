@@ -27,13 +27,13 @@ PIXELS = 2**16  # quantised at once, to bound the memory
 
 
 class PixelGPT(Backbone):
-    """A GPT whose tokens are the colours of a picture's pixels, row by row.
+    """A GPT over the colours of a picture's pixels, row by row.
 
-    The features at a pixel depend only on the pixels before it: the sequence starts with a learned token and
-    leaves out the last pixel (iGPT).
+    The sequence starts with a learned token and leaves out the last pixel, so the features at a pixel depend
+    only on the pixels before it (iGPT).
 
     Args:
-        image_size: (height, width) of the pictures in pixels: one token each.
+        image_size: (height, width) of the pictures in pixels; each pixel is a token.
         num_frames: must be 1.
         patch: of the masks for inpainting; the network itself has no patches.
         width, depth, heads: of the transformer.
@@ -104,7 +104,7 @@ class PixelGPT(Backbone):
         return [embedding, *([*block.parameters()] for block in self.blocks)]
 
     def classifier_arguments(self, drop_path: float) -> dict[str, Any]:
-        """See :class:`Backbone`; fine-tuning reads the last layer (iGPT)."""
+        """See :class:`Backbone`. Fine-tuning reads the last layer, as in iGPT."""
         return {**super().classifier_arguments(drop_path), "layer": self.depth}
 
     def set_feature_layer(self, layer: int) -> None:
@@ -135,7 +135,7 @@ class PixelGPT(Backbone):
         self.set_palette(colour_clusters(pixels.cpu().numpy(), len(self.palette), seed))
 
     def set_generative(self, is_on: bool) -> None:
-        """Trains the head for the next pixel's colour, or freezes it: the classifier does not use it."""
+        """Trains the head that predicts the next pixel's colour, or freezes it; classifiers do not use it."""
         self.head.requires_grad_(is_on)
 
     def no_weight_decay(self) -> set[str]:
@@ -143,7 +143,7 @@ class PixelGPT(Backbone):
         return {"gpt.wte.weight", "gpt.wpe.weight"}
 
     def tokens_of(self, clip: Tensor) -> Tensor:
-        """Normalised pictures [B, 3, (1,) H, W] to the nearest colour of each pixel, int64 [B, H * W].
+        """The nearest colour to each pixel of normalised pictures [B, 3, (1,) H, W]: int64 [B, H * W].
 
         Raises:
             InputError: the pictures have another size.
@@ -173,7 +173,7 @@ class PixelGPT(Backbone):
         return torch.full((count, 1), len(self.palette), dtype=torch.int64, device=device)
 
     def states(self, tokens: Tensor, layer: int) -> tuple[Tensor, Tensor]:
-        """The features of a layer and of the last one, [B, N, D] each, for colours int64 [B, N].
+        """The features of one layer and of the last layer, [B, N, D] each, for colours int64 [B, N].
 
         Features go through the norm that follows the layer in the network (iGPT: n^l = norm(h^l)).
         """
@@ -236,8 +236,8 @@ class IGPT(PretrainingModel):
     """iGPT's pre-training: the loss of the next pixel's colour.
 
     Args:
-        image_size, num_frames, patch, mean, std: see :class:`PixelGPT`, and there for errors.
-        encoder: its further arguments.
+        image_size, num_frames, patch, mean, std: see :class:`PixelGPT`, also for errors.
+        encoder: further arguments of :class:`PixelGPT`.
     """
 
     encoder: PixelGPT
@@ -295,10 +295,10 @@ class IGPT(PretrainingModel):
         num_samples: int,
         temperature: float = 1.0,
     ) -> Iterator[tuple[int, Tensor]]:
-        """One step at t = 0: masked pixels are drawn one by one in raster order.
+        """One step at t = 0, which draws the masked pixels one by one in raster order.
 
-        Each pixel is drawn given those before it. With the lower half masked that is iGPT's completion;
-        visible pixels below a hole do not influence it.
+        Each pixel depends on those before it only, so visible pixels below a hole do not influence the fill.
+        With the lower half masked this is iGPT's completion.
 
         Args:
             temperature: logits are divided by it.
