@@ -261,7 +261,7 @@ def take_step(engine: Any) -> StepResult:
         grad_norm = float(norm)  # read last, so that the device never waits for this process
         return StepResult(math.isfinite(grad_norm), grad_norm)
     if engine.checks_gradients:
-        is_bad = _any_non_finite(engine)
+        is_bad = any_non_finite(engine)
         engine.basic_optimizer.found_inf = is_bad
         engine.step()
         if is_bad:
@@ -280,7 +280,7 @@ def _gradient_norm(engine: Any) -> Tensor:
     return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
 
 
-def _any_non_finite(engine: Any) -> Tensor:
+def any_non_finite(engine: Any) -> Tensor:
     """Whether any process has a non-finite gradient at stages 1 and 2: a scalar, 1.0 or 0.0."""
     parts = engine.optimizer.averaged_gradients.values()  # those that this process updates
     gradients = [gradient for part in parts for gradient in part]

@@ -131,6 +131,19 @@ def test_a_deepspeed_file_is_filled_and_must_agree(tmp_path):
         deepspeed_config(engine_options(config("DEEPSPEED.CONFIG", path), "fp32"), world=1)
 
 
+def test_what_deepspeed_is_told_by_default():
+    def told(stage, *options):
+        cfg = config("DEEPSPEED.ZERO_STAGE", stage, *options)
+        return deepspeed_config(engine_options(cfg, "bf16"), world=2)
+
+    for stage in (1, 2, 3):
+        assert told(stage)["zero_optimization"]["reduce_bucket_size"] == 25_000_000
+        assert told(stage)["zero_optimization"]["overlap_comm"]
+        assert not told(stage)["timers"]["throughput"]["enabled"]  # it would wait for the device
+        assert "communication_data_type" not in told(stage)
+        assert told(stage, "DEEPSPEED.FLOAT32_REDUCTION", True)["communication_data_type"] == "fp32"
+
+
 def test_shipped_deepspeed_files_agree_with_their_stage():
     folder = ROOT / "configs/deepspeed"
     for path in sorted(folder.glob("*.json")):

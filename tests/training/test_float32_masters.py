@@ -2,6 +2,7 @@
 
 import os
 from collections import Counter
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ import torch.multiprocessing as mp
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from diffmae_video.runtime.processes import free_port
-from diffmae_video.training.engine import spread_non_finite, take_step
+from diffmae_video.training.engine import any_non_finite, spread_non_finite, take_step
 from diffmae_video.training.float32_masters import Float32Masters
 from tests.tiny_models import tiny_diffmae
 from tests.training.engines import RATE, engine_of, task
@@ -100,18 +101,25 @@ def reduced(rank, port, reduce_in, results):
     model.weight.grad = torch.full((2, 3), [1.0, 2.0**-9][rank], dtype=torch.bfloat16)
     norm = masters.take_gradients(0.0)
     weight, bias = masters.of.values()
-    results[rank] = (float(norm), weight.grad.unique().tolist(), bias.grad.tolist())
+    # At stages 1 and 2 each process holds the gradients of its own part, here one of them without any.
+    parts = [
+        {0: [torch.ones(3)], 1: [torch.tensor([1.0, bad])]} if rank else {0: []} for bad in (2.0, torch.inf)
+    ]
+    engines = [SimpleNamespace(optimizer=SimpleNamespace(averaged_gradients=x), device="cpu") for x in parts]
+    found = [float(any_non_finite(engine)) for engine in engines]
+    results[rank] = (float(norm), weight.grad.unique().tolist(), bias.grad.tolist(), found)
     dist.destroy_process_group()
 
 
 @pytest.mark.parametrize("reduce_in", [torch.float32, torch.bfloat16])
-def test_processes_share_the_mean_of_their_gradients(reduce_in):
+def test_processes_share_the_mean_of_their_gradients_and_what_is_not_finite(reduce_in):
     with mp.Manager() as manager:
         results = manager.dict()
         mp.spawn(reduced, (free_port(), reduce_in, results), nprocs=2)
         both = dict(results)
     assert both[0] == both[1]
-    norm, weight, bias = both[0]
+    norm, weight, bias, found = both[0]
+    assert found == [0, 1]
     assert weight == [(1 + 2.0**-9) / 2 if reduce_in == torch.float32 else 0.5]  # bf16 drops the small one
     assert bias == [0, 0]  # it had no gradient
     assert norm == pytest.approx(weight[0] * 6**0.5)
