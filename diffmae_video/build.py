@@ -58,11 +58,7 @@ def build_model(cfg: CfgNode) -> PretrainingModel:
 
 
 def meta_model(cfg: CfgNode) -> PretrainingModel:
-    """The model of a config on the meta device: all shapes, but no memory for weights.
-
-    Raises:
-        InputError: see :func:`build_model`.
-    """
+    """As :func:`build_model`, on the meta device: all shapes, but no memory for weights."""
     with WeightsOnMeta():
         return build_model(cfg).to("meta")
 
@@ -344,11 +340,7 @@ def labelled_dataset(cfg: CfgNode, entries: Sequence[Entry], classes: Sequence[s
 def view_dataset(
     cfg: CfgNode, entries: Sequence[Entry], temporal: int, spatial: int = 1, policy: str = "fail"
 ) -> ViewDataset:
-    """Evenly spread views of entries, sampled and decoded as the config says.
-
-    Args:
-        temporal, spatial, policy: see :class:`~diffmae_video.data.views.ViewDataset`.
-    """
+    """Views of entries, see :class:`~diffmae_video.data.views.ViewDataset`, read as a config says."""
     data = cfg.DATA
     return ViewDataset(
         entries,

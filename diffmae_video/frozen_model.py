@@ -76,13 +76,8 @@ def load_frozen(path: str | Path, options: Sequence[Any] = ()) -> FrozenModel:
 def clip_options(path: str | Path, options: Sequence[Any] = ()) -> dict[str, Any]:
     """The options about clips that a checkpoint states: size, number of frames, mean and std by key.
 
-    A run's checkpoint states the stride and the frame rate too.
-
-    Args:
-        path, options: see :func:`load_frozen`.
-
-    Raises:
-        InputError: see :func:`load_frozen`.
+    A run's checkpoint states the stride and the frame rate too. Arguments and errors are those of
+    :func:`load_frozen`.
     """
     with contextlib.redirect_stderr(io.StringIO()):  # what is skipped is said when the run loads the weights
         _, cfg, is_run = _load(Path(path), options)

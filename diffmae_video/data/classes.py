@@ -38,8 +38,7 @@ def class_indices(entries: Iterable[Entry], names: Sequence[str]) -> list[int]:
 def label_targets(entries: Iterable[Entry], names: Sequence[str], multi_label: bool = False) -> Tensor:
     """Training targets: int64 [n] class indices, or float [n, classes] of zeros and ones if multi-label.
 
-    Raises:
-        InputError: see :func:`class_indices`.
+    Errors are those of :func:`class_indices`.
     """
     indices = _indices(entries, names, multi_label)
     if not multi_label:

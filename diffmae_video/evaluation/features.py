@@ -70,11 +70,7 @@ def write_features(
 def find_entries(source: str | Path, root: str, images: bool) -> list[Entry]:
     """The entries of a list or folder, or a single entry for a video or picture.
 
-    Args:
-        root, images: see :func:`~diffmae_video.data.read_list`.
-
-    Raises:
-        InputError: see :func:`~diffmae_video.data.read_list`.
+    Other arguments and errors are those of :func:`~diffmae_video.data.read_list`.
     """
     path = Path(source)
     if path.is_file() and path.suffix.lower() in VIDEO_ENDINGS + IMAGE_ENDINGS:

@@ -18,12 +18,8 @@ def load_backbone(
 ) -> Backbone:
     """Loads what a classifier is built on, in evaluation mode: ``backbone(clip)`` is [B, N, D].
 
-    Args:
-        path, image_size, num_frames, num_heads: as of
-            :func:`~diffmae_video.models.weights.load_encoder.load_encoder`.
-
-    Raises:
-        InputError: as of ``load_encoder``; or the backbone does not take clips of this size.
+    Arguments and errors are those of :func:`~diffmae_video.models.weights.load_encoder.load_encoder`.
+    Backbones other than a ViT refuse clips of another size.
     """
     model = own_model(path)
     if model is None:
@@ -41,11 +37,7 @@ def load_feature_model(
 ) -> Backbone | Classifier:
     """Loads a model to take features from: a fine-tuned classifier as it is, or the backbone of any other.
 
-    Args:
-        path, image_size, num_frames, num_heads: as of :func:`load_backbone`. A classifier keeps its sizes.
-
-    Raises:
-        InputError: as of :func:`load_backbone`.
+    Arguments and errors are those of :func:`load_backbone`. A classifier keeps its sizes.
     """
     if own_config(path).get("model") == Classifier.__name__:
         return own_model(path)

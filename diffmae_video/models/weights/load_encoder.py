@@ -88,8 +88,7 @@ def load_encoder(
 def own_model(path: str | Path) -> Any:
     """The model at a path if it is one of ours, a folder or its model.safetensors; None for other weights.
 
-    Raises:
-        InputError: see :func:`~diffmae_video.models.pretrained.load_model`.
+    Errors are those of :func:`~diffmae_video.models.pretrained.load_model`.
     """
     path = Path(path)
     if "model" not in own_config(path):
