@@ -7,6 +7,7 @@ from unittest.mock import patch
 import pytest
 
 from diffmae_video import load_config
+from diffmae_video.runtime.processes import Process
 from diffmae_video.runtime.stops import STOPPED, RunEnded
 from diffmae_video.training.loop import warmed_up_decay
 from diffmae_video.training.pretrain import pretrain
@@ -75,3 +76,12 @@ def test_the_average_forgets_the_first_steps_of_a_short_run():
     assert average > 0.999
     assert warmed_up_decay(0.9999, 10**6) == 0.9999
     assert warmed_up_decay(0.0, 10) == 0
+
+
+def test_memory_statistics_are_read_when_lines_are_written(tmp_path, films, monkeypatch):
+    reads = []
+    monkeypatch.setattr(Process, "peak_mb", lambda self: reads.append(1) or 100 * len(reads))
+    options = ["TRAIN.MAX_STEPS", 4, "TRAIN.LOG_EVERY", 3, "TRAIN.ACCUMULATION", 1]
+    with patch.dict(os.environ):
+        pretrain(load_config(CONFIG, ["DATA.TRAIN", films, *OPTIONS, *options]), tmp_path)
+    assert [row["memory_mb"] for row in rows(tmp_path)] == [100, 100, 200, 200]
