@@ -6,6 +6,8 @@
         --clips 8 DATA.VAL outputs/demo/lists/unseen_video.csv
     python tools/evaluate_inpainting.py --checkpoint runs/vit_b --clips 1024 --lpips \\
         --fvd-features X3D_M.pyth
+    python tools/evaluate_inpainting.py --protocol --films davis/ --masks masks/ --size 432x240 \\
+        --fills ours=filled/ propainter=other/ --output scores/
 
 --checkpoint is the folder of a run or of one of its checkpoints. Clips of DATA.VAL are sampled as the run's
 config.yaml says, equally many from each video, and filled EVALUATION.BATCH_SIZE at a time. Tasks:
@@ -31,11 +33,19 @@ SlowFast, 2,048 for the others of the hub). A video that cannot be read is named
 
 Writes results.md, results.csv, results.png (scores over steps) and results.json, and prints the tables. The
 last line of output is one JSON object: clips, size, seed, and rows, one for each task and fill.
+
+--protocol scores films that any method filled, as papers on video inpainting do. --films, --masks and each
+folder of --fills hold one film under the same name: a video or a folder of frames (of masks, a picture too).
+PSNR, SSIM (windows of 65 pixels) and the warping error (Lai et al. 2018, with OpenCV's optical flow) are of
+whole frames, in which all but the hole is the truth's; --fvd-features adds VFID. Means are given over all
+films, by how fast the camera and the object move, and for each film. Writes protocol.md, .csv and .json.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
+import re
 from pathlib import Path
 
 from diffmae_video.cli import add_precision, run_tool, tool_parser
@@ -44,9 +54,7 @@ from diffmae_video.errors import InputError
 
 def main() -> None:
     parser = tool_parser(__doc__)
-    parser.add_argument(
-        "--checkpoint", required=True, metavar="FOLDER", type=Path, help="folder of a DiffMAE"
-    )
+    parser.add_argument("--checkpoint", metavar="FOLDER", type=Path, help="folder of a DiffMAE")
     parser.add_argument(
         "--mae", metavar="FOLDER", type=Path, help="folder of an MAE for the same clips and patches"
     )
@@ -78,10 +86,25 @@ def main() -> None:
         "--fvd-features", metavar="PATH", type=Path, help="compute the Fréchet distance with this network"
     )
     add_precision(parser)
+    protocol = parser.add_argument_group("scores of films that any method filled")
+    protocol.add_argument("--protocol", action="store_true", help="score the films of --fills")
+    protocol.add_argument("--films", metavar="DIR", type=Path, help="folder of the true films")
+    protocol.add_argument("--masks", metavar="DIR", type=Path, help="folder of their masks")
+    protocol.add_argument(
+        "--fills", nargs="+", metavar="NAME=DIR", help="folders of filled films, each with its method's name"
+    )
+    protocol.add_argument("--size", metavar="WxH", help="resize everything (default: the films' own size)")
     parser.add_argument(
         "options", nargs="*", metavar="KEY VALUE", help="options that replace those of the run's config"
     )
     args = parser.parse_intermixed_args()
+    if args.protocol:
+        return _evaluate_protocol(args)
+    for name in ("films", "masks", "fills", "size"):
+        if getattr(args, name) is not None:
+            raise InputError(f"--{name} belongs to --protocol")
+    if args.checkpoint is None:
+        raise InputError("give --checkpoint FOLDER, or --protocol with --films, --masks and --fills")
     try:
         steps = [int(n) for n in args.steps.split(",")]
     except ValueError as error:
@@ -104,6 +127,30 @@ def main() -> None:
         features=args.fvd_features,
         precision=args.precision,
     )
+    print(tables)
+    print(json.dumps(result))
+
+
+def _evaluate_protocol(args: argparse.Namespace) -> None:
+    if args.checkpoint is not None or args.options:
+        raise InputError("--protocol scores films that are there; leave out --checkpoint and options")
+    for name in ("films", "masks", "fills", "output"):
+        if getattr(args, name) is None:
+            raise InputError(f"--protocol needs --{name}")
+    fills = dict(fill.partition("=")[::2] for fill in args.fills)
+    if len(fills) < len(args.fills) or "truth" in fills or not all(n and f for n, f in fills.items()):
+        raise InputError(f"--fills takes NAME=DIR with different names, not {' '.join(args.fills)}")
+    size = None
+    if args.size is not None:
+        match = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", args.size)
+        if match is None:
+            raise InputError(f"--size takes width and height, say 432x240, got {args.size!r}")
+        size = int(match[1]), int(match[2])
+
+    from diffmae_video.inpainting.protocol import evaluate_protocol
+
+    folders = {name: Path(folder) for name, folder in fills.items()}
+    result, tables = evaluate_protocol(args.films, args.masks, folders, args.output, size, args.fvd_features)
     print(tables)
     print(json.dumps(result))
 

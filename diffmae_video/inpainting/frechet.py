@@ -77,8 +77,13 @@ def frechet_distance(a: Tensor, b: Tensor) -> float:
     """
     for features in (a, b):
         check_clips(*features.shape)
+    return distance_of_gaussians(a, b)
+
+
+def distance_of_gaussians(a: Tensor, b: Tensor) -> float:
+    """:func:`frechet_distance` of at least two vectors each, even if their covariances are singular."""
     a, b = a.double(), b.double()
-    first, second = a.T.cov(), b.T.cov()
+    first, second = (x.T.cov().reshape(x.shape[1], x.shape[1]) for x in (a, b))
     # A B has the eigenvalues of √A B √A, which is symmetric
     values, vectors = torch.linalg.eigh(first)
     root = (vectors * values.clamp_min(0).sqrt()) @ vectors.T

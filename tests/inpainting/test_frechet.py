@@ -9,7 +9,12 @@ from diffmae_video import InputError, load_model
 from diffmae_video.data import Entry, normalise, uniform_clips
 from diffmae_video.evaluation.features import extract_features
 from diffmae_video.frozen_model import load_frozen
-from diffmae_video.inpainting.frechet import FeatureModel, check_clips, frechet_distance
+from diffmae_video.inpainting.frechet import (
+    FeatureModel,
+    check_clips,
+    distance_of_gaussians,
+    frechet_distance,
+)
 from diffmae_video.models import Encoder
 from tests.tiny_models import tiny_diffmae
 
@@ -27,6 +32,15 @@ def test_frechet_distance_of_known_gaussians():
     expected = (shift**2).sum() + ((scale - 1) ** 2).sum()  # covariances that commute
     assert frechet_distance(one * scale + shift, other) == pytest.approx(float(expected), rel=1e-9)
     assert frechet_distance(one, one) == pytest.approx(0, abs=1e-9)
+
+
+def test_distance_of_few_vectors_agrees_with_the_eigenvalues_of_the_product():
+    a, b = torch.randn(4, 6).double(), torch.randn(3, 6).double()
+    first, second = np.cov(a.numpy(), rowvar=False), np.cov(b.numpy(), rowvar=False)
+    overlap = np.sqrt(np.linalg.eigvals(first @ second).real.clip(0)).sum()
+    expected = ((a.mean(0) - b.mean(0)) ** 2).sum() + np.trace(first + second) - 2 * overlap
+    assert distance_of_gaussians(a, b) == pytest.approx(float(expected), rel=1e-6)
+    assert distance_of_gaussians(a, a) == pytest.approx(0, abs=1e-6)
 
 
 def test_frechet_distance_agrees_with_scipy():

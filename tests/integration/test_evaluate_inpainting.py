@@ -93,3 +93,49 @@ def test_a_mistake_prints_one_line(run):
     done = tool("--checkpoint", run, "--steps", "1,ten")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "error: --steps takes whole numbers, say 1,10,50, got '1,ten'\n"
+
+
+def test_films_that_other_methods_filled_are_scored(tmp_path):
+    frames = np.random.default_rng(0).integers(0, 256, (3, 66, 70, 3), np.uint8)
+    mask = np.zeros((66, 70), np.uint8)
+    mask[10:30, 20:40] = 255
+    for folder, pictures in (("films", frames), ("other", 255 - frames)):
+        (tmp_path / folder / "noise").mkdir(parents=True)
+        for i, picture in enumerate(pictures):
+            Image.fromarray(picture).save(tmp_path / folder / "noise" / f"{i}.png")
+    (tmp_path / "masks").mkdir()
+    Image.fromarray(mask).save(tmp_path / "masks/noise.png")  # one picture for all frames
+    done = tool(
+        *("--protocol", "--films", tmp_path / "films", "--masks", tmp_path / "masks"),
+        *("--fills", f"other={tmp_path / 'other'}", "--output", tmp_path / "scores"),
+    )
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout.splitlines()[-1])
+    row = next(row for row in result["rows"] if (row["group"], row["fill"]) == ("all", "other"))
+    error = ((255 - 2 * frames.astype(float)) ** 2)[:, mask > 0].mean((1, 2))
+    assert row["psnr_hole"] == pytest.approx(np.mean(10 * np.log10(255**2 / error)))
+    assert "| all (1) | other | " in (tmp_path / "scores/protocol.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "give --checkpoint FOLDER, or --protocol"),
+        (("--films", "x"), "--films belongs to --protocol"),
+        (("--protocol", "--films", "x"), "--protocol needs --masks"),
+        (("--protocol", "--checkpoint", "x"), "leave out --checkpoint"),
+        (
+            ("--protocol", "--films", "x", "--masks", "x", "--output", "x", "--fills", "x"),
+            "--fills takes NAME=DIR",
+        ),
+        (
+            ("--protocol", "--films", "x", "--masks", "x", "--output", "x", "--fills", "a=x", "--size", "9"),
+            "--size takes width and height",
+        ),
+    ],
+)
+def test_options_that_do_not_go_together(arguments, message):
+    done = tool(*arguments)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert len(done.stderr.splitlines()) == 1
