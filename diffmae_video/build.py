@@ -23,6 +23,7 @@ from diffmae_video.data import (
 )
 from diffmae_video.data.augment import ClipAugmentation
 from diffmae_video.data.mask_mix import MaskMix
+from diffmae_video.data.random_clips import Reading
 from diffmae_video.decoding import BACKENDS
 from diffmae_video.errors import InputError
 from diffmae_video.masks import Mask
@@ -262,7 +263,6 @@ def build_dataset(cfg: CfgNode, model: PretrainingModel) -> ClipDataset:
         entries,
         clip_sampler(cfg),
         size=cfg.DATA.SIZE,
-        repeats=cfg.DATA.REPEATS,
         patch=patch,
         mask=model.mask,
         mask_mix=mask_mix,
@@ -270,11 +270,19 @@ def build_dataset(cfg: CfgNode, model: PretrainingModel) -> ClipDataset:
         token_timesteps=model.token_timesteps,
         crop_scale=cfg.DATA.CROP_SCALE,
         flip=cfg.DATA.FLIP,
-        seed=cfg.TRAIN.SEED,
-        backend=cfg.DATA.BACKEND,
-        short_side=cfg.DATA.SHORT_SIDE,
-        timeout=cfg.DATA.TIMEOUT,
         crop_on_device=cfg.DATA.CROP_ON_DEVICE,
+        **_reading(cfg),
+    )
+
+
+def _reading(cfg: CfgNode) -> Reading:
+    data = cfg.DATA
+    return Reading(
+        repeats=data.REPEATS,
+        seed=cfg.TRAIN.SEED,
+        backend=data.BACKEND,
+        short_side=data.SHORT_SIDE,
+        timeout=data.TIMEOUT,
     )
 
 
@@ -329,11 +337,7 @@ def labelled_dataset(cfg: CfgNode, entries: Sequence[Entry], classes: Sequence[s
         label_targets(entries, classes, finetune.MULTI_LABEL),
         clip_sampler(cfg),
         augment,
-        repeats=data.REPEATS,
-        seed=cfg.TRAIN.SEED,
-        backend=data.BACKEND,
-        short_side=data.SHORT_SIDE,
-        timeout=data.TIMEOUT,
+        **_reading(cfg),
     )
 
 

@@ -37,7 +37,7 @@ def test_import_needs_no_extra():
 def test_a_missing_extra_is_one_clear_line(tmp_path):
     video = tmp_path / "a.mp4"
     video.write_text("x")
-    done = python(f"from diffmae_video.data import open_video; open_video({str(video)!r})")
+    done = python(f"from diffmae_video.data import open_video; open_video({str(video)!r}, 'decord')")
     assert "needs decord" in done.stderr
     assert "pip install 'diffmae-video[video]'" in done.stderr
     done = python(

@@ -5,12 +5,13 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from typing_extensions import Unpack
 
 from diffmae_video.data.augment import ClipAugmentation
 from diffmae_video.data.clip_sampler import ClipSampler
 from diffmae_video.data.faults import Fault
 from diffmae_video.data.lists import Entry
-from diffmae_video.data.random_clips import DecodedClips, RandomClips, SampleKey
+from diffmae_video.data.random_clips import DecodedClips, RandomClips, Reading, SampleKey
 
 
 class LabelledClips(NamedTuple):
@@ -26,8 +27,7 @@ class LabelledDataset(RandomClips[LabelledClips]):
     """Augmented random clips with labels; a clip that replaces an unreadable video has its own label.
 
     Args:
-        entries, clip_sampler, repeats, seed, backend, short_side, timeout: see
-            :class:`~diffmae_video.data.random_clips.RandomClips`.
+        entries, clip_sampler, reading: see :class:`~diffmae_video.data.random_clips.RandomClips`.
         labels: one row per entry, see :func:`~diffmae_video.data.classes.label_targets`.
         augment: applied to each clip with draws of its own (repeated augmentation).
     """
@@ -38,22 +38,9 @@ class LabelledDataset(RandomClips[LabelledClips]):
         labels: Tensor,
         clip_sampler: ClipSampler,
         augment: ClipAugmentation,
-        *,
-        repeats: int,
-        seed: int,
-        backend: str,
-        short_side: int,
-        timeout: float,
+        **reading: Unpack[Reading],
     ) -> None:
-        super().__init__(
-            entries,
-            clip_sampler,
-            repeats=repeats,
-            seed=seed,
-            backend=backend,
-            short_side=short_side,
-            timeout=timeout,
-        )
+        super().__init__(entries, clip_sampler, **reading)
         self.labels, self.augment = labels, augment
 
     def sample(self, key: SampleKey, decoded: DecodedClips, faults: tuple[Fault, ...]) -> LabelledClips:

@@ -5,12 +5,13 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from typing_extensions import Unpack
 
 from diffmae_video.data.clip_sampler import ClipSampler
 from diffmae_video.data.faults import Fault
 from diffmae_video.data.lists import Entry
 from diffmae_video.data.mask_mix import MaskMix
-from diffmae_video.data.random_clips import DecodedClips, RandomClips, SampleKey
+from diffmae_video.data.random_clips import DecodedClips, RandomClips, Reading, SampleKey
 from diffmae_video.data.transforms import Crop, draw_crop, resized_crop
 from diffmae_video.diffusion import NoiseSchedule
 from diffmae_video.masks import Mask
@@ -56,8 +57,7 @@ class ClipDataset(RandomClips[TrainingClips]):
     """Random clips with their masks and timesteps.
 
     Args:
-        entries, clip_sampler, repeats, seed, backend, short_side, timeout: see
-            :class:`~diffmae_video.data.random_clips.RandomClips`.
+        entries, clip_sampler, reading: see :class:`~diffmae_video.data.random_clips.RandomClips`.
         size: (height, width) in pixels.
         patch: (frames, height, width) of a patch.
         mask: arguments of :meth:`~diffmae_video.masks.Mask.draw`: ``kind`` and ``ratio``.
@@ -84,21 +84,9 @@ class ClipDataset(RandomClips[TrainingClips]):
         crop_scale: Sequence[float],
         flip: bool,
         crop_on_device: bool,
-        repeats: int,
-        seed: int,
-        backend: str,
-        short_side: int,
-        timeout: float,
+        **reading: Unpack[Reading],
     ) -> None:
-        super().__init__(
-            entries,
-            clip_sampler,
-            repeats=repeats,
-            seed=seed,
-            backend=backend,
-            short_side=short_side,
-            timeout=timeout,
-        )
+        super().__init__(entries, clip_sampler, **reading)
         self.size, self.mask, self.mask_mix, self.schedule = tuple(size), mask, mask_mix, schedule
         self.token_timesteps = token_timesteps
         self.crop_scale, self.flip, self.crop_on_device = crop_scale, flip, crop_on_device

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypedDict, TypeVar
 
 import numpy as np
 import torch
 from torch.utils.data import Dataset
+from typing_extensions import Unpack
 
 from diffmae_video.data.clip_sampler import ClipSampler, frame_range, read_clips
 from diffmae_video.data.faults import Fault
@@ -41,6 +42,16 @@ class DecodedClips(NamedTuple):
     generators: list[torch.Generator]
 
 
+class Reading(TypedDict):
+    """How random clips are drawn and read."""
+
+    repeats: int  # number of clips per opened video (repeated sampling; MAE-ST)
+    seed: int  # of the clips' starts and augmentation
+    backend: str  # backend, short_side: see open_video
+    short_side: int
+    timeout: float  # seconds allowed for opening a video, and again for reading its frames
+
+
 class RandomClips(Dataset[Item], Generic[Item]):
     """R random clips from each opened video; subclasses turn them into training samples.
 
@@ -51,27 +62,16 @@ class RandomClips(Dataset[Item], Generic[Item]):
     Args:
         entries: the videos.
         clip_sampler: temporal layout of a clip.
-        repeats: number of clips per opened video (repeated sampling; MAE-ST).
-        seed: of the clips' starts and augmentation.
-        backend, short_side: see :func:`~diffmae_video.decoding.open_video`.
-        timeout: seconds allowed for opening a video, and again for reading its frames.
+        reading: see :class:`Reading`.
     """
 
     def __init__(
-        self,
-        entries: Sequence[Entry],
-        clip_sampler: ClipSampler,
-        *,
-        repeats: int,
-        seed: int,
-        backend: str,
-        short_side: int,
-        timeout: float,
+        self, entries: Sequence[Entry], clip_sampler: ClipSampler, **reading: Unpack[Reading]
     ) -> None:
         self.entries, self.clip_sampler = list(entries), clip_sampler
-        self.repeats, self.seed = repeats, seed
-        self.backend, self.short_side = backend, short_side
-        self.decoder = DecodingProcess(timeout)
+        self.repeats, self.seed = reading["repeats"], reading["seed"]
+        self.backend, self.short_side = reading["backend"], reading["short_side"]
+        self.decoder = DecodingProcess(reading["timeout"])
 
     @abstractmethod
     def sample(self, key: SampleKey, decoded: DecodedClips, faults: tuple[Fault, ...]) -> Item:
