@@ -46,7 +46,8 @@ def compare_fills(
 ) -> dict[str, Any]:
     """Trains every system of a config at one budget and scores its fills.
 
-    Writes result.json and table.md. A failed system costs only its own rows.
+    Writes result.json and table.md anew after each system, so that a run that is cut off leaves what it had.
+    A failed system costs only its own rows.
 
     Args:
         config: a YAML file with the section COMPARE. The systems' recipes lie in the folder beside it that
@@ -79,25 +80,34 @@ def compare_fills(
         for system in systems
     }
     check_same_options(list(jobs.values()))
-    run_jobs([list(jobs.values())], jobs_at_once, recipes.name)
-    result = {
-        "study": recipes.name,
-        "budget": cfg.COMPARE.BUDGET,
-        "unit": UNITS[cfg.COMPARE.UNIT],
-        "costs": costs,
-        "runs": [
-            {
-                "system": system,
-                "seed": seed,
-                "seconds": round(sum(row["step_ms"] for row in job.read_rows("metrics.jsonl")) / 1000, 1),
-                "scores": json.loads((job.folder / SCORES).read_text(encoding="utf-8")),
-            }
-            for (system, seed), job in jobs.items()
-        ],
+
+    def write_result() -> dict[str, Any]:
+        result = {
+            "study": recipes.name,
+            "budget": cfg.COMPARE.BUDGET,
+            "unit": UNITS[cfg.COMPARE.UNIT],
+            "costs": costs,
+            "runs": [
+                {"system": system, "seed": seed, **_figures(job)}
+                for (system, seed), job in jobs.items()
+                if job.is_done
+            ],
+        }
+        write_text(output / "result.json", json.dumps(result, indent=1) + "\n")
+        write_text(output / "table.md", fill_table(result))
+        return result
+
+    run_jobs(list(jobs.values()), jobs_at_once, recipes.name, after_each=write_result)
+    return write_result()
+
+
+def _figures(job: Job) -> dict[str, Any]:
+    """The seconds of training and the scores of a job that is done."""
+    seconds = sum(row["step_ms"] for row in job.read_rows("metrics.jsonl")) / 1000
+    return {
+        "seconds": round(seconds, 1),
+        "scores": json.loads((job.folder / SCORES).read_text(encoding="utf-8")),
     }
-    write_text(output / "result.json", json.dumps(result, indent=1) + "\n")
-    write_text(output / "table.md", fill_table(result))
-    return result
 
 
 def _job(

@@ -10,7 +10,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +32,7 @@ class Job:
     # a file that run writes into the folder last. The job is done once it exists.
     result: str = "model.safetensors"
     weight: float = 1.0  # cost relative to the other jobs, for the estimate of the time left
+    needs: Sequence[Job] = ()  # jobs whose results it reads
 
     @property
     def is_done(self) -> bool:
@@ -43,21 +44,23 @@ class Job:
         return [json.loads(line) for line in lines]
 
 
-def run_jobs(phases: Sequence[Sequence[Job]], at_once: int, title: str) -> None:
+def run_jobs(
+    jobs: Sequence[Job], at_once: int, title: str, after_each: Callable[[], object] | None = None
+) -> None:
     """Runs every job that is not done yet, each on one thread of its own process.
 
     Processes are reused for later jobs, because starting one takes longer than a small run. Progress is a bar
     on a terminal, and otherwise a line for each finished run.
 
     Args:
-        phases: groups of jobs. A phase starts when the previous one has ended.
+        jobs: the most important first. The first one whose ``needs`` are done is started next.
         at_once: the number of processes.
         title: shown in front of the progress.
+        after_each: called in this process whenever a job is done.
 
     Raises:
-        InputError: a job failed. The others of its phase were finished; calling this again does the rest.
+        InputError: a job failed. All that do not need it were finished; calling this again does the rest.
     """
-    jobs = [job for phase in phases for job in phase]
     pending = [job for job in jobs if not job.is_done]
     if not pending:
         return
@@ -75,20 +78,28 @@ def run_jobs(phases: Sequence[Sequence[Job]], at_once: int, title: str) -> None:
     )
     try:
         with bar:
-            for phase in phases:
-                futures = {pool.submit(_run, job): job for job in phase if not job.is_done}
-                failures = []
-                for future in as_completed(futures):
-                    failure, job = future.result(), futures[future]
+            running: dict[Future[str], Job] = {}
+            failures = []
+            while True:
+                ready = [job for job in pending if all(needed.is_done for needed in job.needs)]
+                for job in ready[: at_once - len(running)]:
+                    pending.remove(job)
+                    running[pool.submit(_run, job)] = job
+                if not running:
+                    break
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    job, failure = running.pop(future), future.result()
                     failures += [f"{failure}; see {job.folder / LOG}"] if failure else []
                     done += not failure
                     bar.set_postfix_str(f"{done} of {len(jobs)} runs", refresh=False)
                     bar.update(job.weight)
-                if failures:
-                    raise InputError(
-                        f"{len(failures)} of {len(jobs)} runs failed ({failures[0]}); fix the cause, and "
-                        "start again to continue"
-                    )
+                    if not failure and after_each is not None:
+                        after_each()
+            if failures:
+                raise InputError(
+                    f"{len(failures)} of {len(jobs)} runs failed ({failures[0]}); fix the cause, and "
+                    "start again to continue"
+                )
     except BaseException as error:
         for process in list((pool._processes or {}).values()):
             process.kill()  # safe: runs write their files atomically

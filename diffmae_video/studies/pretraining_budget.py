@@ -92,7 +92,7 @@ def seconds_per_step(systems: Sequence[str], recipes: Path, train: Path, folder:
         cfg = load_config(recipes / f"{system}.yaml", [*options, "CHECKPOINT.EVERY_STEPS", 0])
         job = Job(folder / system, pretrain, [cfg])
         check_same_options([job])
-        run_jobs([[job]], 1, f"timing {system}")
+        run_jobs([job], 1, f"timing {system}")
         rows = job.read_rows("metrics.jsonl")[WARMUP_STEPS:]
         seconds[system] = statistics.median(row["step_ms"] for row in rows) / 1000
     return seconds

@@ -62,9 +62,11 @@ def run_study(study: Study, jobs_at_once: int) -> dict[str, Any]:
     probings = {start: study.probing(*start) for start in _probe_starts(study)}
     one_frame = [study.one_frame_training(seed) for seed in range(study.seeds) if study.is_video]
     check_same_options([*pretrainings, *finetunings.values(), *one_frame])
-    run_jobs(
-        [pretrainings, [*finetunings.values(), *one_frame, *probings.values()]], jobs_at_once, study.name
-    )
+    jobs = [*pretrainings, *finetunings.values(), *one_frame, *probings.values()]
+    by_seed = [
+        job for seed in range(study.seeds) for job in jobs if job.folder.parent == study.folder(seed, "")
+    ]
+    run_jobs(by_seed, jobs_at_once, study.name)
 
     a_run = study.finetuning(0, SCRATCH, "few").folder
     result: dict[str, Any] = {

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -128,7 +128,8 @@ class Study:
         options: list[Any] = ["DATA.TRAIN", self.label_list(seed, labels), "DATA.VAL", self.val]
         if init != SCRATCH:
             options += ["FINETUNE.INIT", self.pretrained(seed, init, quarter)]
-        return self._training(finetune, seed, recipe, name, self.steps(recipe), options)
+        job = self._training(finetune, seed, recipe, name, self.steps(recipe), options)
+        return replace(job, needs=self._needs(seed, init))
 
     def one_frame_training(self, seed: int) -> Job:
         """Trains a model of a single frame from scratch, with all labels."""
@@ -141,11 +142,17 @@ class Study:
         train = self.label_list(seed, "all")
         arguments = [checkpoint, ["DATA.TRAIN", train, "DATA.VAL", self.val], self.probes]
         weight = len(self.entries(self.val)) + len(self.entries(train))
-        return Job(self.folder(seed, name), write_probe, arguments, PROBE_RESULT, weight)
+        return Job(
+            self.folder(seed, name), write_probe, arguments, PROBE_RESULT, weight, self._needs(seed, init)
+        )
 
     def untrained(self, seed: int) -> Path:
         """The folder of a model with random weights."""
         return self.folder(seed, "untrained")
+
+    def _needs(self, seed: int, init: str) -> list[Job]:
+        """The pre-training that a fine-tuning or a probe starts from."""
+        return [] if init == SCRATCH else [self.pretraining(seed, init)]
 
     def _training(
         self,

@@ -33,10 +33,13 @@ def plan(tmp_path):
     return tmp_path / "plan.yaml"
 
 
-def in_this_process(phases, at_once, title):
-    for job in (job for phase in phases for job in phase):
+def in_this_process(jobs, at_once, title, after_each):
+    for done, job in enumerate(jobs, 1):
         job.folder.mkdir(parents=True, exist_ok=True)
         job.run(*job.arguments, job.folder, resume=True)
+        after_each()
+        result = json.loads((job.folder.parents[2] / "result.json").read_text())
+        assert len(result["runs"]) == done
 
 
 @pytest.mark.slow

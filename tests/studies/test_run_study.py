@@ -36,16 +36,25 @@ class Reached(Exception):
 
 @pytest.mark.parametrize("curves", [(), ("diffmae",)])
 def test_all_runs_are_there_once_and_pre_training_comes_first(study, monkeypatch, curves):
-    def watch(phases, at_once, title):
-        names = [[job.folder.relative_to(study.output / "motions").as_posix() for job in p] for p in phases]
-        raise Reached(names, at_once, title)
+    def watch(jobs, at_once, title):
+        raise Reached(jobs, at_once, title)
+
+    def name(job):
+        return job.folder.relative_to(study.output / "motions").as_posix()
 
     monkeypatch.setattr(module, "run_jobs", watch)
     with pytest.raises(Reached) as reached:
         run_study(replace(study, curves=curves), 3)
-    (first, second), at_once, title = reached.value.args
+    jobs, at_once, title = reached.value.args
     assert (at_once, title) == (3, "motions")
-    assert first == ["seed0/mae", "seed0/diffmae", "seed1/mae", "seed1/diffmae"]
+    names = [name(job) for job in jobs]
+    assert [n.split("/")[0] for n in names] == sorted(n.split("/")[0] for n in names)  # seed 0 comes first
+    assert names[:2] == ["seed0/mae", "seed0/diffmae"]
+    needs = {name(job): [name(needed) for needed in job.needs] for job in jobs}
+    assert needs["seed0/mae"] == needs["seed1/finetune-scratch"] == needs["seed1/probe-scratch"] == []
+    assert needs["seed1/finetune-mae"] == needs["seed1/probe-mae"] == ["seed1/mae"]
+    second = [name for name in names if "-" in name]
+    assert len(names) == len(second) + 4
     inits = ("scratch", "mae", "diffmae")
     kinds = ("finetune", "finetune_few", "probe")
     expected = {f"seed{seed}/{kind}-{init}" for seed in (0, 1) for kind in kinds for init in inits}
