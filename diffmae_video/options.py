@@ -17,9 +17,9 @@ SECTIONS = {
     "TRAIN": "Optimization, for pre-training and fine-tuning alike.",
     "CHECKPOINT": "When a run saves, and what it keeps.",
     "VALIDATION": "Measurements on `DATA.VAL` while a run trains.",
-    "FINETUNE": "Fine-tuning a classifier: `tools/finetune.py`.",
-    "EVALUATION": "Testing a classifier on `DATA.VAL`: `tools/evaluate.py`. Runs validate on a single view.",
-    "COMPARE": "Comparing objectives at equal budgets: `tools/compare.py`.",
+    "FINETUNE": "Fine-tuning a classifier: `diffmae finetune`.",
+    "EVALUATION": "Testing a classifier on `DATA.VAL`: `diffmae evaluate`. Runs validate on a single view.",
+    "COMPARE": "Comparing objectives at equal budgets: `diffmae compare`.",
     "DEEPSPEED": "Distributed training.",
 }
 
@@ -163,7 +163,7 @@ OPTIONS = {
     ),
     "MODEL.IGPT.LAYER": Option(
         0,
-        "The layer whose features are used, from 1; 0: the middle one. tools/probe.py finds the best.",
+        "The layer whose features are used, from 1; 0: the middle one. diffmae probe finds the best.",
         at_least=0,
     ),
     "MASK.KIND": Option("random", "The kind of mask."),

@@ -31,7 +31,9 @@ class Assumptions:
     peak_tflops: float = _assumed(
         989, "TFLOP/s of a GPU in bf16, without sparsity", "NVIDIA's data sheet of the H100 SXM"
     )
-    utilisation: float = _assumed(0.35, "share of the peak that a step reaches", "assumed")
+    utilisation: float = _assumed(
+        0.3, "share of the peak that a step reaches", "measured on an H100, docs/gpu.md"
+    )
     bandwidth_gb: float = _assumed(
         50, "GB/s at which each GPU exchanges gradients", "assumed: a 400 Gbit/s adapter for each GPU"
     )

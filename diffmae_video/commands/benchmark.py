@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from diffmae_video import InputError, load_config
-from diffmae_video.cli import add_precision, tool_parser
+from diffmae_video.cli import add_precision, tool_parser, weights_path
 
 DEMO = Path("outputs/demo")
 
@@ -28,7 +28,7 @@ def main() -> None:
     parser = tool_parser(__doc__)
     parser.add_argument("what", choices=("train", "sample", "data", "gpu"))
     parser.add_argument("--compile", action="store_true", help="train: torch.compile the model")
-    parser.add_argument("--checkpoint", metavar="DIR", type=Path, help="sample: a run's folder")
+    parser.add_argument("--checkpoint", metavar="DIR", type=weights_path, help="sample: a run's folder")
     add_precision(parser)
     parser.add_argument(
         "--minutes", type=float, default=6.0, metavar="M", help="gpu: start nothing after this (default: 6)"

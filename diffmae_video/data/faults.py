@@ -61,6 +61,6 @@ class FaultLog:
                 raise InputError(
                     f"{self.failed} of {self.reads} reads of videos failed, which exceeds "
                     f"DATA.MAX_BAD_SHARE {self.max_share:g}; {self.path} names the files. Remove them from "
-                    "the list with tools/check_videos.py --clean, or raise DATA.MAX_BAD_SHARE"
+                    "the list with diffmae check-videos --clean, or raise DATA.MAX_BAD_SHARE"
                 )
             yield batch

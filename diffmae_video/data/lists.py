@@ -264,7 +264,7 @@ def check_first_files(entries: Sequence[Entry], count: int = 100) -> str:
             f"{message}; set DATA.ROOT to the folder where relative paths start, or to old=new if the disk "
             "of absolute paths has moved"
         )
-    return f"{message}; tools/check_videos.py finds all of them"
+    return f"{message}; diffmae check-videos finds all of them"
 
 
 def count_files(entries: Sequence[Entry]) -> str:

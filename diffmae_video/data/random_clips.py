@@ -110,7 +110,7 @@ class RandomClips(Dataset[Item], Generic[Item]):
                 f"it answers. The last one: {faults[-1].reason}"
             )
         raise VideoError(
-            f"{ATTEMPTS} videos in a row could not be read; check the list with tools/check_videos.py. "
+            f"{ATTEMPTS} videos in a row could not be read; check the list with diffmae check-videos. "
             f"The last one: {faults[-1].reason}"
         )
 

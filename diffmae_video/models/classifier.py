@@ -173,6 +173,6 @@ def load_classifier(folder: str | Path, averaged: bool = False) -> Classifier:
     if not isinstance(model, Classifier):
         raise InputError(
             f"{folder}: holds a pre-trained {type(model).__name__}, not a classifier; fine-tune it with "
-            f"tools/finetune.py --init {folder}, or measure its features with tools/probe.py"
+            f"diffmae finetune --init {folder}, or measure its features with diffmae probe"
         )
     return model

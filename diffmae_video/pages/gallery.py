@@ -36,7 +36,7 @@ SECTIONS = {
 def make_gallery(
     checkpoint: Path, mae: Path | None, inputs: Sequence[str | Path], output: Path, precision: str
 ) -> Path:
-    """Inpaints videos and pictures and writes the page that tools/gallery.py describes; returns its path.
+    """Inpaints videos and pictures and writes the page that diffmae gallery describes; returns its path.
 
     Args:
         checkpoint: folder of a DiffMAE.

@@ -4,7 +4,7 @@ A study asks whether pre-training pays: systems such as DiffMAE and MAE are pre-
 training set without its labels, then fine-tuned and probed with few and with all labels, and compared with
 training from scratch. Its recipes lie in one folder: ``diffmae.yaml``, ``mae.yaml`` and so on pre-train;
 ``finetune.yaml`` is for all labels and ``finetune_few.yaml`` for few; on clips, ``one_frame.yaml`` trains a
-model that sees a single frame. The runs are those of tools/pretrain.py, tools/finetune.py and tools/probe.py.
+model that sees a single frame. The runs are those of diffmae pretrain, diffmae finetune and diffmae probe.
 """
 
 from __future__ import annotations

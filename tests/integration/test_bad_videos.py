@@ -47,5 +47,5 @@ def test_a_list_of_nothing_else_ends_at_once(tmp_path):
     assert codes == [2]
     assert "30 videos in a row could not be read" in error
     assert not (tmp_path / "run/metrics.jsonl").exists()  # another start needs no --resume
-    assert "tools/check_videos.py" in error
+    assert "diffmae check-videos" in error
     assert len(error.strip().splitlines()) == 1

@@ -134,7 +134,7 @@ def test_wrong_folders_are_named(tmp_path, run):
         load_classifier(tmp_path / "no average", averaged=True)
     tiny_diffmae().save_pretrained(tmp_path / "other")
     with pytest.raises(
-        InputError, match=r"holds a pre-trained DiffMAE, not a classifier; fine-tune it .*tools/probe\.py"
+        InputError, match=r"holds a pre-trained DiffMAE, not a classifier; fine-tune it .*diffmae probe"
     ):
         load_classifier(tmp_path / "other", averaged=False)
 

@@ -143,7 +143,7 @@ def trained_encoder(path: str | Path, model: Any, source: str = "auto") -> Train
     if not isinstance(encoder, Encoder):
         raise InputError(
             f"{path}: the {type(encoder).__name__} of a {type(model).__name__} is not a ViT and cannot be "
-            "converted; use it with tools/finetune.py, probe.py or features.py"
+            "converted; use it with diffmae finetune, probe or features"
         )
     if encoder is not model:
         others = (key for key in model.state_dict() if not key.startswith("encoder."))
