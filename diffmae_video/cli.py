@@ -1,7 +1,5 @@
 """The command-line conventions of all tools: errors are one line on stderr, with exit code 2."""
 
-from __future__ import annotations
-
 import argparse
 import errno
 import sys

@@ -1,7 +1,5 @@
 """Errors that a user can fix; each message names the cause and the remedy in one line."""
 
-from __future__ import annotations
-
 import importlib
 from types import ModuleType
 

@@ -1,7 +1,5 @@
 """What a step asks of the device: operations, reads that make the process wait, and its slowest kernels."""
 
-from __future__ import annotations
-
 import warnings
 from collections import Counter
 from collections.abc import Callable

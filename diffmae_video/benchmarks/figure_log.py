@@ -1,7 +1,5 @@
 """A log of measured figures, each of which is printed and stored as soon as it is known."""
 
-from __future__ import annotations
-
 import json
 import time
 from collections.abc import Callable

@@ -4,8 +4,6 @@ Sections run in a process of their own, which is replaced if it hangs or dies. A
 own figures only.
 """
 
-from __future__ import annotations
-
 import multiprocessing
 import os
 import tempfile
@@ -47,19 +45,12 @@ PACKAGES = ("torch", "triton", "deepspeed", "timm", "transformers", "av")
 
 
 class Bench(NamedTuple):
-    """What a section measures with.
+    """What a section measures with."""
 
-    Attributes:
-        options: that change the recipe, ``[KEY, VALUE, ...]``.
-        sources: real videos, which the loader's files are made from.
-        device: that is measured.
-        log: where figures go.
-    """
-
-    options: list[Any]
-    sources: list[Path]
-    device: torch.device
-    log: FigureLog
+    options: list[Any]  # that change the recipe, [KEY, VALUE, ...]
+    sources: list[Path]  # real videos, which the loader's files are made from
+    device: torch.device  # that is measured
+    log: FigureLog  # where figures go
 
     def config(self, *more: Any) -> CfgNode:
         """The recipe with these options; the user's own come last."""

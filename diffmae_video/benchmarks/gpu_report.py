@@ -1,7 +1,5 @@
 """The figures of a GPU as tables in Markdown, beside what was predicted."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from pathlib import Path

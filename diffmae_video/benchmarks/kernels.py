@@ -1,7 +1,5 @@
 """The speed of a model's parts alone: matrix products, attention, rotary positions, the timestep."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Callable, Iterator
 from functools import partial

@@ -1,7 +1,5 @@
 """The speed of reading clips: on one core beside opening the file for each clip, and of the whole loader."""
 
-from __future__ import annotations
-
 import itertools
 import os
 import statistics

@@ -1,7 +1,5 @@
 """The speed and quality of samplers that fill masked clips, and the cost of a step beside the decoder's."""
 
-from __future__ import annotations
-
 import statistics
 from collections.abc import Callable, Sequence
 from functools import partial

@@ -4,8 +4,6 @@ FLOPs are counted by formula, two for each multiply-accumulate, with attention. 
 three forward passes; recomputation is left out.
 """
 
-from __future__ import annotations
-
 import logging
 import time
 from collections.abc import Callable

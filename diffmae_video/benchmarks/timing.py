@@ -1,7 +1,5 @@
 """Timing a function on a device, and comparing interleaved timings."""
 
-from __future__ import annotations
-
 import gc
 import resource
 import statistics

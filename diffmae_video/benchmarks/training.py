@@ -1,7 +1,5 @@
 """The speed of a training step, compared with the machine's own limit and with a peer in the same run."""
 
-from __future__ import annotations
-
 import statistics
 from collections.abc import Callable, Sequence
 from typing import Any

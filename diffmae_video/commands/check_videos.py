@@ -9,8 +9,6 @@ continues where it stopped, and checks the bad files again. A file is also bad i
 all files are good; 1: some are bad; 2: wrong usage.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Parses tables of comma-, semicolon- or tab-separated values as people and spreadsheets write them."""
 
-from __future__ import annotations
-
 import csv
 import io
 from collections.abc import Iterator, Sequence

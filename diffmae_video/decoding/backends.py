@@ -1,7 +1,5 @@
 """The readers by name, and which one a file gets."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Callable
 from pathlib import Path

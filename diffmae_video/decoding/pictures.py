@@ -1,7 +1,5 @@
 """Readers of pictures: one, an animated one, and a folder of pictures that are the frames of a film."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -5,8 +5,6 @@ the shard and has 734,003 bytes. The shard, or a file of its own, may be local o
 reads, such as ``s3://bucket/shard-000003.tar@51200+734003/cat.mp4``. One read or range request fetches it.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import tarfile

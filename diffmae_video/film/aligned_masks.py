@@ -1,7 +1,5 @@
 """A film of masks laid over a film: resized to its frames, and aligned by time if the rates differ."""
 
-from __future__ import annotations
-
 import warnings
 from pathlib import Path
 

@@ -5,8 +5,6 @@ and one x_t of the whole stretch goes on to the next step. Clips therefore canno
 (MultiDiffusion, Bar-Tal et al. 2023; over time and with these weights our choice).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 

@@ -6,8 +6,6 @@ A few consecutive clips make a stretch and are sampled jointly. The frames that 
 one are filled with the next one, which takes the predictions made so far into account.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 

@@ -4,8 +4,6 @@ The input is the truth only if the hole hides something that the fill should bri
 to be removed, there is no truth, and these scores only say how far the fill is from that object.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable
 from typing import Any, NamedTuple

@@ -1,7 +1,5 @@
 """The edges of a hole: grown, and faded into the film, so that no rim of the old object is seen."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

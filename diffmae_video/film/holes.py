@@ -1,7 +1,5 @@
 """The hole in a film: a box, a mask picture, a mask video, or a mask drawn on the model's patches."""
 
-from __future__ import annotations
-
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Sequence

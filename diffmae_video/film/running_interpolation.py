@@ -1,7 +1,5 @@
 """The error of linear interpolation in time over a film of any length, whose frames are seen only once."""
 
-from __future__ import annotations
-
 import numpy as np
 
 

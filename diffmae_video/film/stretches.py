@@ -1,7 +1,5 @@
 """How a film is cut into stretches: groups of overlapping clips that are sampled jointly."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 from diffmae_video.film.windows import starts, time_step

@@ -1,7 +1,5 @@
 """Windows: where the model's clips lie in a longer and larger film, and how they are batched."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """A network's features of a film of any length, frame by frame."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from torch import Tensor

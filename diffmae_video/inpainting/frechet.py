@@ -1,7 +1,5 @@
 """The Fréchet distance between a network's features of filled clips and of true ones."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Optical flow between two frames, what it hides, and the warping error of a film along it."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 import torch.nn.functional as F

@@ -1,7 +1,5 @@
 """Scores films that any method filled as papers do, by PSNR, SSIM, VFID and the warping error."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Writes the scores of the protocol as Markdown tables, CSV and JSON."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json

@@ -1,7 +1,5 @@
 """PSNR and SSIM of whole frames as papers on video inpainting define them."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 import torch.nn.functional as F

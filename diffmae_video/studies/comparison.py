@@ -1,7 +1,5 @@
 """The authors' comparison (DiffMAE, Table 2 and project page): systems pre-trained at one budget."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The demo: pre-trains a small DiffMAE and an MAE on real clips, and shows both on clips they never saw."""
 
-from __future__ import annotations
-
 import gc
 import importlib.util
 import json

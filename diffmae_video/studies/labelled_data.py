@@ -1,7 +1,5 @@
 """The labelled data of a study: the user's or a drawn set, and its lists with few and with all labels."""
 
-from __future__ import annotations
-
 import dataclasses
 import os
 import shutil

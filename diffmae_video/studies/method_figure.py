@@ -1,7 +1,5 @@
 """A figure of the method: a clip, its mask, its noised patches, and the steps that fill it."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import torch

@@ -1,7 +1,5 @@
 """Does pre-training pay? Scratch, MAE and DiffMAE on motions, digits and, if given, pictures."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from pathlib import Path

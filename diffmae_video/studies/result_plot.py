@@ -1,7 +1,5 @@
 """The results of a study as a plot, with every seed."""
 
-from __future__ import annotations
-
 import itertools
 import statistics
 from pathlib import Path

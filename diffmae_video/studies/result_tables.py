@@ -1,7 +1,5 @@
 """The results of a study as a Markdown table, as CSV, and as a JSON summary, with every seed."""
 
-from __future__ import annotations
-
 import csv
 import io
 import statistics

@@ -1,7 +1,5 @@
 """Does a classifier read motion? Its accuracy with frames in order, shuffled, and with one frame repeated."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any

@@ -15,8 +15,6 @@ No random state is stored: every draw follows from the seed and the step or samp
 :class:`~diffmae_video.training.loop.TrainingLoop`.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import re
@@ -59,26 +57,18 @@ NAME = re.compile(r"step_(\d{8})")
 
 @dataclass
 class Progress:
-    """How far a run has come.
+    """How far a run has come."""
 
-    Attributes:
-        step: optimizer steps taken, including skipped ones.
-        samples: positions of the data stream that have been read, over all processes.
-        epoch: of the next sample.
-        best_step, best_cost: the step with the lowest validation cost so far (see
-            :class:`~diffmae_video.training.loop.Validating`), and that cost; step 0 means none.
-        adam_steps: steps that were not skipped.
-        loss_scale: state of fp16's loss scale.
-        processes, zero_stage, precision: of the start that wrote it, for information.
-    """
-
-    step: int = 0
-    samples: int = 0
-    epoch: int = 0
+    step: int = 0  # optimizer steps taken, including skipped ones
+    samples: int = 0  # positions of the data stream that have been read, over all processes
+    epoch: int = 0  # of the next sample
+    # best_step, best_cost: the step with the lowest validation cost so far (see Validating), and that
+    # cost; step 0 means none
     best_step: int = 0
     best_cost: float | None = None
-    adam_steps: int = 0
-    loss_scale: dict[str, float] = dataclasses.field(default_factory=dict)
+    adam_steps: int = 0  # steps that were not skipped
+    loss_scale: dict[str, float] = dataclasses.field(default_factory=dict)  # state of fp16's loss scale
+    # processes, zero_stage, precision: of the start that wrote it, for information
     processes: int = 1
     zero_stage: int = 0
     precision: str = "fp32"

@@ -1,7 +1,5 @@
 """A run's curves and pictures for TensorBoard."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Warns once when a run waits for its data."""
 
-from __future__ import annotations
-
 import warnings
 
 from diffmae_video.errors import InputWarning

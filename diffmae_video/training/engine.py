@@ -1,7 +1,5 @@
 """DeepSpeed: the engine of a run, one step of it, and its model as a whole."""
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import json
@@ -39,33 +37,19 @@ DEEPSPEED_DEFAULTS = {  # where its file says nothing
 
 @dataclass(frozen=True)
 class EngineOptions:
-    """How a model is trained by DeepSpeed.
+    """How a model is trained by DeepSpeed."""
 
-    Attributes:
-        precision: ``fp32``, ``bf16`` or ``fp16``.
-        micro_batch: clips per process and forward pass.
-        accumulation: forward passes per optimizer step.
-        clip_grad: largest norm of the gradient; 0 does not clip.
-        reduce_in_float32: gradients are summed over the processes in float32, whatever their precision.
-        zero_stage: 0 to 3.
-        deepspeed_file: a JSON file of further DeepSpeed options; empty: none.
-        has_ema: keeps a moving average of the weights.
-        checkpoint_activations: recomputes blocks in the backward pass.
-        compile: compiles what a training step computes, see :func:`compile_training`.
-        patience: minutes that a process waits for another one.
-    """
-
-    precision: str
-    micro_batch: int
-    accumulation: int
-    clip_grad: float
-    reduce_in_float32: bool
-    zero_stage: int
-    deepspeed_file: str
-    has_ema: bool
-    checkpoint_activations: bool
-    compile: bool
-    patience: float
+    precision: str  # fp32, bf16 or fp16
+    micro_batch: int  # clips per process and forward pass
+    accumulation: int  # forward passes per optimizer step
+    clip_grad: float  # largest norm of the gradient; 0 does not clip
+    reduce_in_float32: bool  # gradients are summed over the processes in float32, whatever their precision
+    zero_stage: int  # 0 to 3
+    deepspeed_file: str  # a JSON file of further DeepSpeed options; empty: none
+    has_ema: bool  # keeps a moving average of the weights
+    checkpoint_activations: bool  # recomputes blocks in the backward pass
+    compile: bool  # compiles what a training step computes, see compile_training
+    patience: float  # minutes that a process waits for another one
 
 
 def resolve_precision(precision: str, device: torch.device) -> str:
@@ -226,15 +210,10 @@ def compile_training(model: nn.Module) -> None:
 
 
 class StepResult(NamedTuple):
-    """The outcome of an optimizer step.
+    """The outcome of an optimizer step."""
 
-    Attributes:
-        applied: False if a gradient was not finite; the weights are then unchanged.
-        grad_norm: norm of the gradient before clipping, over all processes.
-    """
-
-    applied: bool
-    grad_norm: float
+    applied: bool  # False if a gradient was not finite; the weights are then unchanged
+    grad_norm: float  # norm of the gradient before clipping, over all processes
 
 
 def spread_non_finite(loss: Tensor) -> Tensor:

@@ -1,7 +1,5 @@
 """Where a run was started, on what machines, and with which versions: environment.json."""
 
-from __future__ import annotations
-
 import json
 import os
 import platform

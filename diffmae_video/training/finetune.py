@@ -1,7 +1,5 @@
 """Fine-tunes a classifier on labelled clips, from a pre-trained encoder or from scratch."""
 
-from __future__ import annotations
-
 import os
 import shutil
 from pathlib import Path

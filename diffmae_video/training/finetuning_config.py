@@ -1,7 +1,5 @@
 """The config of a fine-tuning run: clips are those of the pre-trained model unless they are set."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from pathlib import Path

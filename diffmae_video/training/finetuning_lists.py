@@ -1,7 +1,5 @@
 """The labelled lists of a fine-tuning run: those of the config, or one list of which a part is held out."""
 
-from __future__ import annotations
-
 import dataclasses
 from pathlib import Path
 from typing import NamedTuple

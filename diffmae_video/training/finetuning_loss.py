@@ -1,7 +1,5 @@
 """The loss of fine-tuning, with mixed clips and weighted classes."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any

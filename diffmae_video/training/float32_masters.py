@@ -4,8 +4,6 @@ DeepSpeed's own optimizer for bf16 at ZeRO stage 0 handles parameters one at a t
 and a read from the device for each parameter. Here a step is a few operations on lists of tensors.
 """
 
-from __future__ import annotations
-
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn

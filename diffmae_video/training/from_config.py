@@ -1,7 +1,5 @@
 """From a config to the plain arguments of a training run's parts."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from fvcore.common.config import CfgNode

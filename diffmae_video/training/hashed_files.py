@@ -3,8 +3,6 @@
 Writing and hashing leave Python free to run other threads, as safetensors' own writer does not.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

@@ -5,8 +5,6 @@ update has the size of AdamW's, so both take the same learning rate and weight d
 torch.optim.Muon's with ``match_rms_adamw``.
 """
 
-from __future__ import annotations
-
 import math
 from collections import defaultdict
 from collections.abc import Callable

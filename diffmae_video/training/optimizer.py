@@ -1,7 +1,5 @@
 """The optimizer's parameter groups, and the learning rate."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -1,7 +1,5 @@
 """What a backbone must see before the first step: pixels of the training pictures (iGPT's colours)."""
 
-from __future__ import annotations
-
 import torch
 import torch.distributed as dist
 

@@ -1,7 +1,5 @@
 """The loss of pre-training, with the noise that the objective reads."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Measures a model on held-out clips during pre-training: comparable losses, a probe, and a picture."""
 
-from __future__ import annotations
-
 import itertools
 import sys
 from collections import defaultdict

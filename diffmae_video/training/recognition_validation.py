@@ -1,7 +1,5 @@
 """Measures a classifier on held-out videos during fine-tuning."""
 
-from __future__ import annotations
-
 import sys
 
 import numpy as np

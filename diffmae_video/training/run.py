@@ -28,24 +28,15 @@ class Unfinished(NamedTuple):
 
 @dataclass
 class Run:
-    """A run's folder, and how far the run has come.
+    """A run's folder, and how far the run has come."""
 
-    Attributes:
-        output: the folder.
-        checkpoints: those in the folder.
-        resumed_from: the checkpoint that the run continues from; None at its beginning.
-        state: how far it has come.
-        saved_step: the newest step whose checkpoint is known to be complete; 0 if there is none.
-        unfinished: the checkpoint that is being written.
-    """
-
-    output: Path
+    output: Path  # the folder
     process: Process
-    checkpoints: Checkpoints
-    resumed_from: Path | None
-    state: Progress
-    saved_step: int = 0
-    unfinished: Unfinished | None = None
+    checkpoints: Checkpoints  # those in the folder
+    resumed_from: Path | None  # the checkpoint that the run continues from; None at its beginning
+    state: Progress  # how far it has come
+    saved_step: int = 0  # the newest step whose checkpoint is known to be complete; 0 if there is none
+    unfinished: Unfinished | None = None  # the checkpoint that is being written
 
     @classmethod
     def open(cls, output: Path, resume: bool, keep: int, process: Process) -> Run:

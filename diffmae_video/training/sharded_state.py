@@ -13,8 +13,6 @@ The moving average is kept beside the moments, so it is split and gathered as th
 only.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from itertools import chain
 from typing import Any
