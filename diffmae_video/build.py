@@ -246,8 +246,11 @@ def mask_arguments(cfg: CfgNode) -> dict[str, Any]:
     return {"kind": cfg.MASK.KIND, "ratio": cfg.MASK.RATIO}
 
 
-def build_dataset(cfg: CfgNode, model: PretrainingModel) -> ClipDataset:
+def build_dataset(cfg: CfgNode, model: PretrainingModel, decode_on_device: bool = False) -> ClipDataset:
     """The training clips of a config, with the masks and timesteps that the model's objective reads.
+
+    Args:
+        decode_on_device: see :func:`~diffmae_video.data.device_decoding.resolve_device_decoding`.
 
     Raises:
         InputError: DATA.TRAIN is empty or cannot be read, or sizes do not fit the patch.
@@ -271,6 +274,7 @@ def build_dataset(cfg: CfgNode, model: PretrainingModel) -> ClipDataset:
         crop_scale=cfg.DATA.CROP_SCALE,
         flip=cfg.DATA.FLIP,
         crop_on_device=cfg.DATA.CROP_ON_DEVICE,
+        decode_on_device=decode_on_device,
         **_reading(cfg),
     )
 

@@ -235,6 +235,11 @@ OPTIONS = {
     "DATA.CROP_ON_DEVICE": Option(
         False, "Crops, resizes and mirrors on the training device instead of in the loader's workers."
     ),
+    "DATA.DECODE_ON_DEVICE": Option(
+        False,
+        "Pre-training decodes, crops, resizes and mirrors on the GPU, with torchcodec; SHORT_SIDE and "
+        "BACKEND then do not apply. Where that is not possible, the run says so and decodes on the CPU.",
+    ),
     "DATA.MEAN": Option([0.485, 0.456, 0.406], "Mean of red, green and blue, with pixels from 0 to 1."),
     "DATA.STD": Option([0.229, 0.224, 0.225], "Standard deviation of red, green and blue.", above=0),
     "DATA.BACKEND": Option("pyav", "The video reader."),

@@ -13,6 +13,7 @@ from diffmae_video.data.lists import Entry
 from diffmae_video.data.mask_mix import MaskMix
 from diffmae_video.data.random_clips import DecodedClips, RandomClips, Reading, SampleKey
 from diffmae_video.data.transforms import Crop, draw_crop, resized_crop
+from diffmae_video.decoding import VideoReader
 from diffmae_video.diffusion import NoiseSchedule
 from diffmae_video.masks import Mask
 from diffmae_video.randomness import random_state
@@ -21,15 +22,27 @@ from diffmae_video.tokens import Triple, grid_of
 OF_MASKS = 2**32 - 2  # marks the random states of mixed masks; those of clips have the video's index here
 
 
-class RawClip(NamedTuple):
-    """A decoded clip with the crop and flip that are still to be applied."""
+class EncodedFrames(NamedTuple):
+    """Frames that are still to be decoded, see :mod:`~diffmae_video.data.device_decoding`."""
 
-    frames: Tensor  # uint8 [T, H, W, 3]
+    data: Tensor  # uint8 [bytes], the video file; clips of one video share it
+    path: str
+    num_frames: int  # of the video
+    height: int  # of a frame, in pixels
+    width: int
+    indices: list[int]  # of the T frames
+
+
+class RawClip(NamedTuple):
+    """A clip with the crop and flip that are still to be applied."""
+
+    frames: Tensor | EncodedFrames  # decoded: uint8 [T, H, W, 3]
     crop: Crop  # the part of the frame that is resized
     flip: bool  # whether the result is mirrored
 
     def finished(self, size: Sequence[int], device: torch.device) -> Tensor:
         """Crops, resizes and mirrors the clip on a device: uint8 [T, h, w, 3]."""
+        assert isinstance(self.frames, Tensor)
         clip = resized_crop(self.frames.to(device, non_blocking=True), self.crop, size)
         return clip.flip(2) if self.flip else clip
 
@@ -68,6 +81,8 @@ class ClipDataset(RandomClips[TrainingClips]):
         crop_scale: (least, greatest) share of the frame's area that a random crop takes.
         flip: mirror half of the clips.
         crop_on_device: leave cropping, resizing and mirroring to :func:`clips_on`.
+        decode_on_device: leave decoding too to :class:`~diffmae_video.data.device_decoding.DeviceDecoder`,
+            of files in which torchcodec finds the same frames as the exact reader, and at their full size.
     """
 
     def __init__(
@@ -84,13 +99,24 @@ class ClipDataset(RandomClips[TrainingClips]):
         crop_scale: Sequence[float],
         flip: bool,
         crop_on_device: bool,
+        decode_on_device: bool,
         **reading: Unpack[Reading],
     ) -> None:
+        if decode_on_device:  # the worker needs the exact reader, and the size that is stored
+            reading["backend"], reading["short_side"] = "pyav", 0
         super().__init__(entries, clip_sampler, **reading)
         self.size, self.mask, self.mask_mix, self.schedule = tuple(size), mask, mask_mix, schedule
         self.token_timesteps = token_timesteps
         self.crop_scale, self.flip, self.crop_on_device = crop_scale, flip, crop_on_device
+        self.decode_on_device = decode_on_device
         self.grid = grid_of((clip_sampler.num_frames, self.size[0], self.size[1]), patch)
+
+    def read(self, video: VideoReader, clips: Sequence[list[int]]) -> list[Any]:
+        if not (self.decode_on_device and video.is_plain):
+            return super().read(video, clips)
+        data = torch.frombuffer(bytearray(video.content()), dtype=torch.uint8)
+        about = (data, video.path, video.num_frames, video.height, video.width)
+        return [EncodedFrames(*about, indices) for indices in clips]
 
     def sample(self, key: SampleKey, decoded: DecodedClips, faults: tuple[Fault, ...]) -> TrainingClips:
         clips, masks, timesteps = [], [], []
@@ -98,9 +124,11 @@ class ClipDataset(RandomClips[TrainingClips]):
         if mask is not None and self.mask_mix is not None:
             mask = self.mask_mix.draw(mask, random_state(self.seed, key.step_start, OF_MASKS))
         for frames, generator in zip(decoded.clips, decoded.generators, strict=True):
-            crop = draw_crop((frames.shape[1], frames.shape[2]), self.size, generator, self.crop_scale)
+            is_encoded = isinstance(frames, EncodedFrames)
+            height, width = (frames.height, frames.width) if is_encoded else frames.shape[1:3]
+            crop = draw_crop((height, width), self.size, generator, self.crop_scale)
             flip = bool(torch.rand((), generator=generator) < 0.5) and self.flip
-            clips.append(RawClip(torch.from_numpy(frames), crop, flip))
+            clips.append(RawClip(frames if is_encoded else torch.from_numpy(frames), crop, flip))
             if mask is not None:
                 masks.append(Mask.draw(batch=1, grid=self.grid, generator=generator, **mask))
             if self.schedule is not None:
@@ -108,7 +136,7 @@ class ClipDataset(RandomClips[TrainingClips]):
                 timesteps.append(self.schedule.draw_timesteps(size, generator))
         drawn = Mask.cat(masks) if masks else None
         t = torch.cat(timesteps) if timesteps else None
-        if self.crop_on_device:
+        if self.crop_on_device or self.decode_on_device:
             return TrainingClips(clips, drawn, t, (key,), faults)
         finished = [clip.finished(self.size, torch.device("cpu")) for clip in clips]
         return TrainingClips(torch.stack(finished), drawn, t, (key,), faults)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Generic, NamedTuple, TypedDict, TypeVar
+from typing import Any, Generic, NamedTuple, TypedDict, TypeVar
 
-import numpy as np
 import torch
 from torch.utils.data import Dataset
 from typing_extensions import Unpack
@@ -14,7 +13,7 @@ from typing_extensions import Unpack
 from diffmae_video.data.clip_sampler import ClipSampler, frame_range, read_clips
 from diffmae_video.data.faults import Fault
 from diffmae_video.data.lists import Entry
-from diffmae_video.decoding import DecodingProcess, VideoError
+from diffmae_video.decoding import DecodingProcess, VideoError, VideoReader
 from diffmae_video.decoding.storage import is_url
 from diffmae_video.errors import StoreError
 from diffmae_video.randomness import random_state
@@ -37,7 +36,7 @@ class DecodedClips(NamedTuple):
     """Decoded clips of one video."""
 
     row: int  # index of the video in the list; differs from the requested one if that was replaced
-    clips: list[np.ndarray]  # uint8 [T, H, W, 3] each
+    clips: list[Any]  # of each repeat: uint8 [T, H, W, 3], or what :meth:`RandomClips.read` returns
     # one for each clip, for its augmentation and everything else that is random about it
     generators: list[torch.Generator]
 
@@ -122,4 +121,8 @@ class RandomClips(Dataset[Item], Generic[Item]):
             num_starts = self.clip_sampler.num_starts(video, first, end)
             starts = [first + int(torch.randint(num_starts, (), generator=g)) for g in generators]
             clips = [self.clip_sampler.indices(video, start, end) for start in starts]
-            return DecodedClips(row, read_clips(video, clips), generators)
+            return DecodedClips(row, self.read(video, clips), generators)
+
+    def read(self, video: VideoReader, clips: Sequence[list[int]]) -> list[Any]:
+        """The clips of an open video, by the indices of their frames."""
+        return read_clips(video, clips)

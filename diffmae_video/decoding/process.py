@@ -35,7 +35,7 @@ PROGRAM = "import sys; del sys.path[0]; from diffmae_video.decoding.process_main
 # Fixes glibc's threshold at its initial value. If it grew, frames would be allocated on the heaps of decord's
 # short-lived threads, which fragment: the process would grow by 50 KB with each clip.
 ALLOCATION = {"MALLOC_MMAP_THRESHOLD_": "131072"}
-OF_AN_OPEN_VIDEO = ("frames", "times")  # requests that a new process could not answer
+OF_AN_OPEN_VIDEO = ("frames", "times", "content")  # requests that a new process could not answer
 
 
 class DecodingProcess:
@@ -214,7 +214,7 @@ class _GuardedReader(VideoReader):
         self.num_frames, self.fps = about["num_frames"], about["fps"]
         self.height, self.width = about["height"], about["width"]
         self.aspect, self.colours = Fraction(*about["aspect"]), ColourTags(*about["colours"])
-        self.duration = float(about["duration"])
+        self.duration, self.is_plain = float(about["duration"]), about["is_plain"]
         process.opened = self
 
     def _request(self, **request: Any) -> np.ndarray:
@@ -228,6 +228,9 @@ class _GuardedReader(VideoReader):
 
     def decode(self, indices: Sequence[int]) -> np.ndarray:
         return self._request(do="frames", indices=list(indices))
+
+    def content(self) -> bytes:
+        return self._request(do="content").tobytes()
 
     def close(self) -> None:
         # the process may have been killed because of this file, or have opened another one

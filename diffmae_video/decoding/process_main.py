@@ -39,6 +39,7 @@ class Server:
             **{name: getattr(video, name) for name in ("num_frames", "fps", "height", "width", "duration")},
             "aspect": [video.aspect.numerator, video.aspect.denominator],
             "colours": list(video.colours),
+            "is_plain": video.is_plain,
         }
 
     def frames(self, indices: list[int]) -> dict[str, Any]:
@@ -48,6 +49,10 @@ class Server:
     def times(self) -> dict[str, Any]:
         assert self.video is not None
         return self._share(self.video.times)
+
+    def content(self) -> dict[str, Any]:
+        assert self.video is not None
+        return self._share(np.frombuffer(self.video.content(), np.uint8))
 
     def check(self, path: str) -> dict[str, Any]:
         with open_quietly(path, "pyav") as video:

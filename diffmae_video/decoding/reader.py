@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from fractions import Fraction
+from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
 
@@ -40,6 +41,7 @@ class VideoReader(ABC):
     aspect: Fraction = Fraction(1)  # of a pixel, its width over its height when it is shown
     colours: ColourTags = ColourTags()  # what the stream says about its colours
     icc: bytes | None = None  # a picture's colour profile
+    is_plain: bool = False  # every reader finds the same frames in it, see PyAVReader
     notes: tuple[str, ...] = ()  # what a user should know about the file, a sentence each
 
     @abstractmethod
@@ -54,6 +56,10 @@ class VideoReader(ABC):
         """
         for index in range(self.num_frames):
             self.frames([index])
+
+    def content(self) -> bytes:
+        """The file, not decoded."""
+        return Path(self.path).read_bytes()
 
     @abstractmethod
     def close(self) -> None: ...

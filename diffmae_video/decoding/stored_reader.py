@@ -34,6 +34,7 @@ class StoredReader(VideoReader):
         self.num_frames, self.fps, self.times = reader.num_frames, reader.fps, reader.times
         self.height, self.width, self.aspect = reader.height, reader.width, reader.aspect
         self.duration, self.colours, self.icc = reader.duration, reader.colours, reader.icc
+        self.is_plain = reader.is_plain
         self.notes = tuple(note.replace(file.path, path) for note in reader.notes)
 
     @contextlib.contextmanager
@@ -50,6 +51,9 @@ class StoredReader(VideoReader):
     def check(self) -> None:
         with self._named():
             self.reader.check()
+
+    def content(self) -> bytes:
+        return self.reader.content()
 
     def close(self) -> None:
         self.reader.close()

@@ -1,5 +1,7 @@
 """The torchcodec reader; it needs torch and a system FFmpeg (4 to 8)."""
 
+from types import ModuleType
+
 import numpy as np
 
 from diffmae_video.decoding.pyav import PyAVReader
@@ -15,7 +17,7 @@ class TorchCodecReader(FasterReader):
     """
 
     def __init__(self, exact: PyAVReader) -> None:
-        decoders = _decoders()
+        decoders = torchcodec_decoders()
         super().__init__(exact)
         options = {}
         if (self.height, self.width) != exact.stored_size:
@@ -48,14 +50,20 @@ def open_with_torchcodec(path: str, short_side: int | None) -> VideoReader:
     Raises:
         InputError: torchcodec is installed and does not load.
     """
-    _decoders()
+    torchcodec_decoders()
     exact = PyAVReader(path, short_side)
     if not exact.is_plain:
         return exact
     return exact.replaced_by(lambda: TorchCodecReader(exact))
 
 
-def _decoders():  # type: ignore[no-untyped-def]
+def torchcodec_decoders() -> ModuleType:
+    """The module ``torchcodec.decoders``.
+
+    Raises:
+        MissingExtraError: torchcodec is not installed.
+        InputError: it does not load.
+    """
     try:
         return require("torchcodec.decoders", "torchcodec")
     except (OSError, RuntimeError) as error:  # it is installed, and its FFmpeg is not

@@ -124,12 +124,19 @@ class TrainingLoop:
         self.curves: Curves | None = None  # on the main process, while it trains
         self.peak_mb = 0
 
-    def train(self, loader: DataLoader[Any], recipe: str) -> None:
+    def train(
+        self,
+        loader: DataLoader[Any],
+        recipe: str,
+        decode: Callable[[Iterator[Any]], Iterator[Any]] = iter,
+    ) -> None:
         """Takes the remaining steps, and writes the trained model into the run's folder.
 
         Args:
             loader: endless, from the run's place in the stream on.
             recipe: text of config.yaml.
+            decode: what is still to be done to the loader's batches, see
+                :class:`~diffmae_video.data.device_decoding.DeviceDecoder`.
 
         Raises:
             RunEnded: the run ended before its last step, see :mod:`diffmae_video.runtime.stops`.
@@ -155,7 +162,7 @@ class TrainingLoop:
             contextlib.ExitStack() as at_end,
         ):
             at_end.callback(self.run.checkpoints.settle)
-            batches = faults.watch(loaded)
+            batches = faults.watch(decode(loaded))
             self.engine.train()
             while state.step < self.plan.steps:
                 step = self._step(batches, log, agreement)

@@ -13,6 +13,7 @@ from diffmae_video.cost.flops import training_cost
 from diffmae_video.cost.least_time import describe_training_time
 from diffmae_video.cost.memory import Footprint
 from diffmae_video.data import training_loader
+from diffmae_video.data.device_decoding import DeviceDecoder, resolve_device_decoding
 from diffmae_video.data.lists import check_first_files
 from diffmae_video.models.weights.initialise import initialise
 from diffmae_video.runtime.cpus import resolve_workers
@@ -54,7 +55,8 @@ def pretrain(cfg: CfgNode, output: str | Path, resume: bool = False) -> None:
         torch.manual_seed(cfg.TRAIN.SEED)
         torch.set_float32_matmul_precision("high")
         model = build_model(cfg)
-        dataset = build_dataset(cfg, model)
+        on_device = resolve_device_decoding(cfg.DATA.DECODE_ON_DEVICE, process.device)
+        dataset = build_dataset(cfg, model, on_device)
         plan = plan_of(cfg, dataset.entries, process.world)
         precision = resolve_precision(cfg.TRAIN.PRECISION, process.device)
         if process.is_main:
@@ -93,7 +95,8 @@ def pretrain(cfg: CfgNode, output: str | Path, resume: bool = False) -> None:
             seed=cfg.TRAIN.SEED,
         )
         loop = TrainingLoop(run, engine, plan, loss, loop_options(cfg), validation)
-        loop.train(loader, recipe=cfg.dump())
+        decode = DeviceDecoder(dataset, process.device) if on_device else iter
+        loop.train(loader, recipe=cfg.dump(), decode=decode)
 
 
 def describe_run(cfg: CfgNode) -> str:

@@ -18,6 +18,7 @@ def clip_dataset(entries, num_frames=4, stride=2, fps=0.0, **changes):
         "crop_scale": (0.5, 1.0),
         "flip": True,
         "crop_on_device": False,
+        "decode_on_device": False,
         "repeats": 2,
         "seed": 0,
         **READING,
