@@ -1,0 +1,141 @@
+"""Where a film cuts from one shot to the next, and how the camera moves within a shot.
+
+Both read known pixels only: the hole is first filled from what surrounds it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from diffmae_video.errors import require
+
+SIDE = 480  # pixels of the longer side of the pictures that are compared
+CUT_SIDE = 160
+SHORTEST_SHOT = 8  # frames
+FPS = 25.0  # scenedetect wants a rate; frames are counted, so that any will do
+
+
+class CutDetector:
+    """Finds cuts with scenedetect's adaptive detector, which tells them from fast motion.
+
+    Frames are added in order; :meth:`finish` returns the first frame of every shot but the first.
+    """
+
+    def __init__(self) -> None:
+        require("cv2", "film")
+        self.detector = require("scenedetect.detectors", "film").AdaptiveDetector(min_scene_len=SHORTEST_SHOT)
+        self.timecode = require("scenedetect", "film").FrameTimecode
+        self.cuts: list[int] = []
+        self.count = 0
+
+    def add(self, frame: np.ndarray, hole: np.ndarray) -> None:
+        """Takes the next frame, uint8 [H, W, 3], and its hole, bool [H, W]."""
+        small, _ = shrink(frame, hole, CUT_SIDE)
+        picture = (255 * small).round().byte().permute(1, 2, 0).flip(-1).contiguous().numpy()  # OpenCV's BGR
+        found = self.detector.process_frame(self.timecode(self.count, FPS), picture)
+        self.cuts += [int(cut.frame_num) for cut in found]
+        self.count += 1
+
+    def finish(self) -> list[int]:
+        return sorted({cut for cut in self.cuts if 0 < cut < self.count})
+
+
+class CameraTracker:
+    """The camera's shift from each frame to the next, by phase correlation (OpenCV).
+
+    A shift is believed only if the frames, laid over each other by it, differ less where both are known than
+    they do without it; otherwise the camera stands still (our choice).
+    """
+
+    def __init__(self) -> None:
+        self.cv2 = require("cv2", "film")
+        self.before: tuple[np.ndarray, np.ndarray] | None = None
+
+    def add(self, frame: np.ndarray, hole: np.ndarray) -> tuple[float, float]:
+        """The shift (rows, columns) in pixels of what was seen in the frame before; 0 for the first frame."""
+        small, known = shrink(frame, hole, SIDE)
+        grey, known_pixels = small.mean(0).numpy(), known.numpy()
+        scale = frame.shape[0] / grey.shape[0], frame.shape[1] / grey.shape[1]
+        before, self.before = self.before, (grey, known_pixels)
+        if before is None:
+            return 0.0, 0.0
+        window = self.cv2.createHanningWindow(grey.shape[::-1], self.cv2.CV_32F)
+        (x, y), _ = self.cv2.phaseCorrelate(before[0], grey, window)
+        shift = round(y), round(x)
+        if shift == (0, 0) or self._error(before, (grey, known_pixels), shift) < self._error(
+            before, (grey, known_pixels), (0, 0)
+        ):
+            return y * scale[0], x * scale[1]
+        return 0.0, 0.0
+
+    def _error(
+        self,
+        before: tuple[np.ndarray, np.ndarray],
+        now: tuple[np.ndarray, np.ndarray],
+        shift: tuple[int, int],
+    ) -> float:
+        """The mean difference where both frames are known; infinite if they hardly overlap."""
+        (first, first_known), (second, second_known) = before, now
+        a, b = (_overlap(n, s) for n, s in zip(first.shape, shift, strict=True))
+        places = (a[0], b[0]), (a[1], b[1])
+        both = first_known[places[0]] & second_known[places[1]]
+        if both.sum() < 0.1 * both.size or both.size < 0.25 * first.size:
+            return float("inf")
+        return float(np.abs(first[places[0]] - second[places[1]])[both].mean())
+
+
+def _overlap(length: int, shift: int) -> tuple[slice, slice]:
+    """What two lines share if the second's content lies ``shift`` further on: places in the first and second."""
+    start, stop = max(0, -shift), min(length, length - shift)
+    return slice(start, max(start, stop)), slice(start + shift, max(start, stop) + shift)
+
+
+def shrink(frame: np.ndarray, hole: np.ndarray, side: int) -> tuple[Tensor, Tensor]:
+    """A small picture of a frame whose hole is filled from around it, and where it is known.
+
+    Returns:
+        float32 [3, h, w] in [0, 1], and bool [h, w]: where no hidden pixel took part.
+    """
+    scale = min(1.0, side / max(frame.shape[:2]))
+    size = [max(8, round(scale * n)) for n in frame.shape[:2]]
+    known = torch.from_numpy(~hole)[None, None].float()
+    picture = torch.from_numpy(np.ascontiguousarray(frame)).permute(2, 0, 1)[None].float() / 255 * known
+    if size != list(frame.shape[:2]):
+        picture, known = (F.interpolate(x, size=size, mode="area") for x in (picture, known))
+    filled = fill_from_around(picture, known)
+    return filled[0], known[0, 0] > 0.999
+
+
+def fill_from_around(weighted: Tensor, weight: Tensor) -> Tensor:
+    """Fills pictures smoothly from their known pixels (push-pull; Gortler et al. 1996).
+
+    Args:
+        weighted: float [B, 3, H, W], the pixels times their weights.
+        weight: float [B, 1, H, W] in [0, 1]; 0 where a pixel is unknown.
+
+    Returns:
+        float [B, 3, H, W]: the known pixels, and where the weight is low the mean of ever larger
+        surroundings; 0 if nothing is known.
+    """
+    levels = list(_coarser(weighted, weight))
+    filled = levels[-1][0] / levels[-1][1].clamp_min(1e-8)
+    for pixels, weights in reversed(levels[:-1]):
+        smooth = F.interpolate(filled, size=pixels.shape[-2:], mode="bilinear")
+        filled = pixels + (1 - weights) * smooth
+    return filled
+
+
+def _coarser(weighted: Tensor, weight: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    yield weighted, weight
+    while max(weight.shape[-2:]) > 1:
+        weighted, total = (
+            F.avg_pool2d(x, 2, ceil_mode=True, count_include_pad=False) for x in (weighted, weight)
+        )
+        weight = (4 * total).clamp(max=1)  # one known pixel of four is enough
+        weighted = weighted * (weight / total.clamp_min(1e-8))
+        yield weighted, weight

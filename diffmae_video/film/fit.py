@@ -1,0 +1,235 @@
+"""Fits a model to one film: it learns from the film's known parts to fill the hole in it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from fvcore.common.config import CfgNode
+
+from diffmae_video.build import build_model
+from diffmae_video.config import load_config
+from diffmae_video.data import training_loader
+from diffmae_video.decoding import VideoReader
+from diffmae_video.errors import InputError
+from diffmae_video.files import write_text
+from diffmae_video.film.fit_windows import Colours, FitLoss, FitWindows
+from diffmae_video.film.fitted_film import FittedFilm
+from diffmae_video.film.held_out import SCENES, choose_places, hold_out
+from diffmae_video.film.holes import Hole
+from diffmae_video.film.pretended_holes import PretendedHoles
+from diffmae_video.film.scan import ScannedFilm, scan_film
+from diffmae_video.film.scene import Scene
+from diffmae_video.film.scene_windows import WindowShape
+from diffmae_video.film.timed_plan import TimedPlan
+from diffmae_video.models import PretrainingModel, load_model
+from diffmae_video.models.pretrained import AVERAGED_WEIGHTS, CONFIG, WEIGHTS
+from diffmae_video.runtime.device import default_device
+from diffmae_video.runtime.processes import start_process
+from diffmae_video.runtime.progress import ProgressBar
+from diffmae_video.training.engine import resolve_precision
+from diffmae_video.training.from_config import engine_options, loop_options
+from diffmae_video.training.loop import TrainingLoop
+from diffmae_video.training.optimizer import build_optimizer
+from diffmae_video.training.run import METRICS, Run
+
+RECIPE = "film/fit"
+DESCRIPTION = "fit.json"
+SCENES_FOLDER = "scenes"
+REFERENCES = 2  # time steps of a window that lie far away
+SHORTEST, LONGEST = 60.0, 1800.0  # seconds of a fit whose length is not given
+SECONDS_PER_MEGAPIXEL = 90.0  # of a fit, for each million hidden pixels of the film
+SAMPLED_WINDOWS = 32  # from which the size of corrections is measured
+SAMPLED_FRAMES = 32  # of each scene, from which colours are measured
+
+
+class FitProgress:
+    """How far a fit is.
+
+    Attributes:
+        step: steps taken.
+        seconds: time spent, over all starts of this fit.
+        budget: the time that it may take.
+    """
+
+    def __init__(
+        self, step: int, seconds: float, budget: float, preview: Callable[[int], np.ndarray]
+    ) -> None:
+        self.step, self.seconds, self.budget, self._preview = step, seconds, budget, preview
+
+    def preview(self, number: int) -> np.ndarray:
+        """A frame of the film, filled by the model as it is now: uint8 [H, W, 3]."""
+        return self._preview(number)
+
+
+def fit_film(
+    video: VideoReader,
+    hole: Hole,
+    folder: Path,
+    seconds: float | None = None,
+    recipe: str = RECIPE,
+    init: Path | None = None,
+    on_progress: Callable[[FitProgress], None] | None = None,
+) -> FittedFilm:
+    """Fits a model to a film, or goes on with a fit that was begun, or takes one that is done.
+
+    What the hole hides is neither an input nor a target, and is not even kept.
+
+    Args:
+        video: the film.
+        hole: what is hidden.
+        folder: the fit's own folder, a run's folder with ``fit.json``. A fit of the same film, hole and recipe
+            that is already there goes on until it has had ``seconds`` in all.
+        seconds: how long to fit; None chooses by the film's size, see :func:`default_seconds`.
+        recipe: a recipe of configs/film/.
+        init: folder of a DiffMAE with rotary positions to start from.
+        on_progress: is called before every step. If it raises, the fit ends; a later call goes on from the
+            last checkpoint.
+
+    Raises:
+        InputError: the hole hides nothing or everything, or ``init`` is of another kind.
+        RunEnded: a signal stopped the fit; the same call goes on with it.
+    """
+    film = scan_film(video, hole, folder / SCENES_FOLDER)
+    seconds = default_seconds(film) if seconds is None else seconds
+    rng = np.random.default_rng(0)
+    longest = sorted(range(len(film.scenes)), key=lambda i: -film.scenes[i].num_frames)[:SCENES]
+    places = [choose_places(s, rng) if i in longest else [] for i, s in enumerate(film.scenes)]
+    shown = [
+        hold_out(scene, spots, folder / SCENES_FOLDER / f"scene{i:04d}-held-out.npy")
+        for i, (scene, spots) in enumerate(zip(film.scenes, places, strict=True))
+    ]
+    asked = {"digest": film.digest, "recipe": recipe, "init": None if init is None else str(init)}
+    is_begun = all(_read(folder).get(name) == value for name, value in asked.items())
+    mean, std = _colours(shown)
+    cfg = load_config(recipe, ["DATA.MEAN", [v / 255 for v in mean], "DATA.STD", [v / 255 for v in std]])
+    torch.manual_seed(cfg.TRAIN.SEED)
+    model = build_model(cfg)
+    shape = WindowShape(model.grid, model.patch, REFERENCES)
+    holes = [PretendedHoles(scene) for scene in film.scenes]
+    data = FitWindows(shown, holes, shape, Colours(tuple(mean), tuple(std), 1.0), cfg.TRAIN.SEED)
+    data.measure_corrections(SAMPLED_WINDOWS)
+    if not is_begun:
+        _forget(folder)
+        write_text(folder / DESCRIPTION, json.dumps(asked, indent=2) + "\n")
+    if init is not None:
+        start_from(model, init)
+    fitted = FittedFilm(model, video, hole, film, shown, places, shape, data.colours)
+    if _seconds_spent(folder) < seconds or not (folder / WEIGHTS).is_file():
+        _train(cfg, fitted, data, folder, seconds, on_progress)
+    fitted.model = for_filling(load_model(folder))
+    return fitted
+
+
+def default_seconds(film: ScannedFilm) -> float:
+    """How long a film is fitted by default: longer the more it hides, within limits (our choice)."""
+    hidden = sum(int(frame.sum()) for scene in film.scenes for frame in scene.hidden)
+    return min(LONGEST, max(SHORTEST, SECONDS_PER_MEGAPIXEL * hidden / 1e6))
+
+
+def _train(
+    cfg: CfgNode,
+    fitted: FittedFilm,
+    data: FitWindows,
+    folder: Path,
+    seconds: float,
+    on_progress: Callable[[FitProgress], None] | None,
+) -> None:
+    process = start_process(cfg.TRAIN.PATIENCE)
+    run = Run.open(folder, True, cfg.CHECKPOINT.KEEP, process)
+    precision = resolve_precision(cfg.TRAIN.PRECISION, process.device)
+    model = fitted.model
+    optimizer = build_optimizer(
+        model, cfg.TRAIN.WEIGHT_DECAY, tuple(cfg.TRAIN.BETAS), kind=cfg.TRAIN.OPTIMIZER
+    )
+    engine = run.build_engine(model, optimizer, engine_options(cfg, precision))
+    spent = _seconds_spent(folder) if run.resumed_from is not None else 0.0
+    with ProgressBar(total=round(seconds), initial=round(spent), desc="fitting", unit=" s") as bar:
+
+        def on_step(step: int, elapsed: float) -> None:
+            bar.update(min(round(elapsed), bar.total) - bar.n)
+            if on_progress is not None:
+                on_progress(FitProgress(step, elapsed, seconds, fitted.preview))
+
+        plan = TimedPlan(
+            seconds, spent, cfg.TRAIN.BATCH_SIZE, cfg.TRAIN.BASE_LR, cfg.TRAIN.WARMUP_STEPS, on_step
+        )
+        loader = training_loader(
+            data, cfg.TRAIN.BATCH_SIZE, cfg.DATA.WORKERS, process.rank, process.world, start=run.state.samples
+        )
+        loss = FitLoss(engine, process.device, cfg.TRAIN.SEED)
+        TrainingLoop(run, engine, plan, loss, loop_options(cfg)).train(loader, recipe=cfg.dump())
+
+
+def start_from(model: PretrainingModel, init: Path) -> None:
+    """Loads the weights of another model of the same shape into a model.
+
+    Raises:
+        InputError: the other model has other layers.
+    """
+    weights = load_model(init).state_dict()
+    own = model.state_dict()
+    wrong = [k for k, v in own.items() if k not in weights or weights[k].shape != v.shape]
+    if wrong or len(weights) != len(own):
+        raise InputError(
+            f"--checkpoint {init}: its layers differ from those of the recipe ({wrong[0] if wrong else 'more layers'}); "
+            "give --recipe the one that it was trained with, or use it as it is with --fit 0"
+        )
+    model.load_state_dict(weights)
+
+
+def for_filling(model: PretrainingModel) -> PretrainingModel:
+    """The model on the device, in bf16 where that is faster."""
+    device = default_device()
+    is_bf16 = resolve_precision("auto", device) == "bf16"
+    return model.to(device, torch.bfloat16 if is_bf16 else torch.float32).eval()
+
+
+def _colours(scenes: Sequence[Scene]) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation of known pixels, in levels of 255."""
+    sums, squares, count = np.zeros(3), np.zeros(3), 0
+    for scene in scenes:
+        for frame in np.unique(np.linspace(0, scene.num_frames - 1, SAMPLED_FRAMES).round().astype(int)):
+            pixels = scene.pixels[frame][~scene.hidden[frame]].astype(np.float64)
+            sums, squares, count = sums + pixels.sum(0), squares + (pixels**2).sum(0), count + len(pixels)
+    if not count:
+        raise InputError(
+            "--mask: hides everything in every shot, so there is nothing to learn from; hide less"
+        )
+    mean = sums / count
+    std = np.sqrt(np.maximum(squares / count - mean**2, 1.0))
+    return mean.tolist(), std.tolist()
+
+
+def _read(folder: Path) -> dict[str, Any]:
+    try:
+        described = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return described if isinstance(described, dict) else {}
+
+
+def _forget(folder: Path) -> None:
+    """Deletes a fit of another film, hole or recipe."""
+    for name in (DESCRIPTION, METRICS, CONFIG, WEIGHTS, AVERAGED_WEIGHTS):
+        (folder / name).unlink(missing_ok=True)
+    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+
+
+def _seconds_spent(folder: Path) -> float:
+    """How long the steps of a fit took, by its log."""
+    try:
+        lines = (folder / METRICS).read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return 0.0
+    spent = 0.0
+    for line in lines:
+        with contextlib.suppress(ValueError, KeyError):
+            spent += json.loads(line)["step_ms"] / 1000
+    return spent
