@@ -90,7 +90,7 @@ class CameraTracker:
 
 
 def _overlap(length: int, shift: int) -> tuple[slice, slice]:
-    """What two lines share if the second's content lies ``shift`` further on: places in the first and second."""
+    """What two lines have in common, in each of them, if content lies ``shift`` further on in the second."""
     start, stop = max(0, -shift), min(length, length - shift)
     return slice(start, max(start, stop)), slice(start + shift, max(start, stop) + shift)
 

@@ -84,8 +84,8 @@ def fit_film(
     Args:
         video: the film.
         hole: what is hidden.
-        folder: the fit's own folder, a run's folder with ``fit.json``. A fit of the same film, hole and recipe
-            that is already there goes on until it has had ``seconds`` in all.
+        folder: the fit's own folder, a run's folder with ``fit.json``. A fit of the same film, hole and
+            recipe that is already there goes on until it has had ``seconds`` in all.
         seconds: how long to fit; None chooses by the film's size, see :func:`default_seconds`.
         recipe: a recipe of configs/film/.
         init: folder of a DiffMAE with rotary positions to start from.
@@ -177,9 +177,10 @@ def start_from(model: PretrainingModel, init: Path) -> None:
     own = model.state_dict()
     wrong = [k for k, v in own.items() if k not in weights or weights[k].shape != v.shape]
     if wrong or len(weights) != len(own):
+        example = wrong[0] if wrong else "it has more of them"
         raise InputError(
-            f"--checkpoint {init}: its layers differ from those of the recipe ({wrong[0] if wrong else 'more layers'}); "
-            "give --recipe the one that it was trained with, or use it as it is with --fit 0"
+            f"--checkpoint {init}: its layers differ from the recipe's ({example}); use it as it is, with --fit 0, "
+            "or fit a new model without --checkpoint"
         )
     model.load_state_dict(weights)
 
@@ -199,9 +200,7 @@ def _colours(scenes: Sequence[Scene]) -> tuple[list[float], list[float]]:
             pixels = scene.pixels[frame][~scene.hidden[frame]].astype(np.float64)
             sums, squares, count = sums + pixels.sum(0), squares + (pixels**2).sum(0), count + len(pixels)
     if not count:
-        raise InputError(
-            "--mask: hides everything in every shot, so there is nothing to learn from; hide less"
-        )
+        raise InputError("--mask: leaves nothing of the film to learn from; hide less")
     mean = sums / count
     std = np.sqrt(np.maximum(squares / count - mean**2, 1.0))
     return mean.tolist(), std.tolist()

@@ -47,8 +47,8 @@ def estimate(
 
     Returns:
         ``fills``: for each kind of fill ``psnr`` (dB), ``ssim``, ``flicker`` and ``gradient_ratio`` (over the
-        truth's), each with its spread over places as ``..._spread``; ``places``: how many there are; ``fill``:
-        the kind that :func:`best_fill` chooses; ``gain``: its PSNR over the best simple fill's, in dB. Without
+        truth's), each with its spread over places as ``..._spread``. ``places``: how many there are. ``fill``:
+        the kind that :func:`best_fill` chooses. ``gain``: its PSNR over the best simple fill's, in dB. Without
         a place, ``fill`` is ``first`` and there are no scores.
     """
     scores: dict[str, list[Scores]] = {}

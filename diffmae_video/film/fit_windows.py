@@ -1,9 +1,10 @@
 """Training data of a fit: windows of a film's scenes in which known patches are hidden, to be predicted.
 
-A clip of training has twice the frames of a window. The first half, which the encoder reads, is the window with
-a base fill in its hole; the second half, which the decoder predicts, is what is missing from that fill. Both
-halves have the same times, so that with rotary positions a patch and its correction lie at one place. What the
-real hole hides is never read: a patch that it touches is no target, and training sees the base fill there.
+A clip of training has twice the frames of a window. The first half, which the encoder reads, is the window
+with a base fill in its hole; the second half, which the decoder predicts, is what is missing from that fill.
+Both halves have the same times, so that with rotary positions a patch and its correction lie at one place.
+What the real hole hides is never read: a patch that it touches is no target, and the encoder sees the base
+fill there.
 """
 
 from __future__ import annotations
@@ -116,7 +117,7 @@ class FitWindows(Dataset[tuple[Example, SampleKey]]):
         self.weights = frames / frames.sum()
 
     def measure_corrections(self, count: int) -> None:
-        """Sets the colours' ``correction`` to the root mean square of what base fills miss in ``count`` windows."""
+        """Sets ``colours.correction`` to the root mean square of what base fills miss in ``count`` windows."""
         errors = []
         for k in range(count):
             window, _ = self.draw(np.random.default_rng([self.seed, k]))

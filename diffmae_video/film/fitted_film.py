@@ -20,7 +20,7 @@ from diffmae_video.film.scene import Scene
 from diffmae_video.film.scene_filler import SceneFiller
 from diffmae_video.film.scene_windows import WindowShape
 from diffmae_video.models import PretrainingModel
-from diffmae_video.runtime.evaluating import evaluating
+from diffmae_video.runtime.eval_mode import evaluating
 from diffmae_video.runtime.progress import ProgressBar
 
 CHUNK = 24  # frames that are filled jointly

@@ -1,9 +1,9 @@
 """Fills a few frames of a scene with a fitted model: many overlapping windows, sampled jointly.
 
-At every step each window corrects the base fill of its hidden patches; where windows overlap, a weighted mean is
-taken, and one x_t of all frames goes on to the next step (MultiDiffusion, Bar-Tal et al. 2023). Windows are
-shifted by half a patch in space, and by an odd number of frames in time, so that the patch borders of one fall
-inside the patches of another (our choice).
+At every step each window corrects the base fill of its hidden patches; where windows overlap, a weighted mean
+is taken, and one x_t of all frames goes on to the next step (MultiDiffusion, Bar-Tal et al. 2023). Windows are
+shifted by half a patch in space, and by an odd number of frames in time, so that the patch borders of one
+fall inside the patches of another (our choice).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from diffmae_video.diffusion import PredictX0
 from diffmae_video.errors import InputError
 from diffmae_video.film.base_fill import base_fill
 from diffmae_video.film.fit_windows import Colours
@@ -34,7 +35,7 @@ from diffmae_video.randomness import random_state
 from diffmae_video.tokens import gather_tokens, patchify, unpatchify
 
 FILLS = ("first", "mean", "sample")
-AVERAGED = 4  # samples of the fill "mean"
+AVERAGED = 3  # samples of the fill "mean"
 BATCH = 8  # windows that go through the model together
 SLOW = 3  # stride of the windows that see further
 REFERENCE_CANDIDATES = 8
@@ -134,7 +135,7 @@ class SceneFiller:
             yield x0[0]
 
     def frames(self, correction: Tensor) -> np.ndarray:
-        """The frames of the scene with a correction of the base fill in the wanted pixels: uint8 [n, H, W, 3]."""
+        """The scene's frames with a corrected base fill in the wanted pixels: uint8 [n, H, W, 3]."""
         filled = (self.base + self.colours.correction * correction).round().clamp(0, 255).byte()
         frames = np.array(self.scene.pixels[self.start : self.stop])
         for i, (place, wanted) in enumerate(zip(self._places(), self.wanted, strict=True)):
@@ -148,13 +149,12 @@ class SceneFiller:
     def _region(self) -> tuple[int, int, int, int]:
         """Top, left, height and width of the canvas's part that holds all wanted pixels and fits a window."""
         offsets = self.scene.offsets[self.start : self.stop]
-        corners = [
-            (*(place + (rows.min(), columns.min())), *(place + (rows.max() + 1, columns.max() + 1)))
-            for place, (rows, columns) in (
-                (p, np.nonzero(w)) for p, w in zip(offsets, self.wanted, strict=True)
-            )
-            if len(rows)
-        ]
+        corners = []
+        for place, wanted in zip(offsets, self.wanted, strict=True):
+            rows, columns = np.nonzero(wanted)
+            if len(rows):
+                low, high = (rows.min(), columns.min()), (rows.max() + 1, columns.max() + 1)
+                corners.append(np.concatenate([place + low, place + high]))
         if not corners:
             return 0, 0, *self.shape.size
         found = np.array(corners)
@@ -187,7 +187,7 @@ class SceneFiller:
         for stride in sorted({1, min(SLOW, shape.longest_stride(n))}):
             span = ((near - 1) * stride + 1) * p
             if stride == 1:
-                step = max(1, span // 2 - 1 + span // 2 % 2)  # odd
+                step = span // 2 + 1 - span // 2 % 2  # odd
                 first = [self.start + s for s in starts(max(span, self.stop - self.start), span, step)]
             else:
                 first = [self.start + k * p + 1 for k in range(stride)]
@@ -240,7 +240,7 @@ class SceneFiller:
         )
 
     def _references(self, corner: tuple[int, int]) -> list[int]:
-        """The first frames of the references of the windows at a place: where it is best known, near in time."""
+        """Where the references of the windows at a place start: where it is best known, near in time."""
         n, p = self.scene.num_frames, self.shape.patch[0]
         candidates = np.unique(
             np.linspace(0, max(0, n - p), min(n, REFERENCE_CANDIDATES)).round().astype(int)
@@ -255,7 +255,7 @@ class SceneFiller:
         return [int(candidates[i]) for i in order[: self.shape.references]]
 
     def _base(self) -> Tensor:
-        """The base fill of the region, [3, n, h, w] in levels of 255; read where no window has a prediction."""
+        """The base fill of the region, [3, n, h, w] in levels of 255; used where no window predicts."""
         n = self.scene.num_frames
         frames = np.arange(self.start, self.stop)
         every = frames_read(FrameChoice(frames, torch.zeros(0)), n)
@@ -283,7 +283,7 @@ class SceneFiller:
 
     # --- prediction ----------------------------------------------------------------------------
 
-    def _encode(self, batch: list[PlacedWindow]) -> tuple[list[PlacedWindow], Mask, object]:
+    def _encode(self, batch: list[PlacedWindow]) -> tuple[list[PlacedWindow], Mask, PredictX0]:
         t, h, w = self.shape.grid
         tokens = t * h * w
         most = max(len(window.masked) for window in batch)
@@ -336,7 +336,7 @@ class SceneFiller:
         sums[place] += values[:, window.inside]
 
     def _noise(self, seed: int, sample: int) -> Tensor:
-        """x_T [3, n, h, w]; each frame has noise of its own, which stays if the film is filled in other parts."""
+        """x_T [3, n, h, w]. A frame's noise depends only on its number, the seed and the sample."""
         height, width = self.region.shape[1:]
         high, wide = self.scene.frame_size
         noise = torch.zeros(3, self.stop - self.start, height, width)

@@ -14,8 +14,8 @@ LAST = 10**9  # steps; the time ends a fit long before
 class TimedPlan:
     """Ends a run when its time is over, and lowers the learning rate to 0 until then.
 
-    It stands in for :class:`~diffmae_video.training.plan.Plan`: the loop asks for the rate of every step before
-    it takes it, and for the number of steps after it.
+    It stands in for :class:`~diffmae_video.training.plan.Plan`: the loop asks for a step's rate before it takes
+    the step, and for the number of steps afterwards.
 
     Args:
         seconds: of the whole fit.
