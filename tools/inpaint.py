@@ -1,5 +1,7 @@
 """Fills a hole in a whole video or picture of any length, size and frame rate.
 
+    python tools/inpaint.py --input film.mp4 --output clean.mp4 --mask masks/
+    python tools/inpaint.py --input film.mp4 --output clean.mp4 --mask 352,16,62,24 --fit 5m
     python tools/inpaint.py --checkpoint runs/vit_b --input film.mp4 --output out.mp4 --mask 40,30,64,48
     python tools/inpaint.py --checkpoint runs/vit_b --input film.mp4 --output out.mp4 --mask 40,30,64,48,2,5.5
     python tools/inpaint.py --checkpoint runs/vit_b --input film.mp4 --output out.webm --mask hole.png --tiles
@@ -29,6 +31,16 @@ A mask that numbers objects by colour hides them all, or with --instances some: 
 levels' numbers, else DAVIS's) or #800000 (colours). --invert swaps what is hidden and what is not. --dilate P
 lets the hole grow by P pixels, so that no rim of an object stays; --feather P fills P pixels more and fades
 them into the film.
+
+Without --checkpoint, a model is fitted to the film itself: it learns from the film's known parts to fill the
+hole, and never reads what the hole hides. --fit sets the time. A fit that was stopped goes on when the same
+command is given again; one that is done is used again, for another seed or fill, or goes on with a longer
+--fit. It is kept in clean-fit/ beside the output. Before the film is filled, the fit is measured on places of
+the film that it never saw, beside the mean colour and OpenCV's two ways, and --fill auto chooses by that: of
+the first prediction, a sample and the mean of samples whose gradient energy is .5 to 1.3 and whose change
+between frames is .5 to 1.5 times the truth's, the one with the highest PSNR. Frames whose shorter side is
+above 480 pixels are fitted at 480. With --checkpoint and --fit, the fit starts from a model's weights. With
+--checkpoint alone, that model fills the film as it is:
 
 By default the mask is of the kind that the model was trained on. Frames are resized to the model's size and
 the fill is resized back, without cropping; with --tiles frames keep their size and overlapping clips cover
@@ -60,12 +72,16 @@ import json
 from pathlib import Path
 
 from diffmae_video.cli import add_precision, run_tool, tool_parser
+from diffmae_video.errors import InputError
 
 
 def main() -> None:
     parser = tool_parser(__doc__)
     parser.add_argument(
-        "--checkpoint", required=True, metavar="FOLDER", type=Path, help="folder of a DiffMAE or an MAE"
+        "--checkpoint",
+        metavar="FOLDER",
+        type=Path,
+        help="folder of a DiffMAE or an MAE; without it, a model is fitted to the film",
     )
     parser.add_argument(
         "--input", required=True, metavar="PATH", type=Path, help="a video, a picture or a folder of frames"
@@ -97,15 +113,34 @@ def main() -> None:
         metavar="P",
         help="pixels around the hole in which the fill fades into the film (default: 0)",
     )
+    parser.add_argument(
+        "--fit",
+        metavar="TIME",
+        help="how long to fit a model to the film, such as 90s, 5m, 1h or 300steps, which ends the same each "
+        "time (default: by the film's size); with "
+        "--checkpoint, start from its weights (default: 0, use it as it is)",
+    )
+    parser.add_argument(
+        "--recipe",
+        default="film/fit",
+        metavar="NAME",
+        help="the recipe of a fit, film/fit (default) or film/fine, which is slower and has smaller patches",
+    )
+    parser.add_argument(
+        "--fill",
+        choices=("auto", "first", "mean", "sample"),
+        default="auto",
+        help="which prediction of a fitted model to show (default: auto, by the estimate)",
+    )
     parser.add_argument("--samples", type=int, default=1, metavar="N", help="number of fills (default: 1)")
     parser.add_argument("--save-steps", action="store_true", help="also write the x0 prediction of each step")
     parser.add_argument(
         "--tiles", action="store_true", help="keep the frames' size instead of resizing them to the model's"
     )
     parser.add_argument(
-        "--sampler", choices=("ddpm", "ddim", "dpm++"), default="ddim", help="(default: ddim)"
+        "--sampler", choices=("ddpm", "ddim", "dpm++"), help="(default: ddim; dpm++ after a fit)"
     )
-    parser.add_argument("--steps", type=int, default=50, metavar="N", help="sampling steps (default: 50)")
+    parser.add_argument("--steps", type=int, metavar="N", help="sampling steps (default: 50; 10 after a fit)")
     add_precision(parser)
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="for noise and masks (default: 0)")
     parser.add_argument(
@@ -116,10 +151,21 @@ def main() -> None:
     from diffmae_video.data.mask_colours import parse_instances
     from diffmae_video.film.film_filler import SamplerOptions
     from diffmae_video.film.holes import HoleEdits
-    from diffmae_video.film.inpaint_film import inpaint_film
+    from diffmae_video.film.inpaint_film import FitRequest, inpaint_film
+    from diffmae_video.film.timed_plan import FitLength
 
+    length = None if args.fit is None else FitLength.parse(args.fit)
+    is_fitted = args.checkpoint is None if length is None else length.seconds > 0
+    if args.checkpoint is None and not is_fitted:
+        raise InputError("--fit 0: there is nothing to fill with; give --checkpoint, or leave out --fit")
+    sampler, steps = ("dpm++", 10) if is_fitted else ("ddim", 50)
     options = SamplerOptions(
-        args.sampler, args.steps, args.seed, args.samples, args.save_steps, args.precision
+        args.sampler or sampler,
+        steps if args.steps is None else args.steps,
+        args.seed,
+        args.samples,
+        args.save_steps,
+        args.precision,
     )
     instances = parse_instances(args.instances) if args.instances is not None else ()
     result = inpaint_film(
@@ -133,6 +179,7 @@ def main() -> None:
         args.tiles,
         args.crf,
         args.fps,
+        FitRequest(length, args.recipe, args.fill) if is_fitted else None,
     )
     if "note" in result:
         print(f"note: {result['note']}")

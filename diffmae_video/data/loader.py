@@ -1,11 +1,12 @@
 """The order of training samples, and the loader that prefetches them."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
 
 import torch
 from torch.utils.data import DataLoader, Sampler
 
-from diffmae_video.data.random_clips import Item, RandomClips, SampleKey
+from diffmae_video.data.random_clips import SampleKey
 from diffmae_video.randomness import random_state
 
 
@@ -41,19 +42,30 @@ class EpochSampler(Sampler[SampleKey]):
             position += self.world
 
 
+class SampleStream(Protocol):
+    """A data set that is indexed by :class:`SampleKey` and joins its own samples."""
+
+    seed: int
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, key: SampleKey, /) -> Any: ...
+    @property
+    def collate(self) -> Callable[[Any], Any]: ...
+
+
 def _use_one_thread(_: int) -> None:
     torch.set_num_threads(1)  # each worker process has one core
 
 
 def training_loader(
-    dataset: RandomClips[Item],
+    dataset: SampleStream,
     batch_size: int,
     workers: int,
     rank: int = 0,
     world: int = 1,
     start: int = 0,
     accumulation: int = 1,
-) -> DataLoader[Item]:
+) -> DataLoader[Any]:
     """An endless loader of batches.
 
     Args:
@@ -64,7 +76,7 @@ def training_loader(
     """
     per_step = batch_size * accumulation * world
     return DataLoader(
-        dataset,
+        dataset,  # type: ignore[arg-type] # a map by key, as DataLoader's own sampler allows
         batch_size=batch_size,
         sampler=EpochSampler(len(dataset), dataset.seed, rank, world, start, per_step),
         num_workers=workers,

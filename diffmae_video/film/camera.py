@@ -6,6 +6,7 @@ Both read known pixels only: the hole is first filled from what surrounds it.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from diffmae_video.errors import require
 SIDE = 480  # pixels of the longer side of the pictures that are compared
 CUT_SIDE = 160
 SHORTEST_SHOT = 8  # frames
+LEAST_OVERLAP = 0.5  # share of each side that two frames must have in common
 FPS = 25.0  # scenedetect wants a rate; frames are counted, so that any will do
 
 
@@ -45,48 +47,84 @@ class CutDetector:
         return sorted({cut for cut in self.cuts if 0 < cut < self.count})
 
 
+class View(NamedTuple):
+    """A frame as the camera's motion is read from it.
+
+    Attributes:
+        grey: float32 [1, 1, h, w]; meaningless where it is not known.
+        known: bool [h, w].
+    """
+
+    grey: Tensor
+    known: Tensor
+
+
 class CameraTracker:
     """The camera's shift from each frame to the next, by phase correlation (OpenCV).
 
-    A shift is believed only if the frames, laid over each other by it, differ less where both are known than
-    they do without it; otherwise the camera stands still (our choice).
+    The frames are correlated a second time where they overlap by the first result in whole pixels: close to 0
+    the method is more exact. A shift is believed only if the frames, laid over each other by it, differ less
+    where both are known than they do without it; otherwise the camera stands still (our choice).
     """
 
     def __init__(self) -> None:
         self.cv2 = require("cv2", "film")
-        self.before: tuple[np.ndarray, np.ndarray] | None = None
+        self.before: View | None = None
 
     def add(self, frame: np.ndarray, hole: np.ndarray) -> tuple[float, float]:
         """The shift (rows, columns) in pixels of what was seen in the frame before; 0 for the first frame."""
         small, known = shrink(frame, hole, SIDE)
-        grey, known_pixels = small.mean(0).numpy(), known.numpy()
-        scale = frame.shape[0] / grey.shape[0], frame.shape[1] / grey.shape[1]
-        before, self.before = self.before, (grey, known_pixels)
+        before, now = self.before, View(small.mean(0)[None, None], known)
+        self.before = now
         if before is None:
             return 0.0, 0.0
-        window = self.cv2.createHanningWindow(grey.shape[::-1], self.cv2.CV_32F)
-        (x, y), _ = self.cv2.phaseCorrelate(before[0], grey, window)
-        shift = round(y), round(x)
-        if shift == (0, 0) or self._error(before, (grey, known_pixels), shift) < self._error(
-            before, (grey, known_pixels), (0, 0)
-        ):
-            return y * scale[0], x * scale[1]
-        return 0.0, 0.0
+        rows, columns = self._correlate(before, now)
+        whole = round(rows), round(columns)
+        a, b = _laid_over(before, now, whole)
+        if min(a.known.shape) >= LEAST_OVERLAP * min(known.shape):
+            rest = self._correlate(a, b)
+            if max(map(abs, rest)) < 1:
+                rows, columns = whole[0] + rest[0], whole[1] + rest[1]
+        whole = round(rows), round(columns)
+        if whole != (0, 0) and not _difference(before, now, whole) < _difference(before, now, (0, 0)):
+            return 0.0, 0.0
+        return rows * frame.shape[0] / known.shape[0], columns * frame.shape[1] / known.shape[1]
 
-    def _error(
-        self,
-        before: tuple[np.ndarray, np.ndarray],
-        now: tuple[np.ndarray, np.ndarray],
-        shift: tuple[int, int],
-    ) -> float:
-        """The mean difference where both frames are known; infinite if they hardly overlap."""
-        (first, first_known), (second, second_known) = before, now
-        a, b = (_overlap(n, s) for n, s in zip(first.shape, shift, strict=True))
-        places = (a[0], b[0]), (a[1], b[1])
-        both = first_known[places[0]] & second_known[places[1]]
-        if both.sum() < 0.1 * both.size or both.size < 0.25 * first.size:
-            return float("inf")
-        return float(np.abs(first[places[0]] - second[places[1]])[both].mean())
+    def _correlate(self, first: View, second: View) -> tuple[float, float]:
+        """The shift from the first view to the second. What one does not know is filled in both."""
+        both = (first.known & second.known)[None, None].float()
+        parts = tuple(self._middle(n) for n in both.shape[-2:])
+        pictures = [
+            fill_from_around(view.grey.expand(-1, 3, -1, -1) * both, both)[0, 0][parts].contiguous().numpy()
+            for view in (first, second)
+        ]
+        window = self.cv2.createHanningWindow(pictures[0].shape[::-1], self.cv2.CV_32F)
+        (x, y), _ = self.cv2.phaseCorrelate(*pictures, window)
+        return float(y), float(x)
+
+    def _middle(self, length: int) -> slice:
+        """The middle of a side: an even length that OpenCV does not pad, or it is off by half a pixel."""
+        size = length - length % 2
+        while self.cv2.getOptimalDFTSize(size) != size:
+            size -= 2
+        return slice((length - size) // 2, (length + size) // 2)
+
+
+def _laid_over(first: View, second: View, shift: tuple[int, int]) -> tuple[View, View]:
+    """The parts of two views that show the same if the second's content lies ``shift`` further on."""
+    a, b = zip(*(_overlap(n, s) for n, s in zip(first.known.shape, shift, strict=True)), strict=True)
+    return View(first.grey[..., a[0], a[1]], first.known[a]), View(
+        second.grey[..., b[0], b[1]], second.known[b]
+    )
+
+
+def _difference(first: View, second: View, shift: tuple[int, int]) -> float:
+    """The mean difference where both views are known; infinite if they hardly overlap."""
+    a, b = _laid_over(first, second, shift)
+    both = a.known & b.known
+    if both.sum() < 0.1 * both.numel() or both.numel() < LEAST_OVERLAP**2 * first.known.numel():
+        return float("inf")
+    return float((a.grey - b.grey).abs()[0, 0][both].mean())
 
 
 def _overlap(length: int, shift: int) -> tuple[slice, slice]:

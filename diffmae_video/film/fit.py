@@ -27,14 +27,17 @@ from diffmae_video.film.pretended_holes import PretendedHoles
 from diffmae_video.film.scan import ScannedFilm, scan_film
 from diffmae_video.film.scene import Scene
 from diffmae_video.film.scene_windows import WindowShape
-from diffmae_video.film.timed_plan import TimedPlan
+from diffmae_video.film.timed_plan import FitLength, TimedPlan
 from diffmae_video.models import PretrainingModel, load_model
+from diffmae_video.models.masked_autoencoder import MaskedAutoencoder
 from diffmae_video.models.pretrained import AVERAGED_WEIGHTS, CONFIG, WEIGHTS
-from diffmae_video.runtime.device import default_device
+from diffmae_video.runtime.device import default_device, for_sampling
 from diffmae_video.runtime.processes import start_process
 from diffmae_video.runtime.progress import ProgressBar
+from diffmae_video.tokens import grid_of
 from diffmae_video.training.engine import resolve_precision
 from diffmae_video.training.from_config import engine_options, loop_options
+from diffmae_video.training.log import forget_after
 from diffmae_video.training.loop import TrainingLoop
 from diffmae_video.training.optimizer import build_optimizer
 from diffmae_video.training.run import METRICS, Run
@@ -55,13 +58,11 @@ class FitProgress:
     Attributes:
         step: steps taken.
         seconds: time spent, over all starts of this fit.
-        budget: the time that it may take.
+        share: how much of the fit is done, 0 to 1.
     """
 
-    def __init__(
-        self, step: int, seconds: float, budget: float, preview: Callable[[int], np.ndarray]
-    ) -> None:
-        self.step, self.seconds, self.budget, self._preview = step, seconds, budget, preview
+    def __init__(self, step: int, seconds: float, share: float, preview: Callable[[int], np.ndarray]) -> None:
+        self.step, self.seconds, self.share, self._preview = step, seconds, share, preview
 
     def preview(self, number: int) -> np.ndarray:
         """A frame of the film, filled by the model as it is now: uint8 [H, W, 3]."""
@@ -72,7 +73,7 @@ def fit_film(
     video: VideoReader,
     hole: Hole,
     folder: Path,
-    seconds: float | None = None,
+    length: FitLength | None = None,
     recipe: str = RECIPE,
     init: Path | None = None,
     on_progress: Callable[[FitProgress], None] | None = None,
@@ -85,8 +86,8 @@ def fit_film(
         video: the film.
         hole: what is hidden.
         folder: the fit's own folder, a run's folder with ``fit.json``. A fit of the same film, hole and
-            recipe that is already there goes on until it has had ``seconds`` in all.
-        seconds: how long to fit; None chooses by the film's size, see :func:`default_seconds`.
+            recipe that is already there goes on until it has had the ``length`` in all.
+        length: how long to fit; None chooses by the film's size, see :func:`default_length`.
         recipe: a recipe of configs/film/.
         init: folder of a DiffMAE with rotary positions to start from.
         on_progress: is called before every step. If it raises, the fit ends; a later call goes on from the
@@ -97,7 +98,9 @@ def fit_film(
         RunEnded: a signal stopped the fit; the same call goes on with it.
     """
     film = scan_film(video, hole, folder / SCENES_FOLDER)
-    seconds = default_seconds(film) if seconds is None else seconds
+    if length is None:
+        length = default_length(film)
+        print(f"fits a model to the film for {length}; --fit sets the time", flush=True)
     rng = np.random.default_rng(0)
     longest = sorted(range(len(film.scenes)), key=lambda i: -film.scenes[i].num_frames)[:SCENES]
     places = [choose_places(s, rng) if i in longest else [] for i, s in enumerate(film.scenes)]
@@ -111,7 +114,12 @@ def fit_film(
     cfg = load_config(recipe, ["DATA.MEAN", [v / 255 for v in mean], "DATA.STD", [v / 255 for v in std]])
     torch.manual_seed(cfg.TRAIN.SEED)
     model = build_model(cfg)
-    shape = WindowShape(model.grid, model.patch, REFERENCES)
+    if not isinstance(model, MaskedAutoencoder):
+        raise InputError(
+            f"--recipe {recipe}: MODEL.OBJECTIVE must be diffmae or mae, got {cfg.MODEL.OBJECTIVE}"
+        )
+    model.predict_zero()
+    shape = window_shape(recipe)
     holes = [PretendedHoles(scene) for scene in film.scenes]
     data = FitWindows(shown, holes, shape, Colours(tuple(mean), tuple(std), 1.0), cfg.TRAIN.SEED)
     data.measure_corrections(SAMPLED_WINDOWS)
@@ -121,16 +129,30 @@ def fit_film(
     if init is not None:
         start_from(model, init)
     fitted = FittedFilm(model, video, hole, film, shown, places, shape, data.colours)
-    if _seconds_spent(folder) < seconds or not (folder / WEIGHTS).is_file():
-        _train(cfg, fitted, data, folder, seconds, on_progress)
-    fitted.model = for_filling(load_model(folder))
+    if length.share(*_spent(folder)) < 1 or not (folder / WEIGHTS).is_file():
+        _train(cfg, fitted, data, folder, length, on_progress)
+    is_bf16 = resolve_precision("auto", default_device()) == "bf16"
+    fitted.model = for_sampling(load_model(folder), "bf16" if is_bf16 else "fp32")
     return fitted
 
 
-def default_seconds(film: ScannedFilm) -> float:
+def window_shape(recipe: str) -> WindowShape:
+    """The windows of a recipe's model.
+
+    Raises:
+        InputError: there is no such recipe, or its sizes do not fit together.
+    """
+    cfg = load_config(recipe)
+    patch = (cfg.MODEL.PATCH[0], cfg.MODEL.PATCH[1], cfg.MODEL.PATCH[2])
+    grid = grid_of((cfg.DATA.NUM_FRAMES, cfg.DATA.SIZE[0], cfg.DATA.SIZE[1]), patch)
+    return WindowShape(grid, patch, REFERENCES)
+
+
+def default_length(film: ScannedFilm) -> FitLength:
     """How long a film is fitted by default: longer the more it hides, within limits (our choice)."""
     hidden = sum(int(frame.sum()) for scene in film.scenes for frame in scene.hidden)
-    return min(LONGEST, max(SHORTEST, SECONDS_PER_MEGAPIXEL * hidden / 1e6))
+    seconds = min(LONGEST, max(SHORTEST, SECONDS_PER_MEGAPIXEL * hidden / 1e6))
+    return FitLength(30.0 * round(seconds / 30))
 
 
 def _train(
@@ -138,7 +160,7 @@ def _train(
     fitted: FittedFilm,
     data: FitWindows,
     folder: Path,
-    seconds: float,
+    length: FitLength,
     on_progress: Callable[[FitProgress], None] | None,
 ) -> None:
     process = start_process(cfg.TRAIN.PATIENCE)
@@ -149,16 +171,17 @@ def _train(
         model, cfg.TRAIN.WEIGHT_DECAY, tuple(cfg.TRAIN.BETAS), kind=cfg.TRAIN.OPTIMIZER
     )
     engine = run.build_engine(model, optimizer, engine_options(cfg, precision))
-    spent = _seconds_spent(folder) if run.resumed_from is not None else 0.0
-    with ProgressBar(total=round(seconds), initial=round(spent), desc="fitting", unit=" s") as bar:
+    forget_after(folder / METRICS, run.state.step)
+    spent = _spent(folder)[1]
+    with ProgressBar(total=100, desc="fitting", unit=" %") as bar:
 
         def on_step(step: int, elapsed: float) -> None:
-            bar.update(min(round(elapsed), bar.total) - bar.n)
+            bar.update(round(100 * length.share(step, elapsed)) - bar.n)
             if on_progress is not None:
-                on_progress(FitProgress(step, elapsed, seconds, fitted.preview))
+                on_progress(FitProgress(step, elapsed, length.share(step, elapsed), fitted.preview))
 
         plan = TimedPlan(
-            seconds, spent, cfg.TRAIN.BATCH_SIZE, cfg.TRAIN.BASE_LR, cfg.TRAIN.WARMUP_STEPS, on_step
+            length, spent, cfg.TRAIN.BATCH_SIZE, cfg.TRAIN.BASE_LR, cfg.TRAIN.WARMUP_STEPS, on_step
         )
         loader = training_loader(
             data, cfg.TRAIN.BATCH_SIZE, cfg.DATA.WORKERS, process.rank, process.world, start=run.state.samples
@@ -179,17 +202,10 @@ def start_from(model: PretrainingModel, init: Path) -> None:
     if wrong or len(weights) != len(own):
         example = wrong[0] if wrong else "it has more of them"
         raise InputError(
-            f"--checkpoint {init}: its layers differ from the recipe's ({example}); use it as it is, with --fit 0, "
-            "or fit a new model without --checkpoint"
+            f"--checkpoint {init}: its layers differ from the recipe's ({example}); use it as it is, with "
+            "--fit 0, or fit a new model without --checkpoint"
         )
     model.load_state_dict(weights)
-
-
-def for_filling(model: PretrainingModel) -> PretrainingModel:
-    """The model on the device, in bf16 where that is faster."""
-    device = default_device()
-    is_bf16 = resolve_precision("auto", device) == "bf16"
-    return model.to(device, torch.bfloat16 if is_bf16 else torch.float32).eval()
 
 
 def _colours(scenes: Sequence[Scene]) -> tuple[list[float], list[float]]:
@@ -221,14 +237,15 @@ def _forget(folder: Path) -> None:
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
 
 
-def _seconds_spent(folder: Path) -> float:
-    """How long the steps of a fit took, by its log."""
+def _spent(folder: Path) -> tuple[int, float]:
+    """How many steps a fit has taken and logged, and how many seconds they took."""
     try:
         lines = (folder / METRICS).read_text(encoding="utf-8").splitlines()
     except OSError:
-        return 0.0
-    spent = 0.0
+        return 0, 0.0
+    steps, seconds = 0, 0.0
     for line in lines:
         with contextlib.suppress(ValueError, KeyError):
-            spent += json.loads(line)["step_ms"] / 1000
-    return spent
+            seconds += json.loads(line)["step_ms"] / 1000
+            steps += 1
+    return steps, seconds

@@ -46,10 +46,10 @@ def estimate(
         places: of each scene.
 
     Returns:
-        ``fills``: for each kind of fill ``psnr`` (dB), ``ssim``, ``flicker`` and ``gradient_ratio`` (over the
-        truth's), each with its spread over places as ``..._spread``. ``places``: how many there are. ``fill``:
-        the kind that :func:`best_fill` chooses. ``gain``: its PSNR over the best simple fill's, in dB. Without
-        a place, ``fill`` is ``first`` and there are no scores.
+        ``fills``: for each kind of fill ``psnr`` (dB), ``ssim``, ``flicker`` and ``gradient_ratio`` (both
+        over the truth's), each with its spread over places as ``..._spread``. ``places``: how many there are.
+        ``fill``: the kind that :func:`best_fill` chooses. ``gain``: its PSNR over the best simple fill's, in
+        dB. Without a place, ``fill`` is ``first`` and there are no scores.
     """
     scores: dict[str, list[Scores]] = {}
     for scene, hiding, spots in zip(scenes, shown, places, strict=True):
@@ -64,18 +64,20 @@ def estimate(
             continue
         wanted = np.any(regions, axis=0)
         filler = SceneFiller(model, hiding, shape, colours, start, stop, wanted)
-        fills = {kind: filler.fill(kind, sampler, steps, seed=0, sample=1) for kind in FILLS}
         truth = np.array(scene.pixels[start:stop])
-        fills |= simple_fills(truth, np.array(hiding.hidden[start:stop]), colours.mean)
-        for name, fill in fills.items():
-            scores.setdefault(name, []).extend(_scores(fill, truth, region) for region in regions)
+        fills = {
+            **filler.all_fills(sampler, steps, seed=0),
+            **simple_fills(truth, np.array(hiding.hidden[start:stop]), colours.mean),
+        }
+        for name, frames in fills.items():
+            scores.setdefault(name, []).extend(_scores(frames, truth, region) for region in regions)
     if not scores:
         return {"places": 0, "fills": {}, "fill": FILLS[0], "gain": None}
     means = {name: _summary(rows) for name, rows in scores.items()}
     fill = best_fill({kind: means[kind] for kind in FILLS})
-    simple = max(row["psnr"] for name, row in means.items() if name not in FILLS)
-    count = len(next(iter(scores.values())))
-    return {"places": count, "fills": means, "fill": fill, "gain": means[fill]["psnr"] - simple}
+    simple = max(float(row["psnr"] or 0) for name, row in means.items() if name not in FILLS)
+    gain = float(means[fill]["psnr"] or 0) - simple
+    return {"places": len(next(iter(scores.values()))), "fills": means, "fill": fill, "gain": gain}
 
 
 def best_fill(scores: Mapping[str, Mapping[str, Any]]) -> str:
@@ -91,6 +93,30 @@ def best_fill(scores: Mapping[str, Mapping[str, Any]]) -> str:
         return sum(max(0.0, low - v, v - high) for v, (low, high) in bounds if v is not None)
 
     return min(scores, key=lambda kind: (miss(scores[kind]), -scores[kind]["psnr"]))
+
+
+def describe_estimate(estimate: Mapping[str, Any]) -> str:
+    """The estimate as a table, with a line that says whether the fit beats the simple fills."""
+    if not estimate["places"]:
+        return "No place of the film is like the hole and known, so the fill cannot be measured beforehand."
+    lines = [
+        f"On {estimate['places']} held-out places (± spread; gradient and flicker over the truth's):",
+        f"{'':22s}{'PSNR, dB':>14s}{'SSIM':>14s}{'gradient':>14s}{'flicker':>14s}",
+    ]
+    for name, row in estimate["fills"].items():
+        cells = (_cell(row, key) for key in ("psnr", "ssim", "gradient_ratio", "flicker"))
+        lines.append(f"{name:22s}{''.join(f'{cell:>14s}' for cell in cells)}")
+    gain = estimate["gain"]
+    comparison = f"{abs(gain):.1f} dB {'better' if gain > 0 else 'worse'} than the best simple fill"
+    lines.append(f"Best for the eye: {estimate['fill']}, {comparison}.")
+    if gain <= 0:
+        lines.append("The fit does not beat the simple fills on this film; fit for longer, or hide less.")
+    return "\n".join(lines)
+
+
+def _cell(row: Mapping[str, float | None], key: str) -> str:
+    value, spread = row[key], row[f"{key}_spread"]
+    return "-" if value is None or spread is None else f"{value:.2f} ± {spread:.2f}"
 
 
 def simple_fills(frames: np.ndarray, hidden: np.ndarray, mean: Sequence[float]) -> dict[str, np.ndarray]:

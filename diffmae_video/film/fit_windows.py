@@ -117,7 +117,7 @@ class FitWindows(Dataset[tuple[Example, SampleKey]]):
         self.weights = frames / frames.sum()
 
     def measure_corrections(self, count: int) -> None:
-        """Sets ``colours.correction`` to the root mean square of what base fills miss in ``count`` windows."""
+        """Sets ``colours.correction`` to the root mean square of what base fills miss."""
         errors = []
         for k in range(count):
             window, _ = self.draw(np.random.default_rng([self.seed, k]))

@@ -14,6 +14,7 @@ from diffmae_video.film.film_filler import FilledFrame
 from diffmae_video.film.fit_estimate import estimate
 from diffmae_video.film.fit_windows import Colours
 from diffmae_video.film.held_out import Place
+from diffmae_video.film.hole_edges import paste
 from diffmae_video.film.holes import Hole
 from diffmae_video.film.scan import ScannedFilm
 from diffmae_video.film.scene import Scene
@@ -158,4 +159,4 @@ class FittedFilm:
             picture = torch.from_numpy(whole).permute(2, 0, 1)[None].float()
             picture = F.interpolate(picture, size=frame.shape[:2], mode="bicubic")[0].round().clamp(0, 255)
             whole = picture.byte().permute(1, 2, 0).numpy()
-        return np.where(hidden[..., None], whole, frame)
+        return paste(frame, whole, hidden, self.hole.feather)

@@ -5,21 +5,26 @@ from __future__ import annotations
 import contextlib
 import json
 import time
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from diffmae_video.data import open_video
+from diffmae_video.data import VideoReader, open_video
 from diffmae_video.encoding.writers import ENDINGS, open_film
 from diffmae_video.errors import InputError
 from diffmae_video.files import write_text
 from diffmae_video.film.canvas import Canvas
-from diffmae_video.film.film_filler import FilmFiller, SamplerOptions
+from diffmae_video.film.film_filler import FilledFrame, FilmFiller, SamplerOptions
 from diffmae_video.film.film_scores import FilmScores
-from diffmae_video.film.holes import REMEDY, HoleEdits, open_hole
+from diffmae_video.film.fit import DESCRIPTION, fit_film, window_shape
+from diffmae_video.film.fit_estimate import describe_estimate
+from diffmae_video.film.holes import REMEDY, Hole, HoleEdits, open_hole
+from diffmae_video.film.timed_plan import FitLength
 from diffmae_video.masks import MASKS
-from diffmae_video.models import load_inpainter
+from diffmae_video.models import PretrainingModel, load_inpainter
 from diffmae_video.runtime.device import for_sampling
 
+DRAWN_RATIO = 0.5  # of a drawn mask, where no model says which
 LIMITS = {"samples": (1, 100), "seed": (0, 2**32 - 1), "crf": (0, 51)}
 NOTE = (
     "psnr, flicker and gradient_ratio compare the fill with what the input shows in the hole; if you want "
@@ -27,8 +32,38 @@ NOTE = (
 )
 
 
+class FitRequest(NamedTuple):
+    """A fit of a model to the film that is filled.
+
+    Attributes:
+        length: how long; None for a time that suits the film.
+        recipe: in configs/film/.
+        fill: ``first``, ``mean`` or ``sample``; ``auto`` for the one that the estimate prefers.
+    """
+
+    length: FitLength | None
+    recipe: str
+    fill: str
+
+
+class _Filling(NamedTuple):
+    """How a film is filled.
+
+    Attributes:
+        frames: the filled frames, in order.
+        scores: an empty account of them.
+        timesteps: of the sampler.
+        facts: what the JSON file says about it.
+    """
+
+    frames: Iterable[FilledFrame]
+    scores: FilmScores
+    timesteps: list[int]
+    facts: dict[str, Any]
+
+
 def inpaint_film(
-    checkpoint: Path,
+    checkpoint: Path | None,
     source: Path,
     output: str,
     mask: str | None,
@@ -38,11 +73,12 @@ def inpaint_film(
     tiles: bool,
     crf: int,
     fps: float | None,
+    fit: FitRequest | None = None,
 ) -> dict[str, Any]:
     """Fills the hole of a film and writes the files that tools/inpaint.py describes, none of them in part.
 
     Args:
-        checkpoint: the folder of a DiffMAE or an MAE.
+        checkpoint: the folder of a DiffMAE or an MAE; with ``fit``, one to start from, or None.
         source: a video, a picture or a folder of frames.
         output: the file or the folder of frames for the first sample; the others are named after it.
         mask: as tools/inpaint.py takes it; None for the kind that the model was trained on.
@@ -52,6 +88,7 @@ def inpaint_film(
         tiles: keep the frames' size and tile them with clips, instead of resizing them.
         crf: quality of mp4 and WebM, 0 (best) to 51.
         fps: frames per second of a folder of frames; None for the reader's default.
+        fit: fit a model to the film first, and keep it beside the output.
 
     Returns:
         What the JSON file holds: the input and the options, the scores of
@@ -74,31 +111,34 @@ def inpaint_film(
     is_folder, target = is_frames_folder(output), target_path(output)
     if target.suffix.lower() not in ENDINGS:
         raise InputError(f"--output {output}: the ending must be one of {', '.join(ENDINGS)}, or none")
-    model = for_sampling(load_inpainter(checkpoint), options.precision)
-    assert model.mask is not None  # an inpainter is trained on masks
-    kind = model.mask["kind"] if mask is None else mask
-    ratio = model.mask["ratio"] if mask_ratio is None else mask_ratio
+    model = None if fit is not None else _load(checkpoint, options.precision)
+    shape: Any = window_shape(fit.recipe) if fit is not None else model
+    kind, ratio = _mask_to_fill(mask, mask_ratio, model)
     with contextlib.ExitStack() as stack:
         video = stack.enter_context(open_video(source, "pyav", fps=fps))
-        canvas = Canvas.for_film((video.height, video.width), model.grid, model.patch, tiles)
-        hole = open_hole(kind, ratio, model, canvas, video, options.seed, edits)
+        canvas = Canvas.for_film((video.height, video.width), shape.grid, shape.patch, tiles or model is None)
+        hole = open_hole(kind, ratio, shape, canvas, video, options.seed, edits)
         stack.callback(hole.close)
-        filler = FilmFiller(model, video, hole, options)
-        scores = FilmScores(options.samples, model.patch[0], *filler.joints())
         outputs = sample_paths(target, options.samples)
         if is_folder and video.num_frames == 1:
             outputs = [path.with_suffix("") / "00000.png" for path in outputs]
         _check_outputs([source, Path(kind)], outputs, video.num_frames)
+        if model is not None:
+            filling = _with_model(model, video, hole, options)
+        else:
+            assert fit is not None
+            filling = _with_fit(fit, checkpoint, target, video, hole, options)
         sound = source if video.num_frames > 1 else None
         fps, times = video.fps, video.times
         films = [stack.enter_context(open_film(p, fps, crf, times, sound, like=video)) for p in outputs]
         steps = []
         if options.keeps_steps:
-            paths = step_paths(target, filler.timesteps)
+            paths = step_paths(target, filling.timesteps)
             steps = [
                 stack.enter_context(open_film(p, fps, crf, times, light=True, like=video)) for p in paths
             ]
-        for frame in filler:
+        scores = filling.scores
+        for frame in filling.frames:
             scores.add(frame)
             for write, picture in zip(films, frame.samples, strict=True):
                 write(picture)
@@ -115,11 +155,11 @@ def inpaint_film(
         "mask": kind,
         **({"mask_ratio": ratio} if is_drawn and kind != "center" else {}),
         **{name: value for name, value in edits._asdict().items() if value},
-        "model": type(model).__name__,
+        **filling.facts,
         "tiles": tiles,
         "seed": options.seed,
         "sampler": options.sampler,
-        "timesteps": filler.timesteps,
+        "timesteps": filling.timesteps,
         **({"reference": "truth"} if is_drawn else {"reference": "input", "note": NOTE}),
         **scores.result(),
         "seconds": round(seconds, 2),
@@ -127,6 +167,61 @@ def inpaint_film(
     }
     write_text(scores_path(target), json.dumps(result, indent=2) + "\n")
     return result
+
+
+def _load(checkpoint: Path | None, precision: str) -> PretrainingModel:
+    assert checkpoint is not None
+    if (checkpoint / DESCRIPTION).is_file():
+        raise InputError(
+            f"--checkpoint {checkpoint}: was fitted to a film and fills only with --fit, for example --fit 5m"
+        )
+    return for_sampling(load_inpainter(checkpoint), precision)
+
+
+def _mask_to_fill(mask: str | None, ratio: float | None, model: PretrainingModel | None) -> tuple[str, float]:
+    """The mask and the share that it hides if it is drawn: as asked, or else as the model was trained."""
+    if model is None:
+        if mask is None:
+            raise InputError("--mask: say what to fill; only a model given by --checkpoint has a default")
+        return mask, DRAWN_RATIO if ratio is None else ratio
+    assert model.mask is not None  # an inpainter is trained on masks
+    return (
+        model.mask["kind"] if mask is None else mask,
+        model.mask["ratio"] if ratio is None else ratio,
+    )
+
+
+def _with_model(model: PretrainingModel, video: VideoReader, hole: Hole, options: SamplerOptions) -> _Filling:
+    filler = FilmFiller(model, video, hole, options)
+    scores = FilmScores(options.samples, model.patch[0], *filler.joints())
+    return _Filling(filler, scores, filler.timesteps, {"model": type(model).__name__})
+
+
+def _with_fit(
+    fit: FitRequest,
+    checkpoint: Path | None,
+    target: Path,
+    video: VideoReader,
+    hole: Hole,
+    options: SamplerOptions,
+) -> _Filling:
+    """Fits a model, prints the estimate, and chooses the fill."""
+    if options.keeps_steps:
+        raise InputError("--save-steps is for a film that is filled with --checkpoint and without --fit")
+    folder = fit_folder(target)
+    fitted = fit_film(video, hole, folder, fit.length, fit.recipe, checkpoint)
+    estimate = fitted.estimate(options.sampler, options.steps)
+    print(describe_estimate(estimate), flush=True)
+    fill = estimate["fill"] if fit.fill == "auto" else fit.fill
+    facts = {"model": type(fitted.model).__name__, "fitted": str(folder), "fill": fill, "estimate": estimate}
+    frames = fitted.frames(fill, options.samples, options.sampler, options.steps, options.seed)
+    scores = FilmScores(options.samples, fitted.shape.patch[0], (), ())
+    return _Filling(frames, scores, fitted.model.sampling_timesteps(options.steps), facts)
+
+
+def fit_folder(target: Path) -> Path:
+    """Where the model that is fitted for an output is kept: ``stem-fit`` beside it."""
+    return target.with_name(f"{target.stem}-fit")
 
 
 def is_frames_folder(output: str) -> bool:

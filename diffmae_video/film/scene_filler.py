@@ -1,8 +1,8 @@
 """Fills a few frames of a scene with a fitted model: many overlapping windows, sampled jointly.
 
 At every step each window corrects the base fill of its hidden patches; where windows overlap, a weighted mean
-is taken, and one x_t of all frames goes on to the next step (MultiDiffusion, Bar-Tal et al. 2023). Windows are
-shifted by half a patch in space, and by an odd number of frames in time, so that the patch borders of one
+is taken, and one x_t of all frames goes on to the next step (MultiDiffusion, Bar-Tal et al. 2023). Windows
+are shifted by half a patch in space, and by an odd number of frames in time, so that the patch borders of one
 fall inside the patches of another (our choice).
 """
 
@@ -123,6 +123,18 @@ class SceneFiller:
             *_, last = self.steps(sampler, steps, seed, (sample - 1) * count + k + 1)
             mean += last / count
         return self.frames(mean)
+
+    @torch.no_grad()
+    def all_fills(self, sampler: str, steps: int, seed: int) -> dict[str, np.ndarray]:
+        """Every kind of fill, by name; the first sample is also the first of those that are averaged."""
+        mean = torch.zeros_like(self.base)
+        fills: dict[str, np.ndarray] = {}
+        for k in range(AVERAGED):
+            predicted = list(self.steps(sampler, steps, seed, k + 1))
+            mean += predicted[-1] / AVERAGED
+            if k == 0:
+                fills |= {"first": self.frames(predicted[0]), "sample": self.frames(predicted[-1])}
+        return {**fills, "mean": self.frames(mean)}
 
     @torch.no_grad()
     def steps(self, sampler: str, steps: int, seed: int, sample: int) -> Iterator[Tensor]:

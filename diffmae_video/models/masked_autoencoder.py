@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from diffmae_video.errors import InputError
 from diffmae_video.masks import Mask
@@ -68,6 +68,11 @@ class MaskedAutoencoder(PretrainingModel):
             variance, mean = torch.var_mean(x0, dim=-1, keepdim=True)
             x0 = (x0 - mean) / (variance + 1e-6).sqrt()
         return x0
+
+    def predict_zero(self) -> None:
+        """Makes an untrained model predict 0 everywhere, for a target that is a correction."""
+        nn.init.zeros_(self.decoder.head.weight)
+        nn.init.zeros_(self.decoder.head.bias)
 
     def check_inpainter(self) -> None:
         if self.normalize_target:

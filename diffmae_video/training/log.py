@@ -26,7 +26,7 @@ class StepLog:
 
     Args:
         path: the file, which is appended to.
-        total: steps of the run.
+        total: steps of the run; None if they are not known beforehand, and then there is no bar.
         done: steps taken before this start.
         every: steps between writes.
         clips_per_step: for the rate.
@@ -34,18 +34,18 @@ class StepLog:
     """
 
     def __init__(
-        self, path: Path, total: int, done: int, every: int, clips_per_step: int, curves: Curves | None
+        self, path: Path, total: int | None, done: int, every: int, clips_per_step: int, curves: Curves | None
     ) -> None:
         self.path, self.file = path, path.open("a", encoding="utf-8")
         self.every = every
         self.curves = curves
         self.rows: list[dict[str, Any]] = []
         self.bar = ProgressBar(
-            total=total * clips_per_step,
+            total=None if total is None else total * clips_per_step,
             initial=done * clips_per_step,
             unit=" clips",
             desc="training",
-            disable=curves is None,
+            disable=curves is None or total is None,
         )
         self.clips_per_step = clips_per_step
         self.data_wait = DataWait()

@@ -31,10 +31,26 @@ from diffmae_video.training.environment import record_environment
 from diffmae_video.training.log import StepLog, forget_after
 from diffmae_video.training.run import BAD_STEPS, BAD_VIDEOS, METRICS, RECIPE, VALIDATIONS, Run
 from diffmae_video.training.sharded_state import EMA, model_weights, update_ema
-from diffmae_video.training.step_schedule import Plan
 
 COLLECT_EVERY = 200  # steps between garbage collections, which would otherwise stall ranks at random
 NOT_DATA = 2**32 - 1  # marks keys of random states; those of data have the video's index in this place
+
+
+class StepPlan(Protocol):
+    """How long a run is; see the attributes of :class:`~diffmae_video.training.step_schedule.Plan`."""
+
+    @property
+    def planned_steps(self) -> int | None: ...
+    @property
+    def steps(self) -> int: ...
+    @property
+    def videos(self) -> int: ...
+    @property
+    def clips(self) -> int: ...
+    @property
+    def count(self) -> int: ...
+    @property
+    def rate(self) -> Callable[[int], float]: ...
 
 
 class Validating(Protocol):
@@ -113,7 +129,7 @@ class TrainingLoop:
         self,
         run: Run,
         engine: Any,
-        plan: Plan,
+        plan: StepPlan,
         loss_of: Callable[[Any], Tensor],
         options: LoopOptions,
         validation: Validating | None = None,
@@ -155,7 +171,7 @@ class TrainingLoop:
         with (
             StopSignals() as signals,
             StepLog(
-                metrics, self.plan.steps, state.step, options.log_every, self.plan.clips, self.curves
+                metrics, self.plan.planned_steps, state.step, options.log_every, self.plan.clips, self.curves
             ) as log,
             collecting_seldom() as collect,
             shielded_batches(loader) as loaded,

@@ -22,6 +22,11 @@ class Plan:
     count_repeats: bool  # whether the effective batch counts clips instead of videos
 
     @property
+    def planned_steps(self) -> int | None:
+        """The steps that are known before the run; None for a run that ends by the clock."""
+        return self.steps
+
+    @property
     def lr(self) -> float:
         """The peak learning rate: base * effective batch / 256."""
         return self.base_lr * (self.clips if self.count_repeats else self.videos) / 256
