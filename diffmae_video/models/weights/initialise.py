@@ -10,9 +10,8 @@ from diffmae_video.errors import InputError
 from diffmae_video.models.base import PretrainingModel
 from diffmae_video.models.encoder import Encoder
 from diffmae_video.models.masked_autoencoder import MaskedAutoencoder
-from diffmae_video.models.pretrained import load_model
 from diffmae_video.models.weights.files import own_config
-from diffmae_video.models.weights.load_encoder import load_encoder
+from diffmae_video.models.weights.load_encoder import fit_encoder, load_encoder, own_model, trained_encoder
 
 FIXED = ("sincos", "sharp", "sinusoid", "rope")  # positions that are computed and not stored
 
@@ -33,9 +32,7 @@ def initialise(model: PretrainingModel, path: str | Path) -> str:
     """
     path = Path(path)
     config = own_config(path)
-    saved = None
-    if "model" in config:
-        saved = load_model(path if path.is_dir() else path.parent, averaged=False)
+    saved = own_model(path)
     for name in ("mean", "std"):
         own = torch.tensor(getattr(model, name))
         if name in config and not torch.allclose(torch.tensor(config[name]), own):
@@ -60,11 +57,16 @@ def initialise(model: PretrainingModel, path: str | Path) -> str:
 def _take_encoder(model: MaskedAutoencoder, path: Path, saved: Any) -> str:
     frames, height, width = model.clip_size
     own = model.encoder
-    # Weights do not tell their heads. Where their width does not either, the recipe does.
-    heads = own.blocks[0].attn.num_heads if saved is None and own.width % 64 else None  # type: ignore[union-attr]
-    loaded = load_encoder(path, (height, width), frames, heads)  # type: ignore[arg-type]
+    if saved is None:
+        # Weights do not tell their heads. Where their width does not either, the recipe does.
+        heads = own.blocks[0].attn.num_heads if own.width % 64 else None  # type: ignore[union-attr]
+        loaded = load_encoder(path, (height, width), frames, heads)  # type: ignore[arg-type]
+    else:
+        loaded = fit_encoder(path, trained_encoder(path, saved.backbone()), (height, width), frames, None)
     theirs = _encoder_settings(loaded)
-    if saved is not None and saved.backbone().positions.kind in FIXED:  # load_encoder may have resampled them
+    if (
+        saved is not None and saved.backbone().positions.kind in FIXED
+    ):  # fitted to other clips, they are a table
         theirs["MODEL.ENCODER.POSITIONS"] = saved.backbone().positions.kind
     elif _have_equal_tables(loaded, own):
         theirs["MODEL.ENCODER.POSITIONS"] = own.positions.kind

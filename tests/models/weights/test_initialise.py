@@ -29,10 +29,11 @@ def saved(folder, model):
 
 
 @pytest.mark.parametrize("changes", [{}, ROPE, {"encoder": {"positions": "learned", "class_token": True}}])
-def test_an_equal_model_takes_everything(tmp_path, changes):
+def test_an_equal_model_takes_everything(tmp_path, caplog, changes):
     trained, model = saved(tmp_path, tiny_diffmae("cross", **changes)), tiny_diffmae("cross", **changes)
     assert initialise(model, tmp_path) == f"starts from {tmp_path}: the encoder and the decoder"
     torch.testing.assert_close(fills(model), fills(trained), rtol=0, atol=1e-6)
+    assert not caplog.messages  # no decoder was skipped
 
 
 @pytest.mark.parametrize("changes", [{}, ROPE])
