@@ -75,13 +75,13 @@ def inpaint_film(
     fps: float | None,
     fit: FitRequest | None = None,
 ) -> dict[str, Any]:
-    """Fills the hole of a film and writes the files that tools/inpaint.py describes, none of them in part.
+    """Fills the hole of a film and writes the files that diffmae inpaint describes, none of them in part.
 
     Args:
         checkpoint: the folder of a DiffMAE or an MAE; with ``fit``, one to start from, or None.
         source: a video, a picture or a folder of frames.
         output: the file or the folder of frames for the first sample; the others are named after it.
-        mask: as tools/inpaint.py takes it; None for the kind that the model was trained on.
+        mask: as diffmae inpaint takes it; None for the kind that the model was trained on.
         mask_ratio: the share that a drawn mask hides; None for the model's own.
         edits: what to change about a mask that is given.
         options: how to sample.

@@ -1,0 +1,186 @@
+"""Fills a hole in a whole video or picture of any length, size and frame rate.
+
+    diffmae inpaint --input film.mp4 --output clean.mp4 --mask masks/
+    diffmae inpaint --input film.mp4 --output clean.mp4 --mask 352,16,62,24 --fit 5m
+    diffmae inpaint --checkpoint runs/vit_b --input film.mp4 --output out.mp4 --mask 40,30,64,48
+    diffmae inpaint --checkpoint runs/vit_b --input film.mp4 --output out.mp4 --mask 40,30,64,48,2,5.5
+    diffmae inpaint --checkpoint runs/vit_b --input film.mp4 --output out.webm --mask hole.png --tiles
+    diffmae inpaint --checkpoint runs/vit_b --input film.mp4 --output out.gif --mask masks.mp4
+    diffmae inpaint --checkpoint runs/vit_b --input frames/ --fps 24 --output filled/ --mask masks/
+    diffmae inpaint --checkpoint runs/vit_b --input frames/ --output filled/ --mask objects/ \\
+        --instances 2 --dilate 4 --feather 3
+    diffmae inpaint --checkpoint runs/vit_b --input photo.jpg --output out.png --samples 4
+    diffmae inpaint --checkpoint runs/vit_b --input film.mp4 --output out.png --mask random \\
+        --mask-ratio 0.9 --sampler dpm++ --steps 10 --save-steps
+
+--mask is one of
+
+    x,y,w,h            a box in pixels of the upright frame, from its top left corner
+    x,y,w,h,t0,t1      the same box, hidden only from t0 up to t1 seconds
+    "x,y,w,h x,y,w,h"  several boxes
+    a picture          fills in every frame what is white; what is opaque, if the picture has transparent
+                       parts; or every colour but black, if it numbers objects, as masks of DAVIS do
+    a video, an animated picture or a folder of pictures
+                       the same, with a mask for each frame of the input; masks of another rate are aligned
+                       by time, and those of another size are resized, which one line says
+    random, tube, frame, block, box, center
+                       a mask drawn on the model's patches; --mask-ratio is the share that it hides
+                       (not of center, which hides half of the height and width)
+
+A mask that numbers objects by colour hides them all, or with --instances some: 1,3 (the palette's or grey
+levels' numbers, else DAVIS's) or #800000 (colours). --invert swaps what is hidden and what is not. --dilate P
+lets the hole grow by P pixels, so that no rim of an object stays; --feather P fills P pixels more and fades
+them into the film.
+
+Without --checkpoint, a model is fitted to the film itself: it learns from the film's known parts to fill the
+hole, and never reads what the hole hides. --fit sets the time. A fit that was stopped goes on when the same
+command is given again; one that is done is used again, for another seed or fill, or goes on with a longer
+--fit. It is kept in clean-fit/ beside the output. Before the film is filled, the fit is measured on places of
+the film that it never saw, beside the mean colour and OpenCV's two ways, and --fill auto chooses by that: of
+the first prediction, a sample and the mean of samples whose gradient energy is .5 to 1.3 and whose change
+between frames is .5 to 1.5 times the truth's, the one with the highest PSNR. Frames whose shorter side is
+above 480 pixels are fitted at 480. With --checkpoint and --fit, the fit starts from a model's weights. With
+--checkpoint alone, that model fills the film as it is:
+
+By default the mask is of the kind that the model was trained on. Frames are resized to the model's size and
+the fill is resized back, without cropping; with --tiles frames keep their size and overlapping clips cover
+them. Each frame of the film is a frame of the model's clips. Pixels outside the hole are the input's own: PNG
+keeps them exactly, other formats encode them again.
+
+--input may be a folder of pictures, which are the frames of a film in the natural order of their names.
+The ending of --output chooses the format: .mp4 (H.264), .webm (VP9), .gif or .png. PNG frames of a video go
+into a folder: both --output film and --output film.png write film/00000.png, film/00001.png and so on. Sound
+is copied into mp4 and, if it is Opus or Vorbis, into WebM. Variable frame rates are kept. Further samples are
+written to film-2.mp4, film-3.mp4 and so on. --save-steps writes the first sample's x0 prediction of each step
+to film-steps/t1000.mp4 and so on, from t = T down.
+
+Scores are written to film.json (or film.mp4.json, if film.json describes another output), and printed as JSON
+in the last line of output. psnr, flicker (mean |x[t+1] - x[t]| over the input's) and gradient_ratio compare
+the fill with what the input shows in the hole. That is the truth if the hole was drawn at random. If the
+hole hides something to be removed there is no truth: "reference" is then "input", and these scores do not
+measure quality. mean_fill_psnr and interpolation_psnr are those of filling with the mean of the visible
+pixels, and linearly in time between visible ones. Differences between frames, in levels of 255, show
+whether the joints of clips are visible: joint_difference is the mean |x[t] - x[t-1]| at frames where a clip
+starts or ends, stretch_joint_difference where clips start that are sampled apart from the earlier ones,
+inner_difference at all other frames, and patch_difference at those of them where a patch starts (masks drawn
+on patches change there). "truth" has the same differences of the input.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from diffmae_video.cli import add_precision, tool_parser, weights_path
+from diffmae_video.errors import InputError
+
+
+def main() -> None:
+    parser = tool_parser(__doc__)
+    parser.add_argument(
+        "--checkpoint",
+        metavar="FOLDER",
+        type=weights_path,
+        help="folder of a DiffMAE or an MAE; without it, a model is fitted to the film",
+    )
+    parser.add_argument(
+        "--input", required=True, metavar="PATH", type=Path, help="a video, a picture or a folder of frames"
+    )
+    parser.add_argument(
+        "--output",
+        required=True,
+        metavar="PATH",
+        help="an .mp4, .webm, .gif or .png file, or a folder",
+    )
+    parser.add_argument(
+        "--fps", type=float, metavar="R", help="frames per second of a folder of frames (default: 25)"
+    )
+    parser.add_argument("--mask", metavar="MASK", help="what to fill (default: as trained)")
+    parser.add_argument(
+        "--mask-ratio", type=float, metavar="R", help="share that a drawn mask hides (default: as trained)"
+    )
+    parser.add_argument(
+        "--instances", metavar="N,...", help="numbers or #colours of the objects in the mask (default: all)"
+    )
+    parser.add_argument("--invert", action="store_true", help="fill what the mask does not hide")
+    parser.add_argument(
+        "--dilate", type=int, default=0, metavar="P", help="pixels by which the hole grows (default: 0)"
+    )
+    parser.add_argument(
+        "--feather",
+        type=int,
+        default=0,
+        metavar="P",
+        help="pixels around the hole in which the fill fades into the film (default: 0)",
+    )
+    parser.add_argument(
+        "--fit",
+        metavar="TIME",
+        help="how long to fit a model to the film, such as 90s, 5m, 1h or 300steps, which ends the same each "
+        "time (default: by the film's size); with "
+        "--checkpoint, start from its weights (default: 0, use it as it is)",
+    )
+    parser.add_argument(
+        "--recipe",
+        default="film/fit",
+        metavar="NAME",
+        help="the recipe of a fit, film/fit (default) or film/fine, which is slower and has smaller patches",
+    )
+    parser.add_argument(
+        "--fill",
+        choices=("auto", "first", "mean", "sample"),
+        default="auto",
+        help="which prediction of a fitted model to show (default: auto, by the estimate)",
+    )
+    parser.add_argument("--samples", type=int, default=1, metavar="N", help="number of fills (default: 1)")
+    parser.add_argument("--save-steps", action="store_true", help="also write the x0 prediction of each step")
+    parser.add_argument(
+        "--tiles", action="store_true", help="keep the frames' size instead of resizing them to the model's"
+    )
+    parser.add_argument(
+        "--sampler", choices=("ddpm", "ddim", "dpm++"), help="(default: ddim; dpm++ after a fit)"
+    )
+    parser.add_argument("--steps", type=int, metavar="N", help="sampling steps (default: 50; 10 after a fit)")
+    add_precision(parser)
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="for noise and masks (default: 0)")
+    parser.add_argument(
+        "--crf", type=int, default=12, metavar="Q", help="quality of mp4 and WebM, 0 is best (default: 12)"
+    )
+    args = parser.parse_args()
+
+    from diffmae_video.data.mask_colours import parse_instances
+    from diffmae_video.film.film_filler import SamplerOptions
+    from diffmae_video.film.holes import HoleEdits
+    from diffmae_video.film.inpaint_film import FitRequest, inpaint_film
+    from diffmae_video.film.timed_plan import FitLength
+
+    length = None if args.fit is None else FitLength.parse(args.fit)
+    is_fitted = args.checkpoint is None if length is None else length.seconds > 0
+    if args.checkpoint is None and not is_fitted:
+        raise InputError("--fit 0: there is nothing to fill with; give --checkpoint, or leave out --fit")
+    sampler, steps = ("dpm++", 10) if is_fitted else ("ddim", 50)
+    options = SamplerOptions(
+        args.sampler or sampler,
+        steps if args.steps is None else args.steps,
+        args.seed,
+        args.samples,
+        args.save_steps,
+        args.precision,
+    )
+    instances = parse_instances(args.instances) if args.instances is not None else ()
+    result = inpaint_film(
+        args.checkpoint,
+        args.input,
+        args.output,
+        args.mask,
+        args.mask_ratio,
+        HoleEdits(instances, args.invert, args.dilate, args.feather),
+        options,
+        args.tiles,
+        args.crf,
+        args.fps,
+        FitRequest(length, args.recipe, args.fill) if is_fitted else None,
+    )
+    if "note" in result:
+        print(f"note: {result['note']}")
+    print(json.dumps(result))
