@@ -264,7 +264,8 @@ class SceneFiller:
         shares = known[:, wanted].float().mean(1).numpy()
         middle = (self.start + self.stop) / 2
         order = np.lexsort((np.abs(candidates - middle), -np.round(shares, 1)))
-        return [int(candidates[i]) for i in order[: self.shape.references]]
+        best = np.resize(order, self.shape.references)  # a short scene's candidates are used repeatedly
+        return candidates[best].tolist()
 
     def _base(self) -> Tensor:
         """The base fill of the region, [3, n, h, w] in levels of 255; used where no window predicts."""
