@@ -1,13 +1,17 @@
-"""Serves a web page that inpaints a window of a video or picture while you watch.
+"""Serves a web page on which you take something out of a film, or watch a model fill a window of one.
 
+    python tools/app.py
     python tools/app.py --checkpoint outputs/demo/checkpoint
-    python tools/app.py --checkpoint runs/pretrained --port 8080
-    python tools/app.py --checkpoint runs/pretrained --host 0.0.0.0     for other machines too
+    python tools/app.py --port 8080
+    python tools/app.py --host 0.0.0.0     for other machines too
+
+Without --checkpoint: upload a film, go to a frame, paint over what should go, and choose whether the hole
+stays in its place or follows the camera. A model is fitted to the film while previews sharpen. Then compare
+before and after with a slider, and download the film with its sound. It is what tools/inpaint.py does.
 
 --checkpoint takes a folder that tools/pretrain.py or tools/demo.py wrote. On the page, upload a video or a
 picture, choose or paint a mask, choose the sampler, steps and seed, and watch the prediction refine from
 t = T on; then download the result. The page fills one window: as many frames as the model takes, at its size.
-For whole videos use tools/inpaint.py.
 
 By default the page is reachable from this machine only. With --host, everybody who can reach that address can
 use it. Uploads are limited in size and length, and are deleted when the tool ends (Ctrl-C or SIGTERM). Only
@@ -27,7 +31,7 @@ from diffmae_video.errors import InputError
 def main() -> None:
     parser = tool_parser(__doc__)
     parser.add_argument(
-        "--checkpoint", required=True, metavar="FOLDER", type=Path, help="a pre-training run's folder"
+        "--checkpoint", metavar="FOLDER", type=Path, help="a pre-training run's folder (default: clean films)"
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=int, metavar="N", help="(default: the first free one from 7860 on)")

@@ -9,18 +9,21 @@ from pathlib import Path
 
 from diffmae_video.errors import InputError, require
 from diffmae_video.pages.app_layout import MAX_MEGABYTES, build_page, build_theme
+from diffmae_video.pages.film_layout import build_film_page
 from diffmae_video.pages.live_inpainting import LiveInpainting
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
-def serve(folder: Path, host: str, port: int | None, precision: str) -> None:
-    """Serves the page until interrupted. The server contacts no other machine.
+def serve(folder: Path | None, host: str, port: int | None, precision: str) -> None:
+    """Serves a page until interrupted. The server contacts no other machine.
+
+    The page cleans films, by fitting a model to each; or with a model, it fills a window of a film live.
 
     Uploads and results are kept in a temporary folder, which is deleted at the end.
 
     Args:
-        folder: a pre-training run's folder.
+        folder: a pre-training run's folder; None for the page that cleans films.
         host: the address to listen on. Those in ``LOOPBACK`` are reachable from this machine only.
         port: None takes the first free one from 7860 on.
         precision: of the weights, see :func:`~diffmae_video.runtime.device.sampling_dtype`.
@@ -30,13 +33,15 @@ def serve(folder: Path, host: str, port: int | None, precision: str) -> None:
         MissingExtraError: gradio or PyAV is not installed.
     """
     check_address(host, port)
-    live = LiveInpainting(folder, precision)
+    live = LiveInpainting(folder, precision) if folder is not None else None
     require("av", "video")
+    if live is None:
+        require("cv2", "film")
     with tempfile.TemporaryDirectory(prefix="diffmae-app-") as cache:
         # gradio reads both variables when it is imported.
         os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_TEMP_DIR": cache}
         gradio = require("gradio", "app")
-        page = build_page(gradio, live)
+        page = build_film_page(gradio, Path(cache) / "fit") if live is None else build_page(gradio, live)
         try:
             _, url, _ = page.launch(
                 server_name=host,

@@ -38,7 +38,7 @@ class Callbacks:
         """Updates the start slider and the frame to paint on, after an upload or a new start."""
         if path is None:
             return self.gradio.update(value=0, visible=False), None
-        with self._mistakes_on_page(path):
+        with mistakes_on_page(self.gradio, path):
             window = self.live.read(path, start)
         frame = window.frames[0].numpy().repeat(self.scale, 0).repeat(self.scale, 1)
         slider = self.gradio.update(
@@ -59,7 +59,7 @@ class Callbacks:
     ) -> Iterator[tuple[Any, Any, Any, Any]]:
         """Fills the window. Yields a picture and a status line at each step, then the film and the file."""
         gr, live = self.gradio, self.live
-        with self._mistakes_on_page(path):
+        with mistakes_on_page(gr, path):
             if path is None:
                 raise InputError("choose a video or a picture first")
             if seed is None:
@@ -95,15 +95,17 @@ class Callbacks:
                     film = gr.update(value=str(comparison), visible=True)
                 yield gr.skip(), gr.skip(), film, gr.update(value=str(result), interactive=True)
 
-    @contextlib.contextmanager
-    def _mistakes_on_page(self, path: str | None) -> Iterator[None]:
-        try:
-            yield
-        except (InputError, OSError) as error:
-            message = describe(error)
-            if path is not None:  # the page must not show the server's folders
-                message = message.replace(str(path), Path(path).name)
-            raise self.gradio.Error(html.escape(message, quote=False), print_exception=False) from error
+
+@contextlib.contextmanager
+def mistakes_on_page(gradio: Any, path: str | None) -> Iterator[None]:
+    """Turns a user's mistake into a message on the page, which must not show the server's folders."""
+    try:
+        yield
+    except (InputError, OSError) as error:
+        message = describe(error)
+        if path is not None:
+            message = message.replace(str(path), Path(path).name)
+        raise gradio.Error(html.escape(message, quote=False), print_exception=False) from error
 
 
 def painted_area(editor: dict[str, Any] | None) -> np.ndarray | None:

@@ -1,9 +1,6 @@
 """tools/app.py in a browser, as a user finds it."""
 
 import io
-import signal
-import subprocess
-import sys
 import time
 
 import numpy as np
@@ -16,24 +13,21 @@ from diffmae_video.data import normalise, open_video
 from diffmae_video.encoding.clips import write_video
 from diffmae_video.models import load_model
 from diffmae_video.pages.live_inpainting import LiveInpainting
-from diffmae_video.runtime.processes import free_port
 from tests.browser import chromium, import_for_browser
-from tests.integration.runs import environment
-from tests.repository import ROOT
+from tests.integration.app_server import (
+    download,
+    refusal,
+    running_app,
+    set_number,
+    shown,
+    status,
+    upload,
+    visits,
+    wait_for_status,
+)
 from tests.tiny_models import tiny_diffmae
 
 pytestmark = pytest.mark.slow
-
-# Whatever the server connects to or looks up, by Python's own audit events.
-WATCH = """
-import os, sys
-def watch(event, arguments):
-    if event in ("socket.connect", "socket.getaddrinfo"):
-        where = arguments[1] if event == "socket.connect" else arguments[0]
-        with open(os.environ["WATCHED"], "a") as file:
-            print(where[0] if isinstance(where, tuple) else where, file=file)
-sys.addaudithook(watch)
-"""
 
 
 @pytest.fixture(scope="module")
@@ -47,34 +41,8 @@ def checkpoint(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def app(checkpoint, tmp_path_factory):
-    """The address of a running tool and its process; its end is a test as well."""
-    import_for_browser("gradio", "app")
-    folder = tmp_path_factory.mktemp("app")
-    (folder / "sitecustomize.py").write_text(WATCH)
-    (folder / "temporary").mkdir()
-    port, watched = free_port(), folder / "watched.txt"
-    about = environment(TMPDIR=folder / "temporary", WATCHED=watched)
-    about["PYTHONPATH"] += f":{folder}"
-    command = [
-        sys.executable,
-        str(ROOT / "tools/app.py"),
-        "--checkpoint",
-        str(checkpoint),
-        "--port",
-        str(port),
-    ]
-    process = subprocess.Popen(command, env=about, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    try:
-        line = process.stdout.readline()
-        assert line == f"open http://127.0.0.1:{port}/\n", process.stderr.read()
-        yield line.split()[1], process
-        process.send_signal(signal.SIGTERM)  # as services are stopped; Ctrl-C is the same to it
-        _, errors = process.communicate(timeout=120)
-    finally:
-        process.kill()
-    assert (process.returncode, errors) == (130, "stopped\n")
-    assert set(watched.read_text().split()) <= {"127.0.0.1", "localhost"}
-    assert not list((folder / "temporary").iterdir())  # what was uploaded has gone
+    with running_app(tmp_path_factory.mktemp("app"), "--checkpoint", checkpoint) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
@@ -85,77 +53,8 @@ def browser():
 
 @pytest.fixture
 def visit(app, browser):
-    """Opens the page; nothing may leave the machine, and nothing may go wrong in the console."""
-    url, _ = app
-    contexts, faults, refused = [], [], []
-
-    def visit(width=1280, height=900, scheme="light"):
-        context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(180_000)
-        page.on("pageerror", lambda error: faults.append(f"page: {error}"))
-        page.on("console", lambda m: faults.append(f"console: {m.text}") if m.type == "error" else None)
-        page.on(
-            "request", lambda r: None if r.url.startswith((url, "data:", "blob:")) else faults.append(r.url)
-        )
-        page.on("response", lambda r: refused.append(r.url) if r.status >= 400 else None)
-        page.goto(url)
-        page.get_by_role("button", name="Run").wait_for()
-        return page
-
-    yield visit
-    for context in contexts:
-        context.close()
-    # gradio asks how far an upload is, and finds none where a small file was faster; it logs that twice
-    assert all("/upload_progress?" in where for where in refused), refused
-    if refused:
-        late = ("console: Failed to load resource", "console: Response")
-        faults = [fault for fault in faults if not fault.startswith(late)]
-    assert faults == []
-
-
-def upload(page, path):
-    page.locator("input[type=file]").first.set_input_files(path)
-
-
-def status(page):
-    return page.locator("p[role=status]").inner_text()
-
-
-def wait_for_status(page, text):
-    page.locator("p[role=status]", has_text=text).wait_for()
-
-
-def shown(page):
-    """The picture's pixels as they are on the page."""
-    return page.get_by_alt_text("side by side").screenshot()
-
-
-def download(page, folder):
-    button = page.get_by_role("button", name="Download")
-    button.wait_for()
-    with page.expect_download() as started:
-        button.click()
-    path = folder / started.value.suggested_filename
-    started.value.save_as(path)
-    return path
-
-
-def refusal(page):
-    """The words of the message on the page, which is then closed."""
-    toast = page.get_by_test_id("toast-body")
-    text = toast.inner_text()
-    toast.get_by_test_id("toast-close").click()
-    toast.wait_for(state="detached")
-    return text
-
-
-def set_number(page, label, value):
-    field = page.get_by_label(label).first
-    field.fill(str(value))
-    field.press("Enter")
-    field.blur()
+    with visits(app[0], browser, "Run") as visit:
+        yield visit
 
 
 def test_a_clip_refines_and_is_there_to_download(visit, app, checkpoint, real_clips, tmp_path):
