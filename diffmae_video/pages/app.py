@@ -9,6 +9,7 @@ from pathlib import Path
 
 from diffmae_video.errors import InputError, require
 from diffmae_video.pages.app_layout import MAX_MEGABYTES, build_page, build_theme
+from diffmae_video.pages.film_cleaning import end_jobs
 from diffmae_video.pages.film_layout import build_film_page
 from diffmae_video.pages.live_inpainting import LiveInpainting
 
@@ -64,6 +65,7 @@ def serve(folder: Path | None, host: str, port: int | None, precision: str) -> N
             threading.Event().wait()
         finally:
             page.close(verbose=False)
+            end_jobs()
 
 
 def check_address(host: str, port: int | None) -> None:

@@ -22,6 +22,8 @@ from diffmae_video.film.canvas import Canvas
 from diffmae_video.film.fit import FitProgress, fit_film
 from diffmae_video.film.holes import EditedHole, HoleEdits
 from diffmae_video.film.painted_hole import PaintedHole, follow_camera
+from diffmae_video.film.timed_plan import FitLength
+from diffmae_video.runtime.stops import RunEnded
 
 MAX_SECONDS = 600  # of an upload, which may come from strangers; our choice
 MAX_MINUTES = 15.0  # of a fit
@@ -31,6 +33,7 @@ FIRST_PREVIEW, PREVIEW_GROWTH, MAX_PREVIEW_PAUSE = 3.0, 1.4, 20.0  # seconds int
 REFRESH_SECONDS = 1.0
 STOP_SECONDS = 10.0  # that a process has to end by itself
 SAMPLER, STEPS = "dpm++", 10
+PROCESS = "cleaning"
 
 
 class Job(NamedTuple):
@@ -64,7 +67,7 @@ def clean_film(job: Job) -> Iterator[Report]:
     """
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_work, args=(theirs, job), name="cleaning")
+    process = context.Process(target=_work, args=(theirs, job), name=PROCESS)
     process.start()
     theirs.close()
     deadline, report = time.monotonic() + JOB_SECONDS, Report("Starting", None)
@@ -93,6 +96,13 @@ def clean_film(job: Job) -> Iterator[Report]:
         ours.close()
 
 
+def end_jobs() -> None:
+    """Ends the processes of all jobs."""
+    for process in multiprocessing.active_children():
+        if process.name == PROCESS:
+            _end(process)
+
+
 def _end(process: Any) -> None:
     for end in (process.terminate, process.kill):
         if process.is_alive():
@@ -102,7 +112,7 @@ def _end(process: Any) -> None:
 
 def _work(connection: Connection, job: Job) -> None:
     """The other process: fits, fills and writes."""
-    with contextlib.suppress(BrokenPipeError):  # nobody listens any more
+    with contextlib.suppress(BrokenPipeError, RunEnded):  # the page has gone, or ends this process
         try:
             _clean(connection, job)
         except (InputError, OSError) as error:
@@ -129,10 +139,10 @@ def _clean(connection: Connection, job: Job) -> None:
                 preview = progress.preview(job.frame)
                 pause = min(progress.seconds * (PREVIEW_GROWTH - 1), MAX_PREVIEW_PAUSE)
                 next_preview = progress.seconds + max(pause, FIRST_PREVIEW)
-            sentence = f"Learning from the film: {progress.seconds:.0f} of {progress.budget:.0f} s"
-            connection.send(Report(sentence, min(1.0, progress.seconds / progress.budget), preview))
+            sentence = f"Learning from the film: {progress.seconds:.0f} of {job.seconds:.0f} s"
+            connection.send(Report(sentence, progress.share, preview))
 
-        fitted = fit_film(video, hole, job.folder, job.seconds, on_progress=on_progress)
+        fitted = fit_film(video, hole, job.folder, FitLength(job.seconds), on_progress=on_progress)
         connection.send(Report("Choosing the best kind of fill on places that are known", None))
         estimate = fitted.estimate(SAMPLER, STEPS)
         with open_film(job.output, video.fps, 12, video.times, job.source, like=video) as write:
