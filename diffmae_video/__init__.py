@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from diffmae_video.masks import Mask
     from diffmae_video.models import load_encoder, load_model
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "InputError",
