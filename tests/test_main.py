@@ -59,3 +59,18 @@ def test_a_command_runs_outside_the_repository(tmp_path):
     done = run("scaling", "--gpus", "none", cwd=tmp_path)
     assert done.returncode == 2
     assert done.stderr.endswith("see diffmae scaling --help\n")
+
+
+def test_the_page_of_commands_is_what_they_print():
+    done = subprocess.run(
+        [sys.executable, ROOT / "tools/write_commands.py", "--check"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_each_listed_command_has_its_module():
+    names = {name.replace("-", "_") for group in __main__.COMMANDS.values() for name in group}
+    assert names == {page.stem for page in PAGES}
