@@ -15,6 +15,10 @@ LINE_FORMAT = (
 )
 
 
+# One process draws each bar. tqdm's own lock is a semaphore, which a process that is killed leaks.
+tqdm.set_lock(threading.RLock())
+
+
 class ProgressBar(tqdm):
     """tqdm's bar, which prints whole lines when stderr is not a terminal (nohup, a batch system, a pipe).
 

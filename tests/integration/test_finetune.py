@@ -131,14 +131,14 @@ def test_the_best_model_is_one_that_is_on_disk(tmp_path, by_class, monkeypatch, 
     """Step 2 measures best; where its checkpoint cannot be written, the next best one is copied."""
     costs = iter([0.1, 0.5])
     monkeypatch.setattr(RecognitionValidation, "cost", lambda *_: next(costs))
-    finish = Checkpoints._finish
+    publish = Checkpoints._publish
 
-    def full_disk(self, engine, aside, state):
+    def full_disk(self, aside, state):
         if fails and state.step == 2:
             raise OSError("no space left")
-        finish(self, engine, aside, state)
+        publish(self, aside, state)
 
-    monkeypatch.setattr(Checkpoints, "_finish", full_disk)
+    monkeypatch.setattr(Checkpoints, "_publish", full_disk)
     options = [*TINY, "DATA.TRAIN", by_class, "TRAIN.MAX_STEPS", 4, "DATA.WORKERS", 0]
     small = ["MODEL.PATCH", "2,8,8", "MODEL.ENCODER.WIDTH", 32, "MODEL.ENCODER.DEPTH", 1]
     small += ["MODEL.ENCODER.HEADS", 2]
