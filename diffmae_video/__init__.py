@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from diffmae_video.config import load_config
     from diffmae_video.data import open_video, read_clip
     from diffmae_video.errors import InputError
+    from diffmae_video.film.one_call import inpaint
     from diffmae_video.masks import Mask
     from diffmae_video.models import load_encoder, load_model
 
@@ -23,6 +24,7 @@ __all__ = [
     "Mask",
     "build_loader",
     "build_model",
+    "inpaint",
     "load_config",
     "load_encoder",
     "load_model",
@@ -35,6 +37,7 @@ _HOMES = {
     "Mask": "masks",
     "build_loader": "build",
     "build_model": "build",
+    "inpaint": "film.one_call",
     "load_config": "config",
     "load_encoder": "models",
     "load_model": "models",

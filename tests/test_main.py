@@ -10,6 +10,14 @@ from diffmae_video import InputError, __main__, __version__
 from tests.repository import ROOT
 
 PAGES = sorted(path for path in (ROOT / "diffmae_video/commands").glob("*.py") if path.stem != "__init__")
+SCRIPT = '''"""The same as ``diffmae {command}``."""
+
+from diffmae_video.cli import run_tool
+from diffmae_video.commands.{module} import main
+
+if __name__ == "__main__":
+    run_tool(main)
+'''
 
 
 def run(*arguments, cwd=None):
@@ -69,6 +77,14 @@ def test_the_page_of_commands_is_what_they_print():
         timeout=120,
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_a_script_stands_for_each_command(page):
+    script = ROOT / "tools" / page.name
+    if script.exists():
+        command = page.stem.replace("_", "-")
+        assert script.read_text() == SCRIPT.format(command=command, module=page.stem)
 
 
 def test_each_listed_command_has_its_module():

@@ -68,19 +68,19 @@ on patches change there). "truth" has the same differences of the input.
 
 from __future__ import annotations
 
+import argparse
 import json
 from pathlib import Path
 
-from diffmae_video.cli import add_precision, tool_parser, weights_path
-from diffmae_video.errors import InputError
+from diffmae_video.cli import add_precision, tool_parser
 
 
 def main() -> None:
     parser = tool_parser(__doc__)
+    parser.argument_default = argparse.SUPPRESS  # the defaults are those of the function
     parser.add_argument(
         "--checkpoint",
         metavar="FOLDER",
-        type=weights_path,
         help="folder of a DiffMAE or an MAE; without it, a model is fitted to the film",
     )
     parser.add_argument(
@@ -103,13 +103,10 @@ def main() -> None:
         "--instances", metavar="N,...", help="numbers or #colours of the objects in the mask (default: all)"
     )
     parser.add_argument("--invert", action="store_true", help="fill what the mask does not hide")
-    parser.add_argument(
-        "--dilate", type=int, default=0, metavar="P", help="pixels by which the hole grows (default: 0)"
-    )
+    parser.add_argument("--dilate", type=int, metavar="P", help="pixels by which the hole grows (default: 0)")
     parser.add_argument(
         "--feather",
         type=int,
-        default=0,
         metavar="P",
         help="pixels around the hole in which the fill fades into the film (default: 0)",
     )
@@ -122,17 +119,15 @@ def main() -> None:
     )
     parser.add_argument(
         "--recipe",
-        default="film/fit",
         metavar="NAME",
         help="the recipe of a fit, film/fit (default) or film/fine, which is slower and has smaller patches",
     )
     parser.add_argument(
         "--fill",
         choices=("auto", "first", "mean", "sample"),
-        default="auto",
         help="which prediction of a fitted model to show (default: auto, by the estimate)",
     )
-    parser.add_argument("--samples", type=int, default=1, metavar="N", help="number of fills (default: 1)")
+    parser.add_argument("--samples", type=int, metavar="N", help="number of fills (default: 1)")
     parser.add_argument("--save-steps", action="store_true", help="also write the x0 prediction of each step")
     parser.add_argument(
         "--tiles", action="store_true", help="keep the frames' size instead of resizing them to the model's"
@@ -142,45 +137,16 @@ def main() -> None:
     )
     parser.add_argument("--steps", type=int, metavar="N", help="sampling steps (default: 50; 10 after a fit)")
     add_precision(parser)
-    parser.add_argument("--seed", type=int, default=0, metavar="S", help="for noise and masks (default: 0)")
+    parser.add_argument("--seed", type=int, metavar="S", help="for noise and masks (default: 0)")
     parser.add_argument(
-        "--crf", type=int, default=12, metavar="Q", help="quality of mp4 and WebM, 0 is best (default: 12)"
+        "--crf", type=int, metavar="Q", help="quality of mp4 and WebM, 0 is best (default: 12)"
     )
-    args = parser.parse_args()
+    arguments = vars(parser.parse_args())
 
-    from diffmae_video.data.mask_colours import parse_instances
-    from diffmae_video.film.film_filler import SamplerOptions
-    from diffmae_video.film.holes import HoleEdits
-    from diffmae_video.film.inpaint_film import FitRequest, inpaint_film
-    from diffmae_video.film.timed_plan import FitLength
+    from diffmae_video.film.one_call import inpaint
 
-    length = None if args.fit is None else FitLength.parse(args.fit)
-    is_fitted = args.checkpoint is None if length is None else length.seconds > 0
-    if args.checkpoint is None and not is_fitted:
-        raise InputError("--fit 0: there is nothing to fill with; give --checkpoint, or leave out --fit")
-    sampler, steps = ("dpm++", 10) if is_fitted else ("ddim", 50)
-    options = SamplerOptions(
-        args.sampler or sampler,
-        steps if args.steps is None else args.steps,
-        args.seed,
-        args.samples,
-        args.save_steps,
-        args.precision,
-    )
-    instances = parse_instances(args.instances) if args.instances is not None else ()
-    result = inpaint_film(
-        args.checkpoint,
-        args.input,
-        args.output,
-        args.mask,
-        args.mask_ratio,
-        HoleEdits(instances, args.invert, args.dilate, args.feather),
-        options,
-        args.tiles,
-        args.crf,
-        args.fps,
-        FitRequest(length, args.recipe, args.fill) if is_fitted else None,
-    )
+    film, mask = arguments.pop("input"), arguments.pop("mask", None)
+    result = inpaint(film, mask, arguments.pop("output"), **arguments)
     if "note" in result:
         print(f"note: {result['note']}")
     print(json.dumps(result))

@@ -25,6 +25,10 @@ PAGE_BYTES = 28e6  # for all sheets of a page, shared equally by its examples
 # WebP quality (100: lossless) and scale; the first that fits is used, or else the last. WebP halves the
 # resolution of colour, which loses nothing at twice the size. Our choice.
 LADDER = ((100, 1), (90, 2), (90, 1), (75, 1), (55, 1), (55, 0.5), (35, 0.5), (35, 0.25))
+CRISP_WIDTH = 128  # of clips whose pixels are shown as squares, unless the reader chooses otherwise
+# Words for the detail of a fill, each up to a ratio of gradient energy. Our choice.
+DETAIL = ((0.4, "blurred"), (0.8, "softer than the truth"), (1.25, "as fine as the truth"))
+NOISY = "noisier than the truth"
 SECTIONS = {
     "random75": ("Random mask", "Three quarters of the patches are hidden, drawn at random."),
     "center": ("Centre mask", "The central half of the height and of the width is hidden."),
@@ -94,8 +98,14 @@ def write_gallery(
             for task, (title, text) in SECTIONS.items()
             if any(row["task"] == task for row in rows)
         ]
-        data = [row["data"] for row in rows]
-        return {"sections": sections, "data": data, "curve": draw_curve(curve), "fps": FPS, **variables}
+        page = {
+            "sections": sections,
+            "data": [row["data"] for row in rows],
+            "curve": draw_curve(curve),
+            "fps": FPS,
+            "pixels": "crisp" if min(row["width"] for row in rows) <= CRISP_WIDTH else "smooth",
+        }
+        return {**page, **variables}
 
     return write_page(output, template, write_media)
 
@@ -161,8 +171,11 @@ def _caption_of_simple_fills(example: Example) -> str:
 
 def _caption(fill: Fill, step: int) -> str:
     steps = f"{len(fill.psnr)} steps" if len(fill.psnr) > 1 else "1 pass"
+    psnr, detail = fill.psnr[step], fill.gradient[step]
+    words = next((text for most, text in DETAIL if detail <= most), NOISY)
     return (
-        f"PSNR {fill.psnr[step]:.1f} dB · detail {fill.gradient[step]:.2f} · {fill.seconds:.2f} s for {steps}"
+        f"PSNR {psnr:.1f} dB: off by {10 ** (-psnr / 20):.0%} · detail {detail:.2f}: {words} · "
+        f"{fill.seconds:.2f} s for {steps}"
     )
 
 

@@ -5,6 +5,14 @@ import torch
 
 from diffmae_video.film.canvas import Canvas
 from diffmae_video.film.holes import Hole
+from tests.repository import ROOT
+
+# The recipe of a fit, with a small model and small windows, for a step that takes no time.
+SMALL_FIT = f"""
+_BASE_: {ROOT / "configs/film/fit.yaml"}
+MODEL: {{ENCODER: {{WIDTH: 64, DEPTH: 1}}, DECODER: {{WIDTH: 64, DEPTH: 1}}}}
+DATA: {{NUM_FRAMES: 8, SIZE: [32, 32]}}
+"""
 
 
 def textured(height, width, seed=0):

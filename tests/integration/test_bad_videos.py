@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.integration.runs import finish, losses, rows, run, start
+from tests.calls import diffmae
+from tests.integration.runs import command, losses, rows, run
 
 
 @pytest.fixture
@@ -33,8 +34,8 @@ def test_a_run_goes_on_and_records_them(tmp_path, listed):
 def test_too_many_end_it_with_the_reason(tmp_path, listed):
     path, _, _ = listed
     options = ("TRAIN.BATCH_SIZE", 1, "TRAIN.MAX_STEPS", 400, "DATA.MAX_BAD_SHARE", 0.05)
-    codes, _, error = finish(start(1, path, tmp_path / "run", *options))
-    assert codes == [2]
+    code, _, error = diffmae("pretrain", *command(path, tmp_path / "run", *options)[1:])
+    assert code == 2
     assert "reads of videos failed, which exceeds DATA.MAX_BAD_SHARE 0.05" in error
     assert "bad_videos.jsonl names the files" in error
     assert len(error.strip().splitlines()) == 1
@@ -43,8 +44,8 @@ def test_too_many_end_it_with_the_reason(tmp_path, listed):
 def test_a_list_of_nothing_else_ends_at_once(tmp_path):
     path = tmp_path / "list.csv"
     path.write_text("path\nnone.mp4\nnowhere.mp4\n")
-    codes, _, error = finish(start(1, path, tmp_path / "run", "TRAIN.MAX_STEPS", 4))
-    assert codes == [2]
+    code, _, error = diffmae("pretrain", *command(path, tmp_path / "run", "TRAIN.MAX_STEPS", 4)[1:])
+    assert code == 2
     assert "30 videos in a row could not be read" in error
     assert not (tmp_path / "run/metrics.jsonl").exists()  # another start needs no --resume
     assert "diffmae check-videos" in error

@@ -1,8 +1,6 @@
-"""ddpm, adm and igpt by the tools: pre-trained on a folder of pictures, fine-tuned and probed."""
+"""ddpm, adm and igpt by the commands: pre-trained on a folder of pictures, fine-tuned and probed."""
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -10,7 +8,8 @@ import torch
 from PIL import Image
 
 from diffmae_video import load_model
-from tests.integration.runs import environment, rows
+from tests.calls import diffmae
+from tests.integration.runs import rows
 from tests.repository import ROOT
 
 TINY = [
@@ -22,13 +21,6 @@ MODEL = {
     "adm": ["MODEL.ADM.WIDTH", 32, "MODEL.ADM.MULTIPLIERS", "1,2", "MODEL.ADM.ATTENTION", "8"],
     "igpt": ["MODEL.ENCODER.WIDTH", 32, "MODEL.ENCODER.DEPTH", 2, "MODEL.IGPT.COLOURS", 16],
 }
-
-
-def tool(name, *arguments):
-    command = [sys.executable, ROOT / f"tools/{name}.py", *arguments]
-    return subprocess.run(
-        [str(x) for x in command], capture_output=True, text=True, timeout=600, env=environment()
-    )
 
 
 @pytest.fixture(scope="module")
@@ -51,13 +43,13 @@ def test_pre_trained_fine_tuned_and_probed(tmp_path, pictures, objective):
     run = tmp_path / "run"
     common = [*TINY, *MODEL[objective], *data]
     options = ("TRAIN.MAX_STEPS", 2, "VALIDATION.EVERY_STEPS", 2, "DIFFUSION.TIMESTEPS", 10, *common)
-    done = tool("pretrain", "--config", config, "--output", run, *options)
+    done = diffmae("pretrain", "--config", config, "--output", run, *options)
     assert done.returncode == 0, done.stderr
     figures = rows(run, "validation.jsonl")[-1]
     assert ("loss_t9" in figures) == (objective != "igpt")
     assert "knn" in figures
     goes_on = ("TRAIN.MAX_STEPS", 3, *options[2:])
-    done = tool("pretrain", "--config", config, "--output", run, "--resume", *goes_on)
+    done = diffmae("pretrain", "--config", config, "--output", run, "--resume", *goes_on)
     assert done.returncode == 0, done.stderr
     assert [row["step"] for row in rows(run)] == [1, 2, 3]
     model = load_model(run)
@@ -69,7 +61,7 @@ def test_pre_trained_fine_tuned_and_probed(tmp_path, pictures, objective):
     tuning = f"finetune_{objective}" if objective != "ddpm" else "finetune"
     config = ROOT / f"configs/compare/cifar10/{tuning}.yaml"
     tuned = tmp_path / "tuned"
-    done = tool(
+    done = diffmae(
         *("finetune", "--config", config, "--init", run, "--output", tuned, "TRAIN.MAX_STEPS", 2, *common)
     )
     assert done.returncode == 0, done.stderr
@@ -81,7 +73,7 @@ def test_pre_trained_fine_tuned_and_probed(tmp_path, pictures, objective):
         ours = classifier.state_dict()
         changed = [k for k in theirs if k in ours and not torch.equal(ours[k], theirs[k])]
         assert bool(changed) != is_same
-    done = tool("probe", "--checkpoint", run, "--kind", "knn", *data)
+    done = diffmae("probe", "--checkpoint", run, "--kind", "knn", *data)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["knn"] > 0.8  # dark and bright

@@ -1,8 +1,6 @@
-"""tools/convert_weights.py as a user calls it: weights go round, and mistakes are one clear line."""
+"""diffmae convert-weights as a user calls it: weights go round, and mistakes are one clear line."""
 
-import runpy
-import subprocess
-import sys
+import functools
 
 import pytest
 import timm
@@ -11,24 +9,14 @@ import torch
 from diffmae_video import load_config, load_encoder
 from diffmae_video.build import build_classifier, build_model
 from diffmae_video.models import Classifier, Encoder
+from tests.calls import diffmae
 from tests.repository import ROOT
 from tests.tiny_models import tiny_diffmae
 
-TOOL = ROOT / "tools/convert_weights.py"
-
 
 @pytest.fixture
-def convert(monkeypatch, capsys):
-    """Runs the tool in this process, since a new one takes seconds to import torch."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", [str(TOOL), *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            runpy.run_path(str(TOOL), run_name="__main__")
-        output = capsys.readouterr()
-        return stop.value.code, output.out, output.err
-
-    return run
+def convert():
+    return functools.partial(diffmae, "convert-weights")
 
 
 def save(folder, **kwargs):
@@ -158,15 +146,7 @@ def test_a_wrong_flag_is_a_usage_error(convert, wrong):
     assert code == 2
     assert len(err.splitlines()) == 1
     assert err.startswith("error: ")
-    assert "see convert_weights.py --help" in err
-
-
-def test_help_shows_examples(tmp_path):
-    done = subprocess.run(
-        [sys.executable, str(TOOL), "--help"], cwd=tmp_path, capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == 0
-    assert "diffmae convert-weights --input" in done.stdout
+    assert "see diffmae convert-weights --help" in err
 
 
 def test_a_classifier_goes_with_its_head_and_card(tmp_path, convert):

@@ -14,6 +14,7 @@ from diffmae_video.data import Entry, open_video, read_list, uniform_clips
 from diffmae_video.inpainting.sample_scores import score_samples
 from diffmae_video.models import MAE
 from tests.browser import chromium, opened
+from tests.calls import diffmae
 from tests.repository import ROOT
 
 SMALL = ["DATA.SIZE", "32", "DATA.NUM_FRAMES", "8", "TRAIN.MAX_STEPS", "40", "TRAIN.WARMUP_STEPS", "5"]
@@ -130,11 +131,12 @@ def test_the_figures_can_be_made_again_from_the_checkpoint(run, real_clips):
         ({}, ["--config", "nowhere.yaml"], "nowhere.yaml: no such config file"),
     ],
 )
-def test_bad_input_is_one_line_and_exit_code_2(tmp_path, files, arguments, message):
+def test_bad_input_is_one_line_and_exit_code_2(tmp_path, monkeypatch, files, arguments, message):
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "videos").mkdir()
     for name, text in files.items():
         (tmp_path / "videos" / name).write_text(text)
-    done = demo("--videos", "videos", *arguments, cwd=tmp_path)
+    done = diffmae("demo", "--videos", "videos", *arguments)
     assert done.returncode == 2
     assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1

@@ -14,6 +14,7 @@ from PIL import Image
 from diffmae_video import Mask, load_model
 from diffmae_video.data import Entry, normalise, uniform_clips
 from diffmae_video.inpainting.tasks import TASKS
+from tests.calls import diffmae
 from tests.inpainting.evaluation_run import make_run
 from tests.integration.runs import environment
 from tests.repository import ROOT
@@ -26,7 +27,8 @@ def run(tmp_path_factory, real_clips):
     return make_run(tmp_path_factory.mktemp("run"), real_clips["bikes"])
 
 
-def tool(*arguments):
+def evaluate_alone(*arguments):
+    """The tool, in a process of its own."""
     return subprocess.run(
         [sys.executable, str(ROOT / "tools/evaluate_inpainting.py"), *map(str, arguments)],
         env=environment(),
@@ -34,6 +36,10 @@ def tool(*arguments):
         text=True,
         timeout=300,
     )
+
+
+def evaluate(*arguments):
+    return diffmae("evaluate-inpainting", *arguments)
 
 
 def numpy_psnr(fill, truth, masked):
@@ -47,7 +53,7 @@ def numpy_psnr(fill, truth, masked):
 
 
 def test_every_fill_of_every_task_is_scored(tmp_path, run, real_clips):
-    done = tool(
+    done = evaluate_alone(
         *("--checkpoint", run, "--mae", run / "mae", "--steps", "3,1", "--clips", 24, "--output", tmp_path),
         *("--fvd-features", run / "features"),
     )
@@ -90,7 +96,7 @@ def test_every_fill_of_every_task_is_scored(tmp_path, run, real_clips):
 
 
 def test_a_mistake_prints_one_line(run):
-    done = tool("--checkpoint", run, "--steps", "1,ten")
+    done = evaluate("--checkpoint", run, "--steps", "1,ten")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "error: --steps takes whole numbers, say 1,10,50, got '1,ten'\n"
 
@@ -105,7 +111,7 @@ def test_films_that_other_methods_filled_are_scored(tmp_path):
             Image.fromarray(picture).save(tmp_path / folder / "noise" / f"{i}.png")
     (tmp_path / "masks").mkdir()
     Image.fromarray(mask).save(tmp_path / "masks/noise.png")  # one picture for all frames
-    done = tool(
+    done = evaluate(
         *("--protocol", "--films", tmp_path / "films", "--masks", tmp_path / "masks"),
         *("--fills", f"other={tmp_path / 'other'}", "--output", tmp_path / "scores"),
     )
@@ -135,7 +141,7 @@ def test_films_that_other_methods_filled_are_scored(tmp_path):
     ],
 )
 def test_options_that_do_not_go_together(arguments, message):
-    done = tool(*arguments)
+    done = evaluate(*arguments)
     assert done.returncode == 2
     assert message in done.stderr
     assert len(done.stderr.splitlines()) == 1

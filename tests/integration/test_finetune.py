@@ -14,8 +14,9 @@ from diffmae_video import load_config, load_model
 from diffmae_video.data import read_list
 from diffmae_video.runtime.processes import free_port
 from diffmae_video.training.checkpoints import Checkpoints
-from diffmae_video.training.finetune import finetune as finetune_here
+from diffmae_video.training.finetune import finetune as train
 from diffmae_video.training.recognition_validation import RecognitionValidation
+from tests.calls import diffmae
 from tests.integration.runs import environment, losses, rows
 from tests.repository import ROOT
 from tests.tiny_models import tiny_diffmae
@@ -27,13 +28,20 @@ TINY = [
 ]
 
 
+CONFIG = ("--config", ROOT / "configs/finetune/own_videos.yaml")
+
+
+def finetune_here(*options):
+    """The command, in this process."""
+    return diffmae("finetune", *CONFIG, *TINY, *options)
+
+
 def finetune(*options, ranks=1):
     launcher = [sys.executable]
     if ranks > 1:
         port = ["--master_port", str(free_port())]
         launcher += ["-m", "torch.distributed.run", "--nproc_per_node", str(ranks), *port]
-    config = ["--config", ROOT / "configs/finetune/own_videos.yaml"]
-    command = [*launcher, ROOT / "tools/finetune.py", *config, *TINY, *options]
+    command = [*launcher, ROOT / "tools/finetune.py", *CONFIG, *TINY, *options]
     return subprocess.run(
         [str(x) for x in command], capture_output=True, text=True, timeout=300, env=environment()
     )
@@ -82,7 +90,7 @@ def test_an_own_set_in_one_command(tmp_path, by_class, pretrained):
     for name, value in last.encoder.state_dict().items():
         is_frozen = name.startswith(("patch_embed", "blocks.0"))
         assert torch.equal(value, start[name]) == is_frozen, name
-    assert finetune("--output", run, "--resume", *options, "TRAIN.MAX_STEPS", 6).returncode == 0
+    assert finetune_here("--output", run, "--resume", *options, "TRAIN.MAX_STEPS", 6).returncode == 0
     assert [row["step"] for row in rows(run)] == [1, 2, 3, 4, 5, 6]
 
 
@@ -91,7 +99,7 @@ def test_two_processes_at_stage_3_are_one_at_stage_0(tmp_path, by_class, pretrai
     """Whole batches are the same; mixing and drop path are drawn by process, so they are off."""
     plain = ("FINETUNE.MIXUP", 0, "FINETUNE.CUTMIX", 0, "FINETUNE.DROP_PATH", 0, "FINETUNE.FREEZE", 1)
     options = ("--init", pretrained, "DATA.TRAIN", by_class, "TRAIN.MAX_STEPS", 4, *plain)
-    one = finetune("--output", tmp_path / "one", *options)
+    one = finetune_here("--output", tmp_path / "one", *options)
     assert one.returncode == 0, one.stderr
     split = ("TRAIN.BATCH_SIZE", 2, "DEEPSPEED.ZERO_STAGE", 3)
     two = finetune("--output", tmp_path / "two", *options, *split, ranks=2)
@@ -115,10 +123,9 @@ def test_two_processes_at_stage_3_are_one_at_stage_0(tmp_path, by_class, pretrai
         (("DATA.TRAIN", "{by_class}", "FINETUNE.POOL", "token"), "no class token to pool by"),
     ],
 )
-@pytest.mark.slow
 def test_what_cannot_be_is_one_line(tmp_path, films, by_class, options, message):
     filled = [x.format(films=films, by_class=by_class) for x in options]
-    done = finetune(
+    done = finetune_here(
         "--output", tmp_path / "run", *filled, "MODEL.ENCODER.WIDTH", 32, "MODEL.ENCODER.DEPTH", 1
     )
     assert done.returncode == 2
@@ -143,7 +150,7 @@ def test_the_best_model_is_one_that_is_on_disk(tmp_path, by_class, monkeypatch, 
     small = ["MODEL.PATCH", "2,8,8", "MODEL.ENCODER.WIDTH", 32, "MODEL.ENCODER.DEPTH", 1]
     small += ["MODEL.ENCODER.HEADS", 2]
     with patch.dict(os.environ):
-        finetune_here(load_config(ROOT / "configs/finetune/own_videos.yaml", options + small), tmp_path)
+        train(load_config(ROOT / "configs/finetune/own_videos.yaml", options + small), tmp_path)
     best = 4 if fails else 2
     step = tmp_path / f"checkpoints/step_{best:08d}/model.safetensors"
     assert (tmp_path / "best/model.safetensors").read_bytes() == step.read_bytes()

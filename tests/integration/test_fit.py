@@ -1,16 +1,14 @@
-"""tools/inpaint.py without a checkpoint: it fits a model to the film."""
+"""diffmae inpaint without a checkpoint: it fits a model to the film."""
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from tests.film.small_films import moving_box, panning
-from tests.integration.runs import environment
-from tests.repository import ROOT
+import diffmae_video
+from tests.calls import diffmae
+from tests.film.small_films import SMALL_FIT, moving_box, panning
 
 
 def write(folder, pictures):
@@ -25,17 +23,17 @@ def read(folder):
 
 @pytest.fixture
 def film(tmp_path):
-    frames, hidden = panning(12, 80, 96, (0, 2)), moving_box(12, 80, 96)
+    frames, hidden = panning(8, 64, 80, (0, 2)), moving_box(8, 64, 80)
     write(tmp_path / "film", frames)
     write(tmp_path / "mask", 255 * hidden.astype(np.uint8))
+    (tmp_path / "recipe.yaml").write_text(SMALL_FIT)
     return tmp_path, frames, hidden
 
 
 def inpaint(folder, film, output, *options):
-    """Runs the tool and returns its JSON line."""
-    command = [sys.executable, ROOT / "tools/inpaint.py", "--input", folder / film, "--mask", folder / "mask"]
-    command += ["--output", folder / output, "--steps", "2", *options]
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, env=environment())
+    """Runs the command and returns its JSON line."""
+    files = ("--input", folder / film, "--mask", folder / "mask", "--output", folder / output)
+    done = diffmae("inpaint", *files, "--recipe", folder / "recipe.yaml", "--steps", 2, *options)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -65,7 +63,11 @@ def test_a_fit_is_kept_used_again_and_goes_on(film):
     steps = len(log.read_text().splitlines())
     inpaint(folder, "film", "out", "--fit", "3steps", "--fill", "sample", "--seed", "1")
     assert (folder / "out-fit/model.safetensors").read_bytes() == weights
-    inpaint(folder, "film", "out", "--fit", "5steps", "--fill", "first")
+    small = {"recipe": str(folder / "recipe.yaml"), "steps": 2}
+    in_python = diffmae_video.inpaint(
+        folder / "film", folder / "mask", folder / "out", fit="5steps", fill="first", **small
+    )
+    assert in_python == json.loads((folder / "out.json").read_text())
     assert [json.loads(line)["step"] for line in log.read_text().splitlines()] == [1, 2, 3, 4, 5]
     assert steps == 3
     assert (folder / "out-fit/model.safetensors").read_bytes() != weights

@@ -3,8 +3,6 @@
 import base64
 import io
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -14,24 +12,13 @@ from PIL import Image
 from diffmae_video.inpainting.examples import inpaint_examples, read_sources
 from diffmae_video.models import MAE, load_model
 from tests.browser import chromium, import_for_browser, opened, served
-from tests.integration.runs import environment
-from tests.repository import ROOT
+from tests.calls import diffmae
 from tests.tiny_models import tiny_diffmae
 
 EVIL = '<img src=x onerror="document.title=1">.png'
 FRAMES, STEPS = 8, 10
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 SERIOUS = ("serious", "critical")
-
-
-def tool(*arguments):
-    return subprocess.run(
-        [sys.executable, str(ROOT / "tools/gallery.py"), *map(str, arguments)],
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +32,8 @@ def made(tmp_path_factory, real_clips):
     chance = np.random.default_rng(0).integers(0, 256, (4, 4, 3), np.uint8)
     Image.fromarray(chance).resize((64, 64)).save(folder / EVIL)
     shutil.copy(real_clips["carphone_pristine"], folder / "film.mp4")
-    done = tool(
+    done = diffmae(
+        "gallery",
         *("--checkpoint", folder / "model", "--mae", folder / "mae", "--output", folder / "page"),
         *("--input", folder / "film.mp4", folder / EVIL),
     )
@@ -191,6 +179,18 @@ def test_the_clips_of_a_row_play_in_step_and_pause(browser, url):
         assert row(page, 0).locator(".play").text_content().startswith("Play")  # until asked
 
 
+def test_the_first_screen_shows_a_large_result_crisp_or_smooth(browser, url):
+    for size in (DESKTOP, PHONE):
+        with opened(browser, url, reduced_motion="reduce", viewport=size) as page:
+            result = page.locator("[data-cell=diffmae]").first
+            box = result.bounding_box()
+            assert box["width"] > 290
+            assert box["y"] + box["height"] < size["height"]
+            for choice, style in (("smooth", "auto"), ("crisp", "pixelated")):
+                page.get_by_label(choice).check()
+                assert result.evaluate("(canvas) => getComputedStyle(canvas).imageRendering") == style
+
+
 def test_names_are_text(browser, url, examples):
     with opened(browser, url) as page:
         assert page.title() == "DiffMAE gallery"
@@ -215,7 +215,8 @@ def test_it_opens_from_disk(browser, made):
 def test_nothing_serious_for_axe_and_nothing_cut_off(browser, url, size, scheme):
     axe = import_for_browser("axe_playwright_python.sync_playwright", "browser").Axe()
     with opened(browser, url, viewport=size, color_scheme=scheme) as page:
-        page.locator("summary").click()
+        for summary in page.locator("summary").all():
+            summary.click()
         found = axe.run(page).response["violations"]
         assert [(v["id"], v["nodes"][0]["html"]) for v in found if v["impact"] in SERIOUS] == []
         assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
@@ -238,7 +239,7 @@ def test_a_mistake_is_one_line_and_nothing_is_written(made, tmp_path, arguments,
     given = [made / x if x in ("mae", "model", "other", "nowhere") else x for x in arguments]
     if "--input" not in given:
         given += ["--input", made / "film.mp4"]
-    done = tool(*given, "--output", tmp_path / "page")
+    done = diffmae("gallery", *given, "--output", tmp_path / "page")
     assert (done.returncode, done.stdout) == (2, "")
     assert message in done.stderr
     assert len(done.stderr.splitlines()) == 1

@@ -1,9 +1,8 @@
-"""tools/predict.py as a user calls it, on videos of which every frame's answer is known."""
+"""diffmae predict as a user calls it, on videos of which every frame's answer is known."""
 
 import errno
+import functools
 import json
-import runpy
-import sys
 from fractions import Fraction
 from pathlib import Path
 
@@ -19,10 +18,9 @@ from diffmae_video.encoding.clips import write_video
 from diffmae_video.evaluation.predict import Predictor
 from diffmae_video.evaluation.scorers import load_classifier_scorer, load_neighbour_scorer
 from diffmae_video.models import Classifier, Encoder
+from tests.calls import diffmae
 from tests.encoding.test_writers import packets
-from tests.repository import ROOT
 
-TOOL = ROOT / "tools/predict.py"
 FPS, FRAMES, HALF = 10, 60, 30  # of the video: dark up to HALF, and then bright
 
 
@@ -56,17 +54,8 @@ def film(path, size=(48, 64), dark=HALF):
 
 
 @pytest.fixture
-def predict(monkeypatch, capsys):
-    """Runs the tool in this process, since a new one takes seconds to import torch."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", [str(TOOL), *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            runpy.run_path(str(TOOL), run_name="__main__")
-        output = capsys.readouterr()
-        return stop.value.code, output.out, output.err
-
-    return run
+def predict():
+    return functools.partial(diffmae, "predict")
 
 
 @torch.no_grad()

@@ -76,7 +76,7 @@ def test_every_step_of_every_sample_has_a_sheet_and_its_place_says_which_t(tmp_p
     assert data["places"][2] == "t = 820, step 3 of 10"
     sheets = {data["truth"]: one.truth, data["masked"]: one.given, data["mae"]: one.mae.frames[0]}
     for sample, fill in zip(data["samples"], one.samples, strict=True):
-        assert sample["captions"][2].startswith("PSNR 12.0 dB · detail 0.20")
+        assert sample["captions"][2].startswith("PSNR 12.0 dB: off by 25% · detail 0.20: blurred · ")
         sheets |= dict(zip(sample["sheets"], fill.frames, strict=True))
     assert {f"media/{p.name}" for p in (tmp_path / "media").iterdir()} == set(sheets)
     assert len(sheets) == 33

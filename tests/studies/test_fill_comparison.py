@@ -44,7 +44,10 @@ def in_this_process(jobs, at_once, title, after_each):
 
 @pytest.mark.slow
 def test_each_system_is_trained_at_the_budget_and_scored_on_each_task_and_part(plan, tmp_path, monkeypatch):
-    monkeypatch.setattr("diffmae_video.studies.fill_comparison.run_jobs", in_this_process)
+    study = "diffmae_video.studies.fill_comparison"
+    monkeypatch.setattr(f"{study}.run_jobs", in_this_process)
+    monkeypatch.setattr(f"{study}.CLIPS_PER_PART", 2)
+    monkeypatch.setattr(f"{study}.STEPS", 3)
     result = compare_fills(plan, [], tmp_path / "videos", tmp_path / "out", 1)
     assert [(run["system"], run["seed"]) for run in result["runs"]] == [
         ("tiny", 0), ("mae", 0), ("tiny", 1), ("mae", 1),
