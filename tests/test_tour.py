@@ -9,7 +9,7 @@ from tests.repository import ROOT
 
 @pytest.mark.slow
 def test_the_tour_runs(tmp_path, monkeypatch):
-    monkeypatch.setenv("TOUR_STEPS", "20")
+    monkeypatch.setenv("TOUR_STEPS", "3")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     notebook = nbformat.read(ROOT / "docs/tour.ipynb", as_version=4)
     NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(tmp_path)}}).execute()

@@ -70,6 +70,7 @@ class TimedPlan:
         on_step: is called before every step, with its number and the seconds so far.
     """
 
+    to_continue = "start it again to continue"
     count = EPOCH
     planned_steps = None
 

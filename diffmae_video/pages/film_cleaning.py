@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import multiprocessing
 import time
 from collections.abc import Iterator
@@ -111,10 +112,11 @@ def _end(process: Any) -> None:
 
 
 def _work(connection: Connection, job: Job) -> None:
-    """The other process: fits, fills and writes."""
+    """The other process: fits, fills and writes. Its progress is on the page, and not on the terminal."""
     with contextlib.suppress(BrokenPipeError, RunEnded):  # the page has gone, or ends this process
         try:
-            _clean(connection, job)
+            with contextlib.redirect_stderr(io.StringIO()):
+                _clean(connection, job)
         except (InputError, OSError) as error:
             connection.send(Report("", None, error=describe(error)))
 

@@ -40,6 +40,8 @@ class StepPlan(Protocol):
     """How long a run is; see the attributes of :class:`~diffmae_video.training.step_schedule.Plan`."""
 
     @property
+    def to_continue(self) -> str: ...
+    @property
     def planned_steps(self) -> int | None: ...
     @property
     def steps(self) -> int: ...
@@ -207,7 +209,7 @@ class TrainingLoop:
                 if step.must_stop and not is_last:
                     saved_step = self.run.saved_step
                     saved = f"step {saved_step} is saved" if saved_step else "no step is saved"
-                    message = f"stopped by a signal; {saved}, continue with --resume"
+                    message = f"stopped by a signal; {saved}, {self.plan.to_continue}"
                     raise end_run(self.process, message, STOPPED if saved_step == state.step else FAILED)
         self._write_model()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 from diffmae_video.training.optimizer import WarmupCosine
 
@@ -11,6 +12,8 @@ from diffmae_video.training.optimizer import WarmupCosine
 @dataclass(frozen=True)
 class Plan:
     """The steps of a run and their learning rates."""
+
+    to_continue: ClassVar = "continue with --resume"  # what to do when a signal has stopped the run
 
     steps: int  # optimizer steps of the run
     warmup: int  # optimizer steps of linear warm-up

@@ -1,12 +1,16 @@
 """diffmae inpaint without a checkpoint: it fits a model to the film."""
 
 import json
+import os
+import signal
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import diffmae_video
+from diffmae_video.film.timed_plan import TimedPlan
+from diffmae_video.runtime.stops import STOPPED
 from tests.calls import diffmae
 from tests.film.small_films import SMALL_FIT, moving_box, panning
 
@@ -30,10 +34,14 @@ def film(tmp_path):
     return tmp_path, frames, hidden
 
 
-def inpaint(folder, film, output, *options):
-    """Runs the command and returns its JSON line."""
+def run(folder, film, output, *options):
     files = ("--input", folder / film, "--mask", folder / "mask", "--output", folder / output)
-    done = diffmae("inpaint", *files, "--recipe", folder / "recipe.yaml", "--steps", 2, *options)
+    return diffmae("inpaint", *files, "--recipe", folder / "recipe.yaml", "--steps", 2, *options)
+
+
+def inpaint(*arguments):
+    """Runs the command and returns its JSON line."""
+    done = run(*arguments)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -55,8 +63,20 @@ def test_what_the_hole_hides_is_never_read(film):
 
 
 @pytest.mark.slow
-def test_a_fit_is_kept_used_again_and_goes_on(film):
+def test_a_fit_is_kept_used_again_and_goes_on(film, monkeypatch):
     folder, _, _ = film
+    rate = TimedPlan.rate
+
+    def stop_in_the_second_step(plan, step):
+        if step == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return rate(plan, step)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TimedPlan, "rate", stop_in_the_second_step)
+        stopped = run(folder, "film", "out", "--fit", "3steps", "--fill", "first")
+    assert stopped.returncode == STOPPED
+    assert stopped.stderr.endswith("stopped by a signal; step 2 is saved, start it again to continue\n")
     inpaint(folder, "film", "out", "--fit", "3steps", "--fill", "first")
     log = folder / "out-fit/metrics.jsonl"
     weights = (folder / "out-fit/model.safetensors").read_bytes()
