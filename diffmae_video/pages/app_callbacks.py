@@ -120,7 +120,7 @@ def status_line(step: int, steps: int, t: int, decibels: float) -> str:
     return f'<p role="status">{progress}: PSNR in the hole {decibels:.1f} dB</p>'
 
 
-def stopped_line() -> str:
+def stopped_line(sentence: str = "Stopped.") -> str:
     """The status line after a stop."""
     time.sleep(SETTLE_SECONDS)  # steps that are on their way to the page would overwrite it
-    return '<p role="status">Stopped.</p>'
+    return f'<p role="status">{sentence}</p>'

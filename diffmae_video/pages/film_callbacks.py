@@ -14,6 +14,7 @@ from PIL import Image
 from diffmae_video.errors import InputError
 from diffmae_video.film.holes import HoleEdits
 from diffmae_video.pages.app_callbacks import mistakes_on_page, painted_area
+from diffmae_video.pages.estimate_panel import estimate_panel
 from diffmae_video.pages.film_cleaning import MAX_MINUTES, Job, clean_film, frame_at
 
 AREA, BOX = "the area itself", "a box around it"
@@ -64,7 +65,8 @@ class FilmCallbacks:
     ) -> Iterator[tuple[Any, ...]]:
         """Fits a model and fills the hole.
 
-        Yields the progress, the preview, the result film, the comparison, its slider, and the download.
+        Yields the progress, the estimate, the preview, the result film, the comparison, its slider, and the
+        download.
         """
         gr = self.gradio
         with mistakes_on_page(gr, path):
@@ -80,6 +82,7 @@ class FilmCallbacks:
             _, number, last = frame_at(Path(path), second)
             edits = HoleEdits(dilate=edge(dilate), feather=edge(feather))
             hidden = gr.update(visible=False)
+            estimate = hidden
             with tempfile.TemporaryDirectory() as folder:  # gradio copies the files before we go on
                 output = Path(folder) / f"{Path(path).stem}-clean.mp4"
                 job = Job(
@@ -89,11 +92,22 @@ class FilmCallbacks:
                     preview = gr.skip()
                     if report.picture is not None:
                         preview = gr.update(value=for_page(report.picture), visible=True)
+                    if report.estimate is not None:
+                        estimate = gr.update(value=estimate_panel(report.estimate), visible=True)
                     progress = progress_line(report.sentence, report.share)
                     if not report.is_done:
-                        yield progress, preview, hidden, hidden, hidden, gr.update(interactive=False)
+                        yield (
+                            progress,
+                            estimate,
+                            preview,
+                            hidden,
+                            hidden,
+                            hidden,
+                            gr.update(interactive=False),
+                        )
                 yield (
                     progress_line("Done", 1.0),
+                    gr.skip(),
                     hidden,
                     gr.update(value=str(output), visible=True),
                     gr.update(value=self.compare(path, str(output), second), visible=True),

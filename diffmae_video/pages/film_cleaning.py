@@ -56,6 +56,8 @@ class Report(NamedTuple):
     sentence: str
     share: float | None  # done of the present stage, from 0 to 1; None if that is unknown
     picture: np.ndarray | None = None  # a preview, uint8 [H, W, 3]
+    # how well the fit fills known places, see diffmae_video.film.fit_estimate.estimate
+    estimate: dict[str, Any] | None = None
     error: str | None = None  # the job has failed
     is_done: bool = False
 
@@ -77,7 +79,9 @@ def clean_film(job: Job) -> Iterator[Report]:
             if time.monotonic() > deadline:
                 raise InputError(f"took longer than {JOB_SECONDS / 3600:g} hours and was ended; cut the film")
             if not ours.poll(REFRESH_SECONDS):
-                yield report._replace(picture=None)  # gradio can only stop an iterator that yields
+                yield report._replace(
+                    picture=None, estimate=None
+                )  # gradio can only stop an iterator that yields
                 continue
             try:
                 report = ours.recv()
@@ -147,6 +151,7 @@ def _clean(connection: Connection, job: Job) -> None:
         fitted = fit_film(video, hole, job.folder, FitLength(job.seconds), on_progress=on_progress)
         connection.send(Report("Choosing the best kind of fill on places that are known", None))
         estimate = fitted.estimate(SAMPLER, STEPS)
+        connection.send(Report("Filling the film", 0.0, estimate=estimate))
         with open_film(job.output, video.fps, 12, video.times, job.source, like=video) as write:
             for frame in fitted.frames(estimate["fill"], 1, SAMPLER, STEPS, seed=0):
                 write(frame.samples[0])

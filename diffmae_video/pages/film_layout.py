@@ -11,6 +11,8 @@ from diffmae_video.pages.app_layout import FILE_SECONDS, MAX_MEGABYTES, MAX_WAIT
 from diffmae_video.pages.film_callbacks import AREA, BOX, FOLLOWS, MAX_PAGE_EDGE, STAYS, FilmCallbacks
 from diffmae_video.pages.film_cleaning import MAX_MINUTES, MAX_SECONDS
 
+STOPPED = "Stopped. With the same film and hole, Clean goes on from there."
+
 
 def build_film_page(gradio: Any, folder: Path) -> Any:
     """The page as gradio's blocks, ready to launch.
@@ -60,12 +62,13 @@ def build_film_page(gradio: Any, folder: Path) -> Any:
                         maximum=MAX_PAGE_EDGE,
                         min_width=120,
                     )
-                minutes = gr.Slider(0.5, MAX_MINUTES, 3, step=0.5, label="Minutes to learn")
+                minutes = gr.Slider(0.1, MAX_MINUTES, 3, step=0.1, label="Minutes to learn")
                 with gr.Row():
                     clean_button = gr.Button("Clean", variant="primary", min_width=120)
                     stop_button = gr.Button("Stop", variant="stop", min_width=120)
             with gr.Column(min_width=300, scale=2):
                 progress = gr.HTML('<p role="status">Nothing has run yet.</p>')
+                estimate = gr.HTML(visible=False)
                 preview = gr.Image(
                     label="So far",
                     format="png",
@@ -90,12 +93,12 @@ def build_film_page(gradio: Any, folder: Path) -> Any:
         run = clean_button.click(
             callbacks.clean,
             [upload, second, editor, form, place, dilate, feather, minutes],
-            [progress, preview, film, comparison, compared, download],
+            [progress, estimate, preview, film, comparison, compared, download],
             concurrency_limit=1,
             **private,
         )
         # The run has ended only once the click's own function has returned; the last line follows.
         ended = stop_button.click(lambda: None, cancels=[run], queue=False, **private)
-        ended.then(stopped_line, None, progress, **private)
+        ended.then(lambda: stopped_line(STOPPED), None, progress, **private)
     page.queue(max_size=MAX_WAITING_RUNS)
     return page

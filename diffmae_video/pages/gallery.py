@@ -18,6 +18,7 @@ from diffmae_video.inpainting.examples import Example, Fill, count_examples, inp
 from diffmae_video.inpainting.loss_curve import LossCurve, loss_by_timestep
 from diffmae_video.inpainting.model_pair import load_pair
 from diffmae_video.pages.page_folder import write_page
+from diffmae_video.pages.plain_words import detail_in_words, error_in_words
 from diffmae_video.runtime.progress import ProgressBar
 
 FPS = 6  # slowed down: sixteen frames are half a second of film
@@ -26,9 +27,6 @@ PAGE_BYTES = 28e6  # for all sheets of a page, shared equally by its examples
 # resolution of colour, which loses nothing at twice the size. Our choice.
 LADDER = ((100, 1), (90, 2), (90, 1), (75, 1), (55, 1), (55, 0.5), (35, 0.5), (35, 0.25))
 CRISP_WIDTH = 128  # of clips whose pixels are shown as squares, unless the reader chooses otherwise
-# Words for the detail of a fill, each up to a ratio of gradient energy. Our choice.
-DETAIL = ((0.4, "blurred"), (0.8, "softer than the truth"), (1.25, "as fine as the truth"))
-NOISY = "noisier than the truth"
 SECTIONS = {
     "random75": ("Random mask", "Three quarters of the patches are hidden, drawn at random."),
     "center": ("Centre mask", "The central half of the height and of the width is hidden."),
@@ -172,9 +170,8 @@ def _caption_of_simple_fills(example: Example) -> str:
 def _caption(fill: Fill, step: int) -> str:
     steps = f"{len(fill.psnr)} steps" if len(fill.psnr) > 1 else "1 pass"
     psnr, detail = fill.psnr[step], fill.gradient[step]
-    words = next((text for most, text in DETAIL if detail <= most), NOISY)
     return (
-        f"PSNR {psnr:.1f} dB: off by {10 ** (-psnr / 20):.0%} · detail {detail:.2f}: {words} · "
+        f"PSNR {psnr:.1f} dB: {error_in_words(psnr)} · detail {detail:.2f}: {detail_in_words(detail)} · "
         f"{fill.seconds:.2f} s for {steps}"
     )
 

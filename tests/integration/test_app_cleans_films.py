@@ -75,7 +75,7 @@ def test_a_film_is_cleaned_compared_and_downloaded(visit, film, tmp_path):
     assert "nothing is painted" in refusal(page)
     paint(page)
     page.get_by_label("follows the camera").check()
-    set_number(page, "number input for Minutes to learn", 0.5)
+    set_number(page, "number input for Minutes to learn", 0.2)
     page.get_by_role("button", name="Clean", exact=True).click()
     page.locator("progress").wait_for()
     wait_for_status(page, "Learning from the film")
@@ -84,6 +84,7 @@ def test_a_film_is_cleaned_compared_and_downloaded(visit, film, tmp_path):
     while status(page) != "Done":
         assert time.monotonic() < deadline, status(page)
         time.sleep(1)
+    page.get_by_text("On places of the film that are known").wait_for()
     page.locator("video").wait_for()
     page.get_by_text("Before and after").wait_for()
     set_number(page, "number input for Second to compare", 0.3)

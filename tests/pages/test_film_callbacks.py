@@ -19,6 +19,9 @@ from diffmae_video.pages.film_callbacks import (
 from diffmae_video.pages.film_cleaning import Report
 from tests.pages.uploads import film
 
+SCORES = {"psnr": 20.0, "gradient_ratio": 0.6, "flicker": None}
+ESTIMATE = {"places": 2, "fills": {"first": SCORES, "OpenCV <Telea>": SCORES}, "fill": "first", "gain": 2.5}
+
 
 @pytest.fixture
 def do(tmp_path):
@@ -43,14 +46,17 @@ def test_a_job_is_what_the_user_chose_and_its_reports_become_the_page(tmp_path, 
         jobs.append(job)
         yield Report("Reading", None)
         yield Report("Learning <", 0.25, np.full((48, 64, 3), 9, np.uint8))
+        yield Report("Filling", 0.0, estimate=ESTIMATE)
+        yield Report("Filling", 0.5)
         write_video(job.output, np.full((40, 48, 64, 3), 200, np.uint8), 10)
         yield Report("Done", 1.0, is_done=True)
 
     monkeypatch.setattr(module, "clean_film", fake)
     path = film(tmp_path / "a.mp4")
     seen = []
-    for progress, preview, result, comparison, second, download in clean(do, path, form=BOX, place=FOLLOWS):
-        seen.append((progress, preview))
+    for step in clean(do, path, form=BOX, place=FOLLOWS):
+        progress, estimate, preview, result, comparison, second, download = step
+        seen.append((progress, preview, estimate))
         if download.get("value"):  # while it is there
             with open_video(download["value"], "pyav") as video:
                 assert video.num_frames == 40
@@ -64,7 +70,9 @@ def test_a_job_is_what_the_user_chose_and_its_reports_become_the_page(tmp_path, 
     assert job.edits == HoleEdits(dilate=4, feather=3)
     assert np.argwhere(job.painted)[[0, -1]].tolist() == [[10, 12], [20, 30]]
     assert job.painted.sum() == 11 * 19
-    assert len(seen) == 3
+    assert len(seen) == 5
+    assert [step[2].get("visible") for step in seen[:4]] == [False, False, True, True]
+    assert "2.5 dB better than the best simple way" in seen[3][2]["value"]
     assert "<progress max" in seen[0][0]
     assert "value=" not in seen[0][0]
     assert 'value="0.250"' in seen[1][0]
