@@ -1,8 +1,11 @@
-"""Calls of ``diffmae`` in this process, since a new one takes seconds to import torch."""
+"""Calls of ``diffmae`` and of scripts in this process, since a new one takes seconds to import torch."""
 
 import contextlib
 import io
+import runpy
 import sys
+from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 from unittest.mock import patch
 
@@ -21,12 +24,21 @@ class Done(NamedTuple):
 
 def diffmae(command: str, *arguments: object) -> Done:
     """Runs a command with its arguments."""
+    return _call(main, ["diffmae", command, *arguments])
+
+
+def script(path: Path, *arguments: object) -> Done:
+    """Runs a Python file with its arguments."""
+    return _call(lambda: runpy.run_path(str(path), run_name="__main__"), [path, *arguments])
+
+
+def _call(function: Callable[[], object], command: list[object]) -> Done:
     out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
     with (
-        patch.object(sys, "argv", ["diffmae", command, *map(str, arguments)]),
+        patch.object(sys, "argv", list(map(str, command))),
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
         pytest.raises(SystemExit) as ended,
     ):
-        main()
+        function()
     return Done(ended.value.code, *(stream.buffer.getvalue().decode() for stream in (out, err)))

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from diffmae_video import InputError, __main__, __version__
+from tests.calls import diffmae, script
 from tests.repository import ROOT
 
 PAGES = sorted(path for path in (ROOT / "diffmae_video/commands").glob("*.py") if path.stem != "__init__")
@@ -58,24 +59,20 @@ def test_the_rank_that_a_launcher_passes_first_is_no_command():
     assert "usage: diffmae finetune" in done.stdout
 
 
-def test_a_command_runs_outside_the_repository(tmp_path):
+def test_a_command_runs_outside_the_repository(tmp_path, monkeypatch):
     done = run("recipes", "k400", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "k400/pretrain_vit_b " in done.stdout
-    done = run("scaling", "--config", "k400/mae_vit_b", "--gpus", "8", cwd=tmp_path)
+    monkeypatch.chdir(tmp_path)
+    done = diffmae("scaling", "--config", "k400/mae_vit_b", "--gpus", "8")
     assert "| mae_vit_b | 8 |" in done.stdout, done.stderr
-    done = run("scaling", "--gpus", "none", cwd=tmp_path)
+    done = diffmae("scaling", "--gpus", "none")
     assert done.returncode == 2
     assert done.stderr.endswith("see diffmae scaling --help\n")
 
 
 def test_the_page_of_commands_is_what_they_print():
-    done = subprocess.run(
-        [sys.executable, ROOT / "tools/write_commands.py", "--check"],
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    done = script(ROOT / "tools/write_commands.py", "--check")
     assert done.returncode == 0, done.stderr
 
 

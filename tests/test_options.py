@@ -1,17 +1,14 @@
 """The declarations of the options: each default is valid, and docs/options.md is up to date."""
 
-import subprocess
-import sys
-
 import pytest
 
 from diffmae_video.options import OPTIONS, SECTIONS, Option
+from tests.calls import script
 from tests.repository import ROOT
 
 
 def test_the_reference_is_up_to_date():
-    tool = [sys.executable, str(ROOT / "tools/write_options.py"), "--check"]
-    done = subprocess.run(tool, capture_output=True, text=True, timeout=120)
+    done = script(ROOT / "tools/write_options.py", "--check")
     assert done.returncode == 0, done.stderr
 
 

@@ -56,7 +56,10 @@ def main() -> None:
     parser = tool_parser(__doc__)
     parser.add_argument("--checkpoint", metavar="FOLDER", type=weights_path, help="folder of a DiffMAE")
     parser.add_argument(
-        "--mae", metavar="FOLDER", type=weights_path, help="folder of an MAE for the same clips and patches"
+        "--mae",
+        metavar="FOLDER",
+        type=weights_path,
+        help="folder of an MAE of the same clips and patches: pre-train the recipe with MODEL.OBJECTIVE mae",
     )
     parser.add_argument(
         "--output", metavar="DIR", type=Path, help="folder of the report (default: FOLDER/inpainting)"

@@ -22,7 +22,10 @@ def main() -> None:
         "--checkpoint", required=True, metavar="FOLDER", type=weights_path, help="folder of a DiffMAE"
     )
     parser.add_argument(
-        "--mae", metavar="FOLDER", type=weights_path, help="folder of an MAE for the same clips and patches"
+        "--mae",
+        metavar="FOLDER",
+        type=weights_path,
+        help="folder of an MAE of the same clips and patches: pre-train the recipe with MODEL.OBJECTIVE mae",
     )
     parser.add_argument(
         "--input", required=True, nargs="+", metavar="PATH", help="videos, pictures, frame folders"

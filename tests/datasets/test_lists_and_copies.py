@@ -1,19 +1,17 @@
 """datasets/make_lists.py and resize_videos.py as a user runs them."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 from PIL import Image
 
 from diffmae_video.data import Entry, open_video, read_list
+from tests.calls import script
 from tests.repository import ROOT
 
 
-def run(script, *arguments):
-    command = [sys.executable, ROOT / "datasets" / script, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+def run(name, *arguments):
+    return script(ROOT / "datasets" / name, *arguments)
 
 
 def make(kind, output, **flags):

@@ -1,21 +1,19 @@
 """datasets/make_shards.py as a user runs it."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 import torch
 
 from diffmae_video.data import Entry, read_list, training_loader, write_list
 from diffmae_video.decoding.storage import fetch
+from tests.calls import script
 from tests.data.small_datasets import clip_dataset
 from tests.repository import ROOT
 
 
 def make(*arguments):
-    command = [sys.executable, ROOT / "datasets/make_shards.py", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+    return script(ROOT / "datasets/make_shards.py", *arguments)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from scipy.stats import ks_2samp
 from torch import nn
 
 from diffmae_video.data import class_names, open_video, read_list
+from tests.calls import script
 from tests.repository import ROOT
 
 SCRIPT = ROOT / "datasets/moving_actions.py"
@@ -84,7 +85,7 @@ def test_bad_input_is_one_line(tmp_path, arguments, part):
     if not arguments:
         output.mkdir()
         (output / "mine.txt").write_text("kept")
-    done = run("--output", output, *arguments)
+    done = script(SCRIPT, "--output", output, *arguments)
     assert done.returncode == 2
     assert part in done.stderr
     assert done.stderr.count("\n") == 1

@@ -1,8 +1,6 @@
 """Features against the model asked by hand, from the files that the tool writes."""
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -15,6 +13,7 @@ from diffmae_video.data import Entry, normalise, uniform_clips
 from diffmae_video.evaluation.features import extract_features, write_features
 from diffmae_video.frozen_model import load_frozen
 from diffmae_video.models import Classifier
+from tests.calls import diffmae
 from tests.repository import ROOT
 from tests.tiny_models import tiny_diffmae
 
@@ -64,12 +63,7 @@ def test_the_tool_writes_the_mean_over_tokens_and_leaves_out_what_it_cannot_read
 ):
     output = tmp_path / "out/features.npz"
     flags = ["--checkpoint", checkpoint, "--input", listed, "--output", output, "DATA.STRIDE", "2"]
-    done = subprocess.run(
-        [sys.executable, ROOT / "tools/features.py", *map(str, flags)],
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    done = diffmae("features", *flags)
     assert done.returncode == 0, done.stderr
     last = done.stdout.splitlines()[-1]
     assert last == f"{output}: features 2 x 32; 1 of 3 could not be read and are left out"

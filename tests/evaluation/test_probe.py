@@ -1,8 +1,6 @@
 """Probes of a checkpoint on lists of films."""
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -12,7 +10,7 @@ from diffmae_video import InputError
 from diffmae_video.encoding.clips import write_video
 from diffmae_video.evaluation.probe import probe
 from diffmae_video.models import Encoder
-from tests.repository import ROOT
+from tests.calls import diffmae
 
 
 @pytest.fixture(scope="module")
@@ -43,9 +41,7 @@ def test_every_probe_tells_dark_films_from_bright_ones(still_films):
 
 def test_the_tools_last_line_is_one_json_object(still_films):
     flags = ["--checkpoint", str(still_films / "encoder"), "--kind", "linear", *lists(still_films)]
-    done = subprocess.run(
-        [sys.executable, ROOT / "tools/probe.py", *flags], capture_output=True, text=True, timeout=120
-    )
+    done = diffmae("probe", *flags)
     assert done.returncode == 0, done.stderr
     figures = json.loads(done.stdout.splitlines()[-1])
     assert figures == {"linear": 1.0, "classes": 2, "train": 20, "val": 8, "dim": 32}

@@ -9,16 +9,12 @@ from pathlib import Path
 import pytest
 
 from diffmae_video.data import read_list
+from tests.calls import diffmae
 from tests.repository import ROOT
 
 
 def check(*arguments):
-    return subprocess.run(
-        [sys.executable, ROOT / "tools/check_videos.py", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    return diffmae("check-videos", *arguments)
 
 
 @pytest.fixture

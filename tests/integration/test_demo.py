@@ -17,7 +17,10 @@ from tests.browser import chromium, opened
 from tests.calls import diffmae
 from tests.repository import ROOT
 
-SMALL = ["DATA.SIZE", "32", "DATA.NUM_FRAMES", "8", "TRAIN.MAX_STEPS", "40", "TRAIN.WARMUP_STEPS", "5"]
+SMALL = [
+    *("DATA.SIZE", "32", "DATA.NUM_FRAMES", "8", "TRAIN.MAX_STEPS", "40", "TRAIN.WARMUP_STEPS", "5"),
+    *("MODEL.ENCODER.WIDTH", "128", "MODEL.ENCODER.DEPTH", "2", "MODEL.DECODER.WIDTH", "128"),
+]
 
 
 def demo(*arguments, cwd):

@@ -14,7 +14,7 @@ from diffmae_video.decoding import DecodingProcess, VideoError
 from diffmae_video.errors import InputError
 from diffmae_video.files import write_text
 from diffmae_video.runtime.processes import free_port
-from tests.calls import diffmae
+from tests.calls import diffmae, script
 from tests.integration.runs import command, finish, losses, rows, run, start, wait_for_step
 from tests.repository import ROOT
 
@@ -56,8 +56,8 @@ class Store:
 @pytest.fixture(scope="module")
 def shards(tmp_path_factory, films):
     output = tmp_path_factory.mktemp("packed") / "shards"
-    script = [sys.executable, ROOT / "datasets/make_shards.py", films, "--output", output]
-    subprocess.run([*script, "--shard-mb", "0.05"], check=True, capture_output=True, timeout=120)
+    done = script(ROOT / "datasets/make_shards.py", films, "--output", output, "--shard-mb", 0.05)
+    assert done.returncode == 0, done.stderr
     return output
 
 
