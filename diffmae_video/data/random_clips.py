@@ -15,6 +15,7 @@ from diffmae_video.data.faults import Fault
 from diffmae_video.data.lists import Entry
 from diffmae_video.decoding import DecodingProcess, VideoError, VideoReader
 from diffmae_video.decoding.storage import is_url
+from diffmae_video.decoding.tiny_videos import TINY_VIDEOS
 from diffmae_video.errors import StoreError
 from diffmae_video.randomness import random_state
 
@@ -56,7 +57,7 @@ class RandomClips(Dataset[Item], Generic[Item]):
 
     The data set is indexed by :class:`SampleKey`. Everything random about a sample depends only on (seed,
     epoch, index, repeat, attempt), so samples are the same for any number of workers and ranks. Videos
-    are decoded in a separate process, which is killed if it hangs.
+    are decoded in a separate process, which is killed if it hangs; tiny ones only once.
 
     Args:
         entries: the videos.
@@ -116,7 +117,7 @@ class RandomClips(Dataset[Item], Generic[Item]):
     def _decode(self, row: int, key: tuple[int, ...]) -> DecodedClips:
         entry = self.entries[row]
         generators = [random_state(*key, repeat) for repeat in range(self.repeats)]
-        with self.decoder.open(entry.path, self.backend, self.short_side) as video:
+        with TINY_VIDEOS.open(self.decoder, entry.path, self.backend, self.short_side) as video:
             first, end = frame_range(video, entry)
             num_starts = self.clip_sampler.num_starts(video, first, end)
             starts = [first + int(torch.randint(num_starts, (), generator=g)) for g in generators]

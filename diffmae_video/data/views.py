@@ -20,6 +20,7 @@ from diffmae_video.data.clip_sampler import (
 from diffmae_video.data.lists import Entry
 from diffmae_video.data.transforms import spatial_crops
 from diffmae_video.decoding import DecodingProcess, VideoError, VideoReader, open_video
+from diffmae_video.decoding.tiny_videos import TINY_VIDEOS
 from diffmae_video.options import OPTIONS
 
 POLICIES = ("fail", "skip")
@@ -149,7 +150,7 @@ class ViewDataset(Dataset[Views]):
         """
         entry = self.entries[index]
         try:
-            with self.decoder.open(entry.path, self.backend, self.short_side) as video:
+            with TINY_VIDEOS.open(self.decoder, entry.path, self.backend, self.short_side) as video:
                 clips = read_views(video, entry, self.clip_sampler, self.size, self.temporal, self.spatial)
         except VideoError as error:
             if self.policy == "fail":

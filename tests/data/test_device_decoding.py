@@ -11,6 +11,7 @@ from diffmae_video.data.device_decoding import DeviceDecoder, resolve_device_dec
 from diffmae_video.data.pretraining_clips import EncodedFrames
 from diffmae_video.decoding import VideoError, open_video
 from diffmae_video.decoding.storage import MemoryFile
+from diffmae_video.decoding.tiny_videos import TinyVideos
 from diffmae_video.errors import InputWarning
 from tests.data.small_datasets import clip_dataset
 
@@ -96,6 +97,7 @@ def test_videos_that_torchcodec_reads_differently_are_decoded_by_the_loader(entr
     data = clip_dataset(entries, decode_on_device=True)
     batch = next(iter(training_loader(data, 2, 0)))
     assert all(isinstance(clip.frames, EncodedFrames) for clip in batch.clips)
+    monkeypatch.setattr("diffmae_video.data.random_clips.TINY_VIDEOS", TinyVideos(0))  # opens them again
     monkeypatch.setattr("diffmae_video.decoding.process._GuardedReader.is_plain", False, raising=False)
     monkeypatch.setattr(
         "diffmae_video.decoding.process._GuardedReader.__setattr__",
