@@ -33,7 +33,10 @@ class TinyVideos:
         Raises:
             VideoError: the video cannot be opened, or the decoder hung or crashed.
         """
-        key = (str(path), backend, short_side, _version(path))
+        version = _version(path)
+        if version is None:
+            return decoder.open(path, backend, short_side)
+        key = (str(path), backend, short_side, version)
         kept = self.kept.get(key)
         if kept is not None:
             return kept
@@ -77,8 +80,8 @@ class KeptVideo(VideoReader):
         pass  # it stays open for the next clip
 
 
-def _version(path: str | Path) -> object:
-    """Changes when a local file is written again."""
+def _version(path: str | Path) -> tuple[int, int] | None:
+    """Changes when the file is written again. None in a shard or a store, where nothing tells."""
     if is_stored(path) or not Path(path).exists():
         return None
     state = Path(path).stat()

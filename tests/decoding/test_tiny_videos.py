@@ -100,6 +100,18 @@ def test_large_videos_and_those_beyond_the_limit_are_not_kept(decoder, films, re
         assert not isinstance(video, KeptVideo)
 
 
+def test_a_store_is_asked_every_time(videos, decoder, films, monkeypatch):
+    """Nothing says whether a file in a store has changed."""
+    local, asked = min(films.glob("*.mp4")), []
+    original = decoder.open
+    monkeypatch.setattr(decoder, "open", lambda path, *rest: (asked.append(path), original(local, *rest))[1])
+    for path in ("s3://films/film.mp4", "shard-000000.tar@512+1000/film.mp4"):
+        for _ in range(2):
+            with videos.open(decoder, path, "pyav", 0) as video:
+                assert not isinstance(video, KeptVideo)
+    assert len(asked) == 4
+
+
 def test_the_good_frames_of_a_damaged_video_are_still_read(videos, decoder, damaged):
     for _ in range(2):
         with videos.open(decoder, damaged, "pyav", 0) as video:
