@@ -1,88 +1,157 @@
 """A first fill of hidden pixels from the known ones, which the fitted model corrects.
 
-The model predicts the difference from this fill, and not the pixels themselves: what the film shows at the
-same place at another time need not be learnt (our choice).
+Colours are carried into the hole along the optical flow, and fitted to its edge; OpenCV's inpainting fills
+what no frame shows. Near the edge of a hole, or when the flow is followed over many frames, the inpainting
+may be closer to the truth, so the two are averaged. How much either counts is measured on known parts of the
+same film (our choice).
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
 import torch
-import torch.nn.functional as F
-from torch import Tensor
 
+from diffmae_video.errors import require
 from diffmae_video.film.camera import fill_from_around
+from diffmae_video.film.hole_edges import grow
+from diffmae_video.film.propagation import Carried, carry
 
-FALL = 4.0  # weights of frames fall with this power of their distance in time
-AROUND = 33  # pixels; the width of the surroundings that a pixel is predicted from
-LEAST_ERROR = 4.0  # squared levels of 255; smaller errors do not count
+RADIUS = 3  # of OpenCV's inpainting, in pixels
+RIM = 6  # pixels around the hole, by which carried colours are fitted to its surroundings
+LARGEST_STEP = 40.0  # levels by which a carried colour may be shifted
+MARGIN = 128  # pixels around the hole that the optical flow is computed on
+HOPS = np.array(
+    [1.5, 2.5, 4.5, 8.5, 16.5, 32.5]
+)  # bounds of classes of pixels by how far a colour was carried
+DISTANCES = np.array([2.0, 4, 8, 16, 32])  # the same by how far they are from the edge of the hole, in pixels
+UNCERTAINTY = 4e4  # squared levels; classes with few pixels take the share of all
 
 
-def base_fill(pixels: Tensor, known: Tensor, frames: Tensor, at: Tensor) -> Tensor:
-    """Fills a part of the canvas, from the same place at other times and from around the hole.
+class _Fills(NamedTuple):
+    """The two fills of a frame's hidden pixels, [k, 3], and the class of each pixel, [k]; -1: not reached."""
 
-    Each hidden pixel is a mean of the two, weighted by how badly either predicts the known pixels near it, as
-    the inverse of the squared error (our choice).
+    carried: np.ndarray
+    around: np.ndarray
+    group: np.ndarray
+
+
+@dataclass(frozen=True)
+class BaseFill:
+    """Fills holes.
+
+    Attributes:
+        shares: how much carried colours count in each class of pixels, 0 to 1,
+            float [(hops + 1) (distances + 1)].
+    """
+
+    shares: np.ndarray
+
+    @classmethod
+    def measured(cls, examples: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> BaseFill:
+        """Chooses the shares that give the smallest squared error on known parts of a film.
+
+        Args:
+            examples: pixels uint8 [n, H, W, 3], and bool [n, H, W] what is hidden in them and what is
+                hidden for this measurement although it is known.
+        """
+        count = (len(HOPS) + 1) * (len(DISTANCES) + 1)
+        products, squares = np.zeros(count), np.zeros(count)
+        for pixels, hidden, pretended in examples:
+            pretended = pretended & ~hidden
+            missing = hidden | pretended
+            for i, fills in enumerate(_fills(pixels, missing)):
+                chosen = pretended[i][missing[i]] & (fills.group >= 0)
+                truth = pixels[i][missing[i]][chosen]
+                carried, around, group = (values[chosen] for values in fills)
+                products += np.bincount(group, ((carried - around) * (truth - around)).sum(1), count)
+                squares += np.bincount(group, ((carried - around) ** 2).sum(1), count)
+        overall = products.sum() / squares.sum() if squares.sum() else 1.0
+        return cls(np.clip((products + UNCERTAINTY * overall) / (squares + UNCERTAINTY), 0, 1))
+
+    def __call__(self, pixels: np.ndarray, hidden: np.ndarray) -> np.ndarray:
+        """Frames uint8 [n, H, W, 3], filled where they are hidden, bool [n, H, W].
+
+        Hidden pixels are not read.
+        """
+        filled = np.array(pixels)
+        shares = np.append(self.shares, 0)[:, None]  # the last one is that of class -1
+        for i, (carried, around, group) in enumerate(_fills(pixels, hidden)):
+            fill = around + shares[group] * (carried - around)
+            filled[i][hidden[i]] = fill.round().clip(0, 255)
+        return filled
+
+
+def inpaint_frames(frames: np.ndarray, hidden: np.ndarray, kind: str = "INPAINT_NS") -> np.ndarray:
+    """Fills each frame, uint8 [n, H, W, 3], by itself with OpenCV. A frame that is wholly hidden becomes 0.
 
     Args:
-        pixels: float [n, 3, h, w] in levels of 255, of the frames that may be read.
-        known: bool [n, h, w].
-        frames: their numbers, float [n].
-        at: numbers of the frames to fill, float [T]; all are among ``frames``.
-
-    Returns:
-        float [T, 3, h, w]: the known pixels, and the fill elsewhere.
+        kind: INPAINT_NS (Bertalmio et al. 2001) or INPAINT_TELEA (Telea 2004).
     """
-    distance = (at[:, None] - frames).abs()  # [T, n]
-    weights = 1 / (0.3 + distance) ** FALL
-    rows = distance.argmin(1)
-    own, own_known = pixels[rows], known[rows, None].float()  # [T, 3, h, w], [T, 1, h, w]
-    over_time, total = _mean_over_time(weights, pixels, known)
-    around = fill_from_around(own * own_known, own_known)
-    time_error = _error_over_time(weights, distance, pixels, known, own, own_known, total)
-    around_error = _error_around(own, own_known)
-    share = around_error / (around_error + time_error)  # of the fill over time
-    fill = around + (share * (total > 0)) * (over_time - around)
-    return torch.where(own_known > 0, own, fill)
+    cv2 = require("cv2", "film")
+    filled = np.where(hidden[..., None], np.uint8(0), frames)
+    for i in np.flatnonzero(hidden.any((1, 2)) & ~hidden.all((1, 2))):
+        part = surroundings(hidden[i], 2 * RADIUS)
+        filled[i][part] = cv2.inpaint(
+            np.ascontiguousarray(filled[i][part]),
+            hidden[i][part].astype(np.uint8),
+            RADIUS,
+            getattr(cv2, kind),
+        )
+    return filled
 
 
-def _mean_over_time(weights: Tensor, pixels: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
-    """Weighted means of known pixels [T, 3, h, w], and their weights [T, 1, h, w]."""
-    n, _, h, w = pixels.shape
-    chosen = known.flatten(1).float()  # [n, h w]
-    total = (weights @ chosen).view(-1, 1, h, w)
-    values = (pixels.flatten(2) * chosen[:, None]).reshape(n, -1)  # [n, 3 h w]
-    return (weights @ values).view(-1, 3, h, w) / total.clamp_min(1e-30), total
-
-
-def _error_over_time(
-    weights: Tensor,
-    distance: Tensor,
-    pixels: Tensor,
-    known: Tensor,
-    own: Tensor,
-    own_known: Tensor,
-    total: Tensor,
-) -> Tensor:
-    """The squared error of filling known pixels from frames as far away as those that fill the hole."""
-    hidden = (own_known == 0) & (total > 0)
-    gap = float(total[hidden].median() ** (-1 / FALL)) if hidden.any() else 1.0
-    far = weights * (distance >= max(1.0, round(gap)))
-    predicted, weight = _mean_over_time(far, pixels, known)
-    comparable = own_known * (weight > 0)
-    error = ((predicted - own) ** 2).mean(1, keepdim=True)
-    return _spread(error, comparable)
-
-
-def _error_around(own: Tensor, own_known: Tensor) -> Tensor:
-    """The squared error of filling known pixels with the mean of their surroundings."""
-    known, values = (
-        F.avg_pool2d(x, AROUND, 1, AROUND // 2, count_include_pad=False) for x in (own_known, own * own_known)
+def surroundings(hidden: np.ndarray, margin: int) -> tuple[slice, slice]:
+    """The box around what is hidden, bool [H, W], with a margin within the frame."""
+    bounds = (np.flatnonzero(hidden.any(axis)) for axis in (1, 0))
+    rows, columns = (
+        slice(max(0, int(b[0]) - margin), min(side, int(b[-1]) + 1 + margin))
+        for b, side in zip(bounds, hidden.shape, strict=True)
     )
-    error = ((values / known.clamp_min(1e-6) - own) ** 2).mean(1, keepdim=True)
-    return _spread(error, own_known)
+    return rows, columns
 
 
-def _spread(error: Tensor, where: Tensor) -> Tensor:
-    """Errors [T, 1, h, w], at hidden pixels those near them."""
-    smooth = F.avg_pool2d(error * where, 9, 1, 4), F.avg_pool2d(where, 9, 1, 4)
-    local = smooth[0] / smooth[1].clamp_min(1e-6)
-    weight = (smooth[1] > 0).float()
-    return fill_from_around((local * weight).expand(-1, 3, -1, -1), weight)[:, :1] + LEAST_ERROR
+def _fills(pixels: np.ndarray, hidden: np.ndarray) -> list[_Fills]:
+    """Both fills of each frame's hidden pixels."""
+    nothing = _Fills(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.float32), np.zeros(0, np.int64))
+    fills = [nothing] * len(pixels)
+    if not hidden.any():
+        return fills
+    cv2 = require("cv2", "film")
+    cv2.setNumThreads(1)  # the flow depends on the number of threads
+    rows, columns = surroundings(np.any(hidden, axis=0), MARGIN)
+    pixels, hidden = pixels[:, rows, columns], np.ascontiguousarray(hidden[:, rows, columns])
+    around = inpaint_frames(pixels, hidden)
+    wanted = np.stack([grow(frame, RIM) for frame in hidden])
+    directions = [carry(around, hidden, wanted, is_later) for is_later in (False, True)]
+    for i in np.flatnonzero(hidden.any((1, 2))):
+        earlier, later = (_fitted(d[i], around[i], hidden[i], wanted[i]) for d in directions)
+        weights = [1 / d.hops[:, None] ** 2 for d in (earlier, later)]  # 0 where nothing was carried
+        total = np.maximum(weights[0] + weights[1], 1e-12)
+        carried = (weights[0] * earlier.colours + weights[1] * later.colours) / total
+        hops = np.minimum(earlier.hops, later.hops)
+        distance = cv2.distanceTransform(hidden[i].astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+        group = np.digitize(hops, HOPS) * (len(DISTANCES) + 1) + np.digitize(distance[hidden[i]], DISTANCES)
+        group[np.isinf(hops)] = -1
+        fills[i] = _Fills(carried, around[i][hidden[i]].astype(np.float32), group)
+    return fills
+
+
+def _fitted(carried: Carried, frame: np.ndarray, hidden: np.ndarray, wanted: np.ndarray) -> Carried:
+    """Carried colours of the hidden pixels, shifted so that they meet the known ones at the rim."""
+    part = surroundings(wanted, 0)
+    is_hidden = hidden[wanted]
+    reached = wanted.copy()
+    reached[wanted] = np.isfinite(carried.hops) & ~is_hidden
+    shift = np.zeros((*hidden.shape, 3), np.float32)
+    shift[wanted] = (frame[wanted] - carried.colours).clip(-LARGEST_STEP, LARGEST_STEP)
+    if reached.any():
+        weight = torch.from_numpy(reached[part])[None, None].float()
+        steps = torch.from_numpy(shift[part]).permute(2, 0, 1)[None] * weight
+        shift[part] = fill_from_around(steps, weight)[0].permute(1, 2, 0).numpy()
+    else:
+        shift[:] = 0
+    return Carried((carried.colours + shift[wanted])[is_hidden], carried.hops[is_hidden])

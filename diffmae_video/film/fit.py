@@ -6,6 +6,7 @@ import contextlib
 import json
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,20 @@ from diffmae_video.data import training_loader
 from diffmae_video.decoding import VideoReader
 from diffmae_video.errors import InputError
 from diffmae_video.files import write_text
+from diffmae_video.film.base_fill import BaseFill
 from diffmae_video.film.fit_windows import Colours, FitLoss, FitWindows
 from diffmae_video.film.fitted_film import FittedFilm
-from diffmae_video.film.held_out import SCENES, choose_places, hold_out
+from diffmae_video.film.held_out import SCENES, Place, choose_places, hold_out
 from diffmae_video.film.holes import Hole
-from diffmae_video.film.pretended_holes import PretendedHoles
+from diffmae_video.film.rehearsals import (
+    draw_rehearsals,
+    fill_rehearsals,
+    fill_scene,
+    measured_base_fill,
+)
 from diffmae_video.film.scan import ScannedFilm, scan_film
 from diffmae_video.film.scene import Scene
+from diffmae_video.film.scene_filler import BASE, FILLS
 from diffmae_video.film.scene_windows import WindowShape
 from diffmae_video.film.timed_plan import FitLength, TimedPlan
 from diffmae_video.models import PretrainingModel, load_model
@@ -87,7 +95,8 @@ def fit_film(
         hole: what is hidden.
         folder: the fit's own folder, a run's folder with ``fit.json``. A fit of the same film, hole and
             recipe that is already there goes on until it has had the ``length`` in all.
-        length: how long to fit; None chooses by the film's size, see :func:`default_length`.
+        length: how long to fit; None chooses by the film's size, see :func:`default_length`. After a length
+            of 0 there is the base fill only, which learns nothing.
         recipe: a recipe of configs/film/.
         init: folder of a DiffMAE with rotary positions to start from.
         on_progress: is called before every step. If it raises, the fit ends; a later call goes on from the
@@ -97,39 +106,45 @@ def fit_film(
         InputError: the hole hides nothing or everything, or ``init`` is of another kind.
         RunEnded: a signal stopped the fit; the same call goes on with it.
     """
-    film = scan_film(video, hole, folder / SCENES_FOLDER)
+    arrays = folder / SCENES_FOLDER
+    film = scan_film(video, hole, arrays)
     if length is None:
         length = default_length(film)
         print(f"fits a model to the film for {length}; --fit sets the time", flush=True)
-    rng = np.random.default_rng(0)
-    longest = sorted(range(len(film.scenes)), key=lambda i: -film.scenes[i].num_frames)[:SCENES]
-    places = [choose_places(s, rng) if i in longest else [] for i, s in enumerate(film.scenes)]
-    shown = [
-        hold_out(scene, spots, folder / SCENES_FOLDER / f"scene{i:04d}-held-out.npy")
-        for i, (scene, spots) in enumerate(zip(film.scenes, places, strict=True))
-    ]
-    asked = {"digest": film.digest, "recipe": recipe, "init": None if init is None else str(init)}
-    is_begun = all(_read(folder).get(name) == value for name, value in asked.items())
+    places = _choose_places(film)
+    held_out = [arrays / f"scene{number:04d}-held-out.npy" for number in range(len(places))]
+    shown = list(map(hold_out, film.scenes, places, held_out))
     mean, std = _colours(shown)
     cfg = load_config(recipe, ["DATA.MEAN", [v / 255 for v in mean], "DATA.STD", [v / 255 for v in std]])
-    torch.manual_seed(cfg.TRAIN.SEED)
-    model = build_model(cfg)
-    if not isinstance(model, MaskedAutoencoder):
-        raise InputError(
-            f"--recipe {recipe}: MODEL.OBJECTIVE must be diffmae or mae, got {cfg.MODEL.OBJECTIVE}"
-        )
-    model.predict_zero()
+    model = _new_model(cfg, recipe)
     shape = window_shape(recipe)
-    holes = [PretendedHoles(scene) for scene in film.scenes]
-    data = FitWindows(shown, holes, shape, Colours(tuple(mean), tuple(std), 1.0), cfg.TRAIN.SEED)
-    data.measure_corrections(SAMPLED_WINDOWS)
-    if not is_begun:
-        _forget(folder)
-        write_text(folder / DESCRIPTION, json.dumps(asked, indent=2) + "\n")
+    begun = _begun(
+        folder, {"digest": film.digest, "recipe": recipe, "init": None if init is None else str(init)}
+    )
+    is_done = not length or (
+        "shares" in begun and (folder / WEIGHTS).is_file() and length.share(*_spent(folder)) == 1
+    )
+    rehearsals = draw_rehearsals(shown, film.scenes, length.rehearsals(), cfg.TRAIN.SEED)
+    base_fill = BaseFill(np.array(begun["shares"])) if "shares" in begun else measured_base_fill(rehearsals)
+    filled = [arrays / f"scene{number:04d}-filled.npy" for number in range(len(places))]
+    film = replace(
+        film, scenes=[fill_scene(base_fill, *each) for each in zip(film.scenes, filled, strict=True)]
+    )
+    if not is_done:
+        rehearsals = fill_rehearsals(base_fill, rehearsals, arrays)
+    data = FitWindows(rehearsals, shape, Colours(tuple(mean), tuple(std), 1.0), cfg.TRAIN.SEED)
+    if not length:
+        return FittedFilm(model, video, hole, film, shown, places, base_fill, shape, data.colours, (BASE,))
+    if "shares" in begun:
+        data.colours = replace(data.colours, correction=begun["correction"])
+    else:
+        data.measure_corrections(SAMPLED_WINDOWS)
+        begun |= {"shares": base_fill.shares.tolist(), "correction": data.colours.correction}
+        write_text(folder / DESCRIPTION, json.dumps(begun, indent=2) + "\n")
     if init is not None:
         start_from(model, init)
-    fitted = FittedFilm(model, video, hole, film, shown, places, shape, data.colours)
-    if length.share(*_spent(folder)) < 1 or not (folder / WEIGHTS).is_file():
+    fitted = FittedFilm(model, video, hole, film, shown, places, base_fill, shape, data.colours, FILLS)
+    if not is_done:
         _train(cfg, fitted, data, folder, length, on_progress)
     is_bf16 = resolve_precision("auto", default_device()) == "bf16"
     fitted.model = for_sampling(load_model(folder), "bf16" if is_bf16 else "fp32")
@@ -153,6 +168,24 @@ def default_length(film: ScannedFilm) -> FitLength:
     hidden = sum(int(frame.sum()) for scene in film.scenes for frame in scene.hidden)
     seconds = min(LONGEST, max(SHORTEST, SECONDS_PER_MEGAPIXEL * hidden / 1e6))
     return FitLength(30.0 * round(seconds / 30))
+
+
+def _choose_places(film: ScannedFilm) -> list[list[Place]]:
+    """The places that are held out of each scene, for the estimate; only of the longest scenes."""
+    rng = np.random.default_rng(0)
+    longest = sorted(range(len(film.scenes)), key=lambda i: -film.scenes[i].num_frames)[:SCENES]
+    return [choose_places(s, rng) if i in longest else [] for i, s in enumerate(film.scenes)]
+
+
+def _new_model(cfg: CfgNode, recipe: str) -> MaskedAutoencoder:
+    torch.manual_seed(cfg.TRAIN.SEED)
+    model = build_model(cfg)
+    if not isinstance(model, MaskedAutoencoder):
+        raise InputError(
+            f"--recipe {recipe}: MODEL.OBJECTIVE must be diffmae or mae, got {cfg.MODEL.OBJECTIVE}"
+        )
+    model.predict_zero()
+    return model
 
 
 def _train(
@@ -222,19 +255,18 @@ def _colours(scenes: Sequence[Scene]) -> tuple[list[float], list[float]]:
     return mean.tolist(), std.tolist()
 
 
-def _read(folder: Path) -> dict[str, Any]:
+def _begun(folder: Path, asked: dict[str, Any]) -> dict[str, Any]:
+    """The description of the fit in a folder; just ``asked`` if it is another fit, which is then deleted."""
     try:
         described = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return {}
-    return described if isinstance(described, dict) else {}
-
-
-def _forget(folder: Path) -> None:
-    """Deletes a fit of another film, hole or recipe."""
+        described = None
+    if isinstance(described, dict) and all(described.get(name) == value for name, value in asked.items()):
+        return described
     for name in (DESCRIPTION, METRICS, CONFIG, WEIGHTS, AVERAGED_WEIGHTS):
         (folder / name).unlink(missing_ok=True)
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    return asked
 
 
 def _spent(folder: Path) -> tuple[int, float]:

@@ -10,17 +10,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from diffmae_video.errors import require
+from diffmae_video.film.base_fill import BaseFill, inpaint_frames
 from diffmae_video.film.fit_windows import Colours
 from diffmae_video.film.held_out import Place, moved_hole
+from diffmae_video.film.rehearsals import REACH, fill_scene
 from diffmae_video.film.scene import Scene
-from diffmae_video.film.scene_filler import FILLS, SceneFiller
+from diffmae_video.film.scene_filler import BASE, FILLS, SceneFiller
 from diffmae_video.film.scene_windows import WindowShape
 from diffmae_video.inpainting.metrics import flicker, gradient_energy, psnr, region_mean, ssim_map
 from diffmae_video.models import PretrainingModel
 
 FRAMES = 12  # of each scene that the estimate fills
-RADIUS = 3  # of OpenCV's inpainting, in pixels
 GRADIENTS = (0.5, 1.3)  # gradient energy over the truth's that looks neither blurred nor noisy
 FLICKERS = (0.5, 1.5)  # the same of differences between frames
 LEAST_PIXELS = 64  # of a place, for it to count
@@ -33,8 +33,10 @@ def estimate(
     scenes: Sequence[Scene],
     shown: Sequence[Scene],
     places: Sequence[Sequence[Place]],
+    base_fill: BaseFill,
     shape: WindowShape,
     colours: Colours,
+    kinds: Sequence[str],
     sampler: str,
     steps: int,
 ) -> dict[str, Any]:
@@ -44,12 +46,14 @@ def estimate(
         scenes: the film's scenes.
         shown: the same, which hide their places too.
         places: of each scene.
+        base_fill: measured on ``shown``.
+        kinds: of fill; the base fill alone needs no model.
 
     Returns:
         ``fills``: for each kind of fill ``psnr`` (dB), ``ssim``, ``flicker`` and ``gradient_ratio`` (both
         over the truth's), each with its spread over places as ``..._spread``. ``places``: how many there are.
         ``fill``: the kind that :func:`best_fill` chooses. ``gain``: its PSNR over the best simple fill's, in
-        dB. Without a place, ``fill`` is ``first`` and there are no scores.
+        dB. Without a place, ``fill`` is ``base`` and there are no scores.
     """
     scores: dict[str, list[Scores]] = {}
     for scene, hiding, spots in zip(scenes, shown, places, strict=True):
@@ -63,18 +67,20 @@ def estimate(
         if not regions:
             continue
         wanted = np.any(regions, axis=0)
-        filler = SceneFiller(model, hiding, shape, colours, start, stop, wanted)
+        first, last = max(0, start - REACH), min(scene.num_frames, stop + REACH)
+        part = fill_scene(base_fill, hiding.part(first, last))
+        filler = SceneFiller(model, part, shape, colours, start - first, stop - first, wanted)
         truth = np.array(scene.pixels[start:stop])
         fills = {
-            **filler.all_fills(sampler, steps, seed=0),
+            **(filler.all_fills(sampler, steps, seed=0) if len(kinds) > 1 else {BASE: filler.base_frames()}),
             **simple_fills(truth, np.array(hiding.hidden[start:stop]), colours.mean),
         }
         for name, frames in fills.items():
             scores.setdefault(name, []).extend(_scores(frames, truth, region) for region in regions)
     if not scores:
-        return {"places": 0, "fills": {}, "fill": FILLS[0], "gain": None}
+        return {"places": 0, "fills": {}, "fill": BASE, "gain": None}
     means = {name: _summary(rows) for name, rows in scores.items()}
-    fill = best_fill({kind: means[kind] for kind in FILLS})
+    fill = best_fill({kind: means[kind] for kind in kinds})
     simple = max(float(row["psnr"] or 0) for name, row in means.items() if name not in FILLS)
     gain = float(means[fill]["psnr"] or 0) - simple
     return {"places": len(next(iter(scores.values()))), "fills": means, "fill": fill, "gain": gain}
@@ -121,15 +127,9 @@ def _cell(row: Mapping[str, float | None], key: str) -> str:
 
 def simple_fills(frames: np.ndarray, hidden: np.ndarray, mean: Sequence[float]) -> dict[str, np.ndarray]:
     """Frames uint8 [n, H, W, 3] filled by the mean colour, and frame by frame by OpenCV's two ways."""
-    cv2 = require("cv2", "film")
     fills = {"mean fill": np.where(hidden[..., None], np.array(mean).round().astype(np.uint8), frames)}
-    for name, kind in (("OpenCV Telea", cv2.INPAINT_TELEA), ("OpenCV Navier-Stokes", cv2.INPAINT_NS)):
-        fills[name] = np.stack(
-            [
-                cv2.inpaint(np.ascontiguousarray(frame), hole.astype(np.uint8), RADIUS, kind)
-                for frame, hole in zip(frames, hidden, strict=True)
-            ]
-        )
+    for name, kind in (("OpenCV Telea", "INPAINT_TELEA"), ("OpenCV Navier-Stokes", "INPAINT_NS")):
+        fills[name] = inpaint_frames(frames, hidden, kind)
     return fills
 
 

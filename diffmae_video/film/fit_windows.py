@@ -21,9 +21,8 @@ from torch.utils.data import Dataset
 from diffmae_video.data import Fault
 from diffmae_video.data.random_clips import SampleKey
 from diffmae_video.errors import InputError
-from diffmae_video.film.pretended_holes import PretendedHoles
 from diffmae_video.film.scene import Scene
-from diffmae_video.film.scene_windows import Window, WindowShape, cut_window, frames_read
+from diffmae_video.film.scene_windows import Window, WindowShape, cut_window
 from diffmae_video.masks import Mask
 from diffmae_video.randomness import random_state
 from diffmae_video.tokens import Triple
@@ -88,33 +87,24 @@ class FitBatch(NamedTuple):
 
 
 class FitWindows(Dataset[tuple[Example, SampleKey]]):
-    """Random windows of a film's scenes.
+    """Random windows of rehearsals.
 
     Everything random about a window depends only on the seed and its place in the stream.
 
     Args:
-        scenes: the film's scenes; what they hide is never shown.
-        holes: for each scene, what training hides.
+        rehearsals: scenes that pretend to hide known parts; see
+            :mod:`~diffmae_video.film.rehearsals`.
         colours: how pixels become values.
-        seed: of the windows and masks.
+        seed: of the windows.
 
     Raises:
-        InputError: no window of the film shows enough.
+        InputError: the rehearsals hide nothing that is known.
     """
 
     repeats = 1
 
-    def __init__(
-        self,
-        scenes: Sequence[Scene],
-        holes: Sequence[PretendedHoles],
-        shape: WindowShape,
-        colours: Colours,
-        seed: int,
-    ) -> None:
-        self.scenes, self.holes, self.shape, self.colours, self.seed = scenes, holes, shape, colours, seed
-        frames = np.array([scene.num_frames for scene in scenes], float)
-        self.weights = frames / frames.sum()
+    def __init__(self, rehearsals: Sequence[Scene], shape: WindowShape, colours: Colours, seed: int) -> None:
+        self.rehearsals, self.shape, self.colours, self.seed = rehearsals, shape, colours, seed
 
     def measure_corrections(self, count: int) -> None:
         """Sets ``colours.correction`` to the root mean square of what base fills miss."""
@@ -148,17 +138,19 @@ class FitWindows(Dataset[tuple[Example, SampleKey]]):
     def draw(self, rng: np.random.Generator) -> tuple[Window, Tensor]:
         """A random window with at least ``LEAST_MASKED`` patches to predict, and its times.
 
-        If none is found in ``TRIES`` draws, the last one that had any; its few patches are predicted.
+        It lies around a random pixel that a rehearsal hides. If none is found in ``TRIES`` draws, the last
+        one that had any patch is taken.
         """
         last = None
         for _ in range(TRIES):
-            scene_number = int(rng.choice(len(self.scenes), p=self.weights))
-            scene, hole = self.scenes[scene_number], self.holes[scene_number]
+            scene = self.rehearsals[int(rng.integers(len(self.rehearsals)))]
             choice = self.shape.random_frames(scene.num_frames, rng)
-            corner = self.shape.random_corner(scene.canvas_size, rng)
-            every = frames_read(choice, scene.num_frames)
-            pretended = hole.draw(every, choice, self.shape, rng)
-            window = cut_window(scene, self.shape, choice, corner, pretended, every)
+            frame = int(rng.choice(choice.frames))
+            if scene.pretended is None or not scene.pretended[frame].any():
+                continue
+            place = rng.choice(np.argwhere(scene.pretended[frame]))
+            corner = self.shape.corner_around(scene.offsets[frame] + place, rng)
+            window = cut_window(scene, self.shape, choice, corner)
             if not window.masked.any():
                 continue
             last = window, choice.times

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from diffmae_video.decoding import VideoReader
+from diffmae_video.film.base_fill import BaseFill
 from diffmae_video.film.film_filler import FilledFrame
 from diffmae_video.film.fit_estimate import estimate
 from diffmae_video.film.fit_windows import Colours
@@ -38,6 +39,8 @@ class FittedFilm:
         film: the film's scenes.
         shown: the scenes as training sees them, without the places of each.
         places: held out of each scene, for the estimate.
+        base_fill: measured on the film.
+        fills: the kinds of fill that there are; of a model that learnt nothing, only the base fill.
     """
 
     def __init__(
@@ -48,12 +51,14 @@ class FittedFilm:
         film: ScannedFilm,
         shown: Sequence[Scene],
         places: Sequence[Sequence[Place]],
+        base_fill: BaseFill,
         shape: WindowShape,
         colours: Colours,
+        fills: Sequence[str],
     ) -> None:
         self.model, self.video, self.hole, self.film = model, video, hole, film
-        self.shown, self.places = shown, places
-        self.shape, self.colours = shape, colours
+        self.shown, self.places, self.base_fill = shown, places, base_fill
+        self.shape, self.colours, self.fills = shape, colours, fills
 
     def estimate(self, sampler: str, steps: int) -> dict[str, Any]:
         """Scores of every kind of fill on held-out places, and the kind that suits this film.
@@ -65,8 +70,10 @@ class FittedFilm:
             self.film.scenes,
             self.shown,
             self.places,
+            self.base_fill,
             self.shape,
             self.colours,
+            self.fills,
             sampler,
             steps,
         )
@@ -87,8 +94,9 @@ class FittedFilm:
         """All frames of the film, filled.
 
         Args:
-            fill: ``first``, the first prediction; ``sample``; or ``mean``, the mean of several samples.
-            samples: how many fills; of ``first`` there is only one, which is repeated.
+            fill: ``base``, the base fill; ``first``, the first prediction; ``sample``; or ``mean``, the mean
+                of several samples.
+            samples: how many fills; of ``base`` and ``first`` there is only one, which is repeated.
             sampler, steps: see :func:`diffmae_video.diffusion.sample`.
             seed: of all noise.
 

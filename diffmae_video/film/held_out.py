@@ -25,12 +25,14 @@ class Place(NamedTuple):
         rows, columns: how far it is moved on the canvas; a mirrored hole is mirrored within its frame first.
         mirrored: whether left and right are exchanged.
         reversed: whether time runs backwards.
+        later: by how many frames it is moved in time; it runs back at either end of the scene.
     """
 
     rows: int
     columns: int
     mirrored: bool
     reversed: bool
+    later: int = 0
 
 
 def choose_places(scene: Scene, rng: np.random.Generator) -> list[Place]:
@@ -66,7 +68,10 @@ def choose_places(scene: Scene, rng: np.random.Generator) -> list[Place]:
 
 def moved_hole(scene: Scene, place: Place, frame: int) -> np.ndarray:
     """What a place hides of a frame, bool [H, W], whether it is known or not."""
-    source = scene.num_frames - 1 - frame if place.reversed else frame
+    n = scene.num_frames
+    source = abs(frame + place.later) % max(1, 2 * n - 2)
+    source = 2 * n - 2 - source if source >= n else source
+    source = n - 1 - source if place.reversed else source
     hidden = scene.hidden[source]
     if place.mirrored:
         hidden = hidden[:, ::-1]

@@ -19,6 +19,7 @@ from diffmae_video.film.film_scores import FilmScores
 from diffmae_video.film.fit import DESCRIPTION, fit_film, window_shape
 from diffmae_video.film.fit_estimate import describe_estimate
 from diffmae_video.film.holes import REMEDY, Hole, HoleEdits, open_hole
+from diffmae_video.film.scene_filler import BASE
 from diffmae_video.film.timed_plan import FitLength
 from diffmae_video.masks import MASKS
 from diffmae_video.models import PretrainingModel, load_inpainter
@@ -38,7 +39,7 @@ class FitRequest(NamedTuple):
     Attributes:
         length: how long; None for a time that suits the film.
         recipe: in configs/film/.
-        fill: ``first``, ``mean`` or ``sample``; ``auto`` for the one that the estimate prefers.
+        fill: ``base``, ``first``, ``mean`` or ``sample``; ``auto`` for the one that the estimate prefers.
     """
 
     length: FitLength | None
@@ -209,6 +210,8 @@ def _with_fit(
     if options.keeps_steps:
         raise InputError("--save-steps is for a film that is filled with --checkpoint and without --fit")
     folder = fit_folder(target)
+    if fit.length is not None and not fit.length and fit.fill not in ("auto", BASE):
+        raise InputError(f"--fill {fit.fill}: needs a model that learnt, and --fit 0 learns nothing")
     fitted = fit_film(video, hole, folder, fit.length, fit.recipe, checkpoint)
     estimate = fitted.estimate(options.sampler, options.steps)
     print(describe_estimate(estimate), flush=True)

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from diffmae_video.data.mask_colours import parse_instances
-from diffmae_video.errors import InputError
 from diffmae_video.film.film_filler import SamplerOptions
 from diffmae_video.film.holes import HoleEdits
 from diffmae_video.film.inpaint_film import FitRequest, inpaint_film
@@ -52,11 +51,12 @@ def inpaint(
             are drawn; None, with a checkpoint, draws the kind that the model was trained on.
         output: an .mp4, .webm, .gif or .png file, or a folder for PNG frames.
         checkpoint: the folder of a DiffMAE or an MAE, or its name on the Hugging Face hub.
-        fit: how long to fit a model, such as ``"90s"``, ``"5m"`` or ``"300steps"``. None: a time that suits
+        fit: how long to fit a model, such as ``"90s"``, ``"5m"`` or ``"300steps"``. ``"0"`` without a
+            checkpoint makes the base fill, which learns nothing and takes seconds. None: a time that suits
             the film, or with a checkpoint no fit.
         recipe: of the fit, ``"film/fit"``, ``"film/fine"`` or a file.
-        fill: which prediction of a fitted model to take: ``"first"``, ``"mean"``, ``"sample"``, or
-            ``"auto"`` for the one that does best on known places.
+        fill: ``"base"``, or which prediction of a fitted model to take: ``"first"``, ``"mean"``,
+            ``"sample"``, or ``"auto"`` for the one that does best on known places.
         dilate: pixels by which the hole grows.
         feather: pixels around the hole in which the fill fades into the film.
         instances: numbers (``"1,3"``) or colours of the objects in the mask; None for all.
@@ -81,9 +81,7 @@ def inpaint(
         OSError: a file cannot be written.
     """
     length = None if fit is None else FitLength.parse(fit)
-    is_fitted = checkpoint is None if length is None else length.seconds > 0
-    if checkpoint is None and not is_fitted:
-        raise InputError("--fit 0: there is nothing to fill with; give --checkpoint, or leave out --fit")
+    is_fitted = checkpoint is None or bool(length)
     usual_sampler, usual_steps = FITTED if is_fitted else AS_IT_IS
     options = SamplerOptions(
         usual_sampler if sampler is None else sampler,

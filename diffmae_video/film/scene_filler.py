@@ -9,6 +9,7 @@ fall inside the patches of another (our choice).
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +18,6 @@ from torch import Tensor
 
 from diffmae_video.diffusion import PredictX0
 from diffmae_video.errors import InputError
-from diffmae_video.film.base_fill import base_fill
 from diffmae_video.film.fit_windows import Colours
 from diffmae_video.film.scene import Scene
 from diffmae_video.film.scene_windows import (
@@ -25,7 +25,6 @@ from diffmae_video.film.scene_windows import (
     Window,
     WindowShape,
     cut_window,
-    frames_read,
     touched,
 )
 from diffmae_video.film.windows import hat, starts
@@ -34,10 +33,10 @@ from diffmae_video.models import PretrainingModel
 from diffmae_video.randomness import random_state
 from diffmae_video.tokens import gather_tokens, patchify, unpatchify
 
-FILLS = ("first", "mean", "sample")
+BASE = "base"
+FILLS = (BASE, "first", "mean", "sample")
 AVERAGED = 3  # samples of the fill "mean"
 BATCH = 8  # windows that go through the model together
-SLOW = 3  # stride of the windows that see further
 REFERENCE_CANDIDATES = 8
 
 
@@ -70,9 +69,6 @@ class SceneFiller:
     Args:
         model: a fitted model, in evaluation mode.
         wanted: bool [stop - start, H, W], the pixels to fill, which the scene hides.
-
-    Attributes:
-        windows: how many windows there are.
     """
 
     @torch.no_grad()
@@ -92,13 +88,6 @@ class SceneFiller:
         self.top, self.left, height, width = self._region()
         self.region = self._on_canvas(wanted, height, width)  # [n, h, w]
         self.weights = hat(shape.frames)[:, None, None] * hat(shape.size[0])[:, None] * hat(shape.size[1])
-        windows = list(self._windows())
-        self.windows = len(windows)
-        self.batches = [self._encode(batch) for batch in _batches(windows)]
-        self.total = torch.zeros(stop - start, height, width)
-        for batch, _, _ in self.batches:
-            for window in batch:
-                self._add(self.total[None], window, (self.weights * self._pixels_of(window.masked))[None])
         self.base = self._base()  # [3, n, h, w]
 
     @torch.no_grad()
@@ -106,7 +95,8 @@ class SceneFiller:
         """The filled frames, uint8 [n, H, W, 3].
 
         Args:
-            kind: ``first``, the prediction from pure noise; ``sample``; or ``mean``, of ``AVERAGED`` samples.
+            kind: ``base``, the base fill; ``first``, the prediction from pure noise; ``sample``; or ``mean``,
+                of ``AVERAGED`` samples.
             sampler, steps: see :func:`diffmae_video.diffusion.sample`.
             seed, sample: of the noise, which each frame has of its own; ``sample`` counts from 1.
 
@@ -115,6 +105,8 @@ class SceneFiller:
         """
         if kind not in FILLS:
             raise InputError(f"unknown fill {kind!r}; choose from {', '.join(FILLS)}")
+        if kind == BASE:
+            return self.base_frames()
         if kind == "first":
             return self.frames(next(self.steps(sampler, steps, seed, sample)))
         count = AVERAGED if kind == "mean" else 1
@@ -124,17 +116,36 @@ class SceneFiller:
             mean += last / count
         return self.frames(mean)
 
+    def base_frames(self) -> np.ndarray:
+        """The frames with the base fill alone, uint8 [n, H, W, 3]."""
+        return self.frames(torch.zeros_like(self.base))
+
     @torch.no_grad()
     def all_fills(self, sampler: str, steps: int, seed: int) -> dict[str, np.ndarray]:
         """Every kind of fill, by name; the first sample is also the first of those that are averaged."""
         mean = torch.zeros_like(self.base)
-        fills: dict[str, np.ndarray] = {}
+        fills = {BASE: self.base_frames()}
         for k in range(AVERAGED):
             predicted = list(self.steps(sampler, steps, seed, k + 1))
             mean += predicted[-1] / AVERAGED
             if k == 0:
                 fills |= {"first": self.frames(predicted[0]), "sample": self.frames(predicted[-1])}
         return {**fills, "mean": self.frames(mean)}
+
+    @cached_property
+    def batches(self) -> list[tuple[list[PlacedWindow], Mask, PredictX0]]:
+        """All windows, encoded; the base fill needs none."""
+        with torch.no_grad():
+            return [self._encode(batch) for batch in _batches(list(self._windows()))]
+
+    @cached_property
+    def total(self) -> Tensor:
+        """The sum of the weights of all windows that predict a pixel, [n, h, w]."""
+        total = torch.zeros(self.region.shape)
+        for batch, _, _ in self.batches:
+            for window in batch:
+                self._add(total[None], window, (self.weights * self._pixels_of(window.masked))[None])
+        return total
 
     @torch.no_grad()
     def steps(self, sampler: str, steps: int, seed: int, sample: int) -> Iterator[Tensor]:
@@ -196,15 +207,11 @@ class SceneFiller:
         """Windows in time, without their references."""
         n, shape, p = self.scene.num_frames, self.shape, self.shape.patch[0]
         near = shape.grid[0] - shape.references
-        for stride in sorted({1, min(SLOW, shape.longest_stride(n))}):
-            span = ((near - 1) * stride + 1) * p
-            if stride == 1:
-                step = span // 2 + 1 - span // 2 % 2  # odd
-                first = [self.start + s for s in starts(max(span, self.stop - self.start), span, step)]
-            else:
-                first = [self.start + k * p + 1 for k in range(stride)]
-            for start in sorted({max(0, min(s, n - span)) for s in first}):
-                yield shape.frames_at(start, stride, [], n)
+        span = near * p
+        step = span // 2 + 1 - span // 2 % 2  # odd
+        first = [self.start + s for s in starts(max(span, self.stop - self.start), span, step)]
+        for start in sorted({max(0, min(s, n - span)) for s in first}):
+            yield shape.frames_at(start, 1, [], n)
 
     def _windows(self) -> Iterator[PlacedWindow]:
         height, width = self.region.shape[1:]
@@ -220,9 +227,7 @@ class SceneFiller:
             for row, column in corners:
                 corner = (row + self.top, column + self.left)
                 whole = self.shape.with_references(choice, references[row, column], self.scene.num_frames)
-                window = cut_window(
-                    self.scene, self.shape, whole, corner, None, frames_read(whole, self.scene.num_frames)
-                )
+                window = cut_window(self.scene, self.shape, whole, corner)
                 placed = self._place(window, whole, row, column)
                 if len(placed.masked):
                     yield placed
@@ -269,30 +274,9 @@ class SceneFiller:
 
     def _base(self) -> Tensor:
         """The base fill of the region, [3, n, h, w] in levels of 255; used where no window predicts."""
-        n = self.scene.num_frames
         frames = np.arange(self.start, self.stop)
-        every = frames_read(FrameChoice(frames, torch.zeros(0)), n)
-        height, width = self.region.shape[1:]
-        base = torch.zeros(3, len(frames), height, width)
-        side = self.shape.size[0]
-        for row in range(0, height, side):
-            for column in range(0, width, side):
-                part = (slice(row, min(height, row + side)), slice(column, min(width, column + side)))
-                if not self.region[:, part[0], part[1]].any():
-                    continue
-                cut = self.scene.cut(
-                    every,
-                    row + self.top,
-                    column + self.left,
-                    part[0].stop - row,
-                    part[1].stop - column,
-                )
-                pixels = cut.pixels.permute(0, 3, 1, 2).float()
-                fill = base_fill(
-                    pixels, cut.known, torch.from_numpy(every).float(), torch.from_numpy(frames).float()
-                )
-                base[:, :, part[0], part[1]] = fill.transpose(0, 1)
-        return base
+        cut = self.scene.cut(frames, self.top, self.left, *self.region.shape[1:])
+        return cut.filled.permute(3, 0, 1, 2).float()
 
     # --- prediction ----------------------------------------------------------------------------
 

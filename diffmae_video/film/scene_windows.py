@@ -15,13 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from diffmae_video.film.base_fill import base_fill
 from diffmae_video.film.scene import Scene
 from diffmae_video.tokens import Triple
 
 STRIDES = (1, 2, 3, 4)
-REACH = 24  # frames before and after a window that the base fill reads
-FAR = 24  # further frames of the scene, evenly spread, that it reads
 
 
 class FrameChoice(NamedTuple):
@@ -86,25 +83,15 @@ class WindowShape:
         references = rng.integers(0, max(1, num_frames - p + 1), self.references)
         return self.frames_at(start, stride, references.tolist(), num_frames)
 
-    def random_corner(self, canvas: tuple[int, int], rng: np.random.Generator) -> tuple[int, int]:
-        """A random place of a window on the canvas."""
-        row, column = (
-            int(rng.integers(max(1, whole - side + 1))) for whole, side in zip(canvas, self.size, strict=True)
-        )
+    def corner_around(self, place: np.ndarray, rng: np.random.Generator) -> tuple[int, int]:
+        """A random corner of a window that contains a place (row, column) of the canvas."""
+        row, column = (int(p) - int(rng.integers(side)) for p, side in zip(place, self.size, strict=True))
         return row, column
 
     def longest_stride(self, num_frames: int) -> int:
         """The largest stride whose windows fit into a scene; 1 if none does."""
         near, p = self.grid[0] - self.references, self.patch[0]
         return max([s for s in STRIDES if ((near - 1) * s + 1) * p <= num_frames], default=1)
-
-
-def frames_read(choice: FrameChoice, num_frames: int) -> np.ndarray:
-    """The frames that a window's base fill reads: those near the window's frames, and some of all others."""
-    near = (choice.frames[:, None] + np.arange(-REACH, REACH + 1)).reshape(-1)
-    far = np.linspace(0, num_frames - 1, min(FAR, num_frames)).round().astype(int)
-    every = np.union1d(np.union1d(near, far), choice.frames)
-    return every[(every >= 0) & (every < num_frames)]
 
 
 def touched(pixels: Tensor, patch: Triple) -> Tensor:
@@ -131,32 +118,17 @@ class Window(NamedTuple):
         return Window(*(part.flip(-1) for part in self))
 
 
-def cut_window(
-    scene: Scene,
-    shape: WindowShape,
-    choice: FrameChoice,
-    corner: tuple[int, int],
-    pretended: Tensor | None,
-    every: np.ndarray,
-) -> Window:
-    """Cuts a window out of a scene.
+def cut_window(scene: Scene, shape: WindowShape, choice: FrameChoice, corner: tuple[int, int]) -> Window:
+    """Cuts a window out of a scene at (row, column) of its canvas.
 
-    Args:
-        corner: row and column on the canvas.
-        pretended: bool [n, h, w], what training hides in the frames ``every``; the targets are then the known
-            patches under it. None makes the hole's own patches the targets.
-        every: the frames that the base fill reads, which contain the window's.
+    The targets of a rehearsal are the known patches that it hides; those of another scene are the hole's own.
     """
-    cut = scene.cut(every, *corner, *shape.size)
-    pixels = cut.pixels.permute(0, 3, 1, 2).float()  # [n, 3, h, w]
-    known = cut.known if pretended is None else cut.known & ~pretended
-    rows = torch.from_numpy(np.searchsorted(every, choice.frames))
-    base = base_fill(pixels, known, torch.from_numpy(every).float(), torch.from_numpy(choice.frames).float())
-    filled = torch.where(known[rows, None], pixels[rows], base)
-    is_unknown = touched(~cut.known[rows], shape.patch)
-    is_outside = touched(~cut.known[rows] & ~cut.hidden[rows], shape.patch)
-    if pretended is None:
-        masked = touched(cut.hidden[rows], shape.patch)
+    cut = scene.cut(choice.frames, *corner, *shape.size)
+    is_outside = touched(~cut.known & ~cut.hidden, shape.patch)
+    is_unknown = touched(~cut.known, shape.patch)
+    if scene.pretended is None:
+        masked = touched(cut.hidden, shape.patch)
     else:
-        masked = touched(pretended[rows], shape.patch) & ~is_unknown
-    return Window(filled.transpose(0, 1), pixels[rows].transpose(0, 1), ~is_outside, masked)
+        masked = touched(cut.pretended, shape.patch) & ~is_unknown
+    filled, truth = (values.permute(3, 0, 1, 2).float() for values in (cut.filled, cut.pixels))
+    return Window(filled, truth, ~is_outside, masked)

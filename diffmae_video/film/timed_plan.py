@@ -45,7 +45,17 @@ class FitLength(NamedTuple):
 
     def share(self, step: int, seconds: float) -> float:
         """How much of the fit is done after a number of steps and seconds, 0 to 1."""
+        if not self:
+            return 1.0
         return min(1.0, step / self.steps if self.steps else seconds / self.seconds)
+
+    def __bool__(self) -> bool:
+        """Whether there is anything to learn."""
+        return self.seconds > 0
+
+    def rehearsals(self) -> int:
+        """How many rehearsals a fit makes; each takes some seconds (our choice)."""
+        return int(min(16, max(3, self.steps / 50 if self.steps else self.seconds / 20)))
 
     def __str__(self) -> str:
         if self.steps:

@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 import torch
 
+from diffmae_video.film.base_fill import BaseFill
 from diffmae_video.film.fit_windows import Colours
+from diffmae_video.film.rehearsals import fill_scene
 from diffmae_video.film.scene import Scene
 from diffmae_video.film.scene_filler import SceneFiller
 from diffmae_video.film.scene_windows import WindowShape
@@ -26,6 +28,7 @@ def filler(model, frames):
     scene = Scene(
         0, np.where(hidden[..., None], 0, pixels).astype(np.uint8), hidden, np.zeros((frames, 2), int)
     )
+    scene = fill_scene(BaseFill(np.ones(42)), scene)
     return SceneFiller(model, scene, SHAPE, COLOURS, 0, frames, hidden), pixels, hidden
 
 
@@ -40,7 +43,8 @@ def test_only_the_hole_is_filled(model, frames):
 
 def test_without_a_correction_the_base_fill_is_shown(model):
     scene_filler, pixels, hidden = filler(model, 12)
-    shown = scene_filler.frames(torch.zeros_like(scene_filler.base))
+    shown = scene_filler.fill("base", "ddim", 2, seed=0, sample=1)
+    assert (shown == scene_filler.frames(torch.zeros_like(scene_filler.base))).all()
     error = np.abs(shown.astype(float) - pixels)[hidden].mean()
     assert error < 3  # the scene stands still, so other times show what is hidden
 

@@ -1,8 +1,9 @@
+from dataclasses import replace
+
 import numpy as np
-import torch
 
 from diffmae_video.film.scene import Scene
-from diffmae_video.film.scene_windows import WindowShape, cut_window, frames_read
+from diffmae_video.film.scene_windows import WindowShape, cut_window
 from tests.film.small_films import moving_box, panning
 
 SHAPE = WindowShape((4, 4, 4), (2, 8, 8), 1)
@@ -25,7 +26,7 @@ def test_a_short_scene_repeats_its_last_frame():
 
 def test_the_holes_patches_are_the_targets_of_a_fill():
     choice = SHAPE.frames_at(0, 1, [20], 24)
-    window = cut_window(scene(), SHAPE, choice, (8, 8), None, frames_read(choice, 24))
+    window = cut_window(scene(), SHAPE, choice, (8, 8))
     hidden = scene().hidden[choice.frames, 8:40, 8:40]
     patches = hidden.reshape(4, 2, 4, 8, 4, 8).any((1, 3, 5))
     assert (window.masked.numpy() == patches).all()
@@ -34,9 +35,8 @@ def test_the_holes_patches_are_the_targets_of_a_fill():
 
 def test_targets_of_training_touch_nothing_that_is_really_hidden():
     choice = SHAPE.frames_at(0, 1, [20], 24)
-    every = frames_read(choice, 24)
-    pretended = torch.ones(len(every), 32, 32, dtype=torch.bool)
-    window = cut_window(scene(), SHAPE, choice, (8, 8), pretended, every)
+    rehearsal = replace(scene(), pretended=~scene().hidden)
+    window = cut_window(rehearsal, SHAPE, choice, (8, 8))
     hidden = scene().hidden[choice.frames, 8:40, 8:40]
     patches = hidden.reshape(4, 2, 4, 8, 4, 8).any((1, 3, 5))
     assert (window.masked.numpy() == ~patches).all()
@@ -46,6 +46,6 @@ def test_targets_of_training_touch_nothing_that_is_really_hidden():
 def test_patches_outside_of_a_frame_are_neither_visible_nor_targets():
     shifted = Scene(0, scene().pixels, scene().hidden, np.array([[0, 3 * t] for t in range(24)]))
     choice = SHAPE.frames_at(0, 1, [20], 24)
-    window = cut_window(shifted, SHAPE, choice, (0, 48), None, frames_read(choice, 24))
+    window = cut_window(shifted, SHAPE, choice, (0, 48))
     assert not window.visible[0, :, 3].any()
     assert window.visible[-1].any()

@@ -1,0 +1,61 @@
+import numpy as np
+import pytest
+
+from diffmae_video.film.propagation import carry
+from tests.film.small_films import panning, textured
+
+
+def hole(frames, height=64, width=96):
+    """A box of 20 pixels that stands still while the camera pans."""
+    hidden = np.zeros((frames, height, width), bool)
+    hidden[:, 22:42, 38:58] = True
+    return hidden
+
+
+@pytest.mark.parametrize("is_later", [False, True])
+def test_a_pan_shows_what_a_still_hole_hides(is_later):
+    truth, hidden = panning(16, 64, 96, step=(0, 3)), hole(16)
+    frames = np.where(hidden[..., None], np.uint8(128), truth)
+    carried = carry(frames, hidden, hidden, is_later)
+    i = 15 if not is_later else 0  # has the most frames to take colours from
+    error = np.abs(carried[i].colours - truth[i][hidden[i]])
+    assert np.isfinite(carried[i].hops).all()
+    assert np.median(error) < 10  # the picture's levels are spread over more than 100
+    # What is seen moves to the left by 3 pixels a frame: it was beyond the right side of the box before, and
+    # will be beyond the left side later.
+    columns = np.nonzero(hidden[i])[1]
+    distance = columns - 37 if is_later else 58 - columns
+    assert np.corrcoef(distance, carried[i].hops)[0, 1] > 0.9
+
+
+def test_the_first_frame_has_no_earlier_one():
+    truth, hidden = panning(4, 64, 96), hole(4)
+    assert np.isinf(carry(truth, hidden, hidden, False)[0].hops).all()
+    assert np.isinf(carry(truth, hidden, hidden, True)[3].hops).all()
+
+
+def test_a_still_film_brings_the_same_colours():
+    picture = textured(64, 96)
+    hidden = hole(3)
+    hidden[0] = False
+    frames = np.where(hidden[..., None], np.uint8(128), picture)
+    carried = carry(frames, hidden, hidden, False)
+    for i in (1, 2):
+        assert (carried[i].hops == i).all()
+        assert np.abs(carried[i].colours - picture[hidden[i]]).mean() < 2
+
+
+def test_a_known_pixel_is_predicted_from_other_frames():
+    frames = np.stack([np.full((32, 32, 3), v, np.uint8) for v in (10, 200)])
+    wanted = np.zeros((2, 32, 32), bool)
+    wanted[1, 10:20, 10:20] = True
+    carried = carry(frames, np.zeros_like(wanted), wanted, False)[1]
+    assert (carried.colours == 10).all()
+    assert (carried.hops == 1).all()
+
+
+def test_pictures_smaller_than_the_flow_wants():
+    frames = np.full((2, 9, 11, 3), 50, np.uint8)
+    hidden = np.zeros((2, 9, 11), bool)
+    hidden[1, 3:6, 3:6] = True
+    assert (carry(frames, hidden, hidden, False)[1].colours == 50).all()
