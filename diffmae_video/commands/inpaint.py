@@ -32,16 +32,17 @@ levels' numbers, else DAVIS's) or #800000 (colours). --invert swaps what is hidd
 lets the hole grow by P pixels, so that no rim of an object stays; --feather P fills P pixels more and fades
 them into the film.
 
-Without --checkpoint, the film itself is the source. A base fill follows the motion of the film to frames that
-show what is hidden now, and takes the rest from around the hole. A model is then fitted to the film: it learns
-from known parts to correct the base fill. Neither reads what the hole hides. --fit sets the time to learn, and
---fit 0 makes the base fill only, in seconds. A fit that was stopped goes on when the same command is given
-again; one that is done is used again, for another seed or fill, or goes on with a longer --fit. It is kept in
-clean-fit/ beside the output. Before the film is filled, the fills are measured on places of the film that no
-one has learnt from, beside the mean colour and OpenCV's two ways, and --fill auto chooses by that: of the base
-fill, the first prediction, a sample and the mean of samples whose gradient energy is .5 to 1.3 and whose
-change between frames is .5 to 1.5 times the truth's, the one with the highest PSNR. Frames whose shorter side
-is above 480 pixels are fitted at 480. With --checkpoint and --fit, the fit starts from a model's weights. With
+Without --checkpoint, the film itself is the source. A base fill follows the motion of the film to frames
+that show what is hidden now, and takes the rest from around the hole. A model is then fitted to the film:
+it learns from known parts to correct the base fill. Neither reads what the hole hides. --fit sets the time
+to learn, and --fit 0 makes the base fill only, in seconds. A fit that was stopped goes on when the same
+command is given again; one that is done is used again, for another seed or fill, or goes on with a longer
+--fit. It is kept in clean-fit/ beside the output. Before the film is filled, the fills are measured on
+places of the film that no one has learnt from, beside the mean colour and OpenCV's two ways, and --fill
+auto chooses by that: of the base fill, the first prediction, a sample and the mean of samples whose
+gradient energy is .5 to 1.3 and whose change between frames is .5 to 1.5 times the truth's, the one with
+the highest PSNR. Frames whose shorter side is above 480 pixels are fitted at 480. With --checkpoint and
+--fit, the fit starts from a model's weights. With
 --checkpoint alone, that model fills the film as it is:
 
 By default the mask is of the kind that the model was trained on. Frames are resized to the model's size and
@@ -117,8 +118,8 @@ def main() -> None:
         metavar="TIME",
         help="how long to fit a model to the film, such as 90s, 5m, 1h or 300steps, which ends the same each "
         "time (default: by the film's size); with "
-        "--checkpoint, start from its weights (default: 0, use it as it is); without, 0 learns nothing and shows the "
-        "base fill",
+        "--checkpoint, start from its weights (default: 0, use it as it is); without, 0 makes "
+        "the base fill alone",
     )
     parser.add_argument(
         "--recipe",
