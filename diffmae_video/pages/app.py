@@ -1,6 +1,7 @@
 """The app's server: checks its address, loads the model, serves the page and cleans up."""
 
 import errno
+import logging
 import os
 import socket
 import tempfile
@@ -43,6 +44,7 @@ def serve(folder: Path | None, host: str, port: int | None, precision: str) -> N
         os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_TEMP_DIR": cache}
         gradio = require("gradio", "app")
         page = build_film_page(gradio, Path(cache) / "fit") if live is None else build_page(gradio, live)
+        logging.getLogger("uvicorn.error").addFilter(_is_worth_a_line)
         try:
             _, url, _ = page.launch(
                 server_name=host,
@@ -66,6 +68,11 @@ def serve(folder: Path | None, host: str, port: int | None, precision: str) -> N
         finally:
             page.close(verbose=False)
             end_jobs()
+
+
+def _is_worth_a_line(record: logging.LogRecord) -> bool:
+    """Whether a line of the server's log says more than that somebody closed the page during an upload."""
+    return record.exc_info is None or type(record.exc_info[1]).__name__ != "ClientDisconnect"
 
 
 def check_address(host: str, port: int | None) -> None:

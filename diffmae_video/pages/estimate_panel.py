@@ -8,7 +8,12 @@ from typing import Any
 
 from diffmae_video.pages.plain_words import detail_in_words, error_in_words
 
-NAMES = {"first": "first prediction", "sample": "a sample", "mean": "mean of samples"}
+NAMES = {
+    "base": "base fill, without learning",
+    "first": "first prediction",
+    "sample": "a sample",
+    "mean": "mean of samples",
+}
 COLUMNS = (("psnr", "PSNR, dB"), ("gradient_ratio", "detail"), ("flicker", "flicker"))
 
 

@@ -32,7 +32,7 @@ JOB_SECONDS = 7200.0  # after which a job is ended, whatever it does
 DECODING_SECONDS = 60.0  # to wait for a frame
 FIRST_PREVIEW, PREVIEW_GROWTH, MAX_PREVIEW_PAUSE = 3.0, 1.4, 20.0  # seconds into the fit, factor, seconds
 REFRESH_SECONDS = 1.0
-STOP_SECONDS = 10.0  # that a process has to end by itself
+STOP_SECONDS = 60.0  # that a process has to finish its step, save it and end
 SAMPLER, STEPS = "dpm++", 10
 PROCESS = "cleaning"
 

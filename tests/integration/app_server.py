@@ -44,7 +44,7 @@ def running_app(folder, *arguments):
     finally:
         process.kill()
     assert process.returncode == 130
-    assert errors.splitlines() == ["stopped"]
+    assert errors == "stopped\n", errors
     seen = set(watched.read_text().split())
     assert seen <= {"127.0.0.1", "localhost"}, seen
     assert not list((folder / "temporary").iterdir())  # what was uploaded has gone

@@ -111,8 +111,15 @@ def test_a_job_is_stopped_and_the_page_is_ready_again(visit, app, film):
     wait_for_status(page, "Learning from the film")
     page.get_by_role("button", name="Stop").click()
     wait_for_status(page, "Stopped.")
+
+    def is_job(process):
+        try:
+            return "spawn_main" in " ".join(process.cmdline())
+        except psutil.NoSuchProcess:  # it has just ended
+            return False
+
     deadline = time.monotonic() + 60
-    while any("spawn_main" in " ".join(c.cmdline()) for c in psutil.Process(app[1].pid).children(True)):
+    while any(is_job(child) for child in psutil.Process(app[1].pid).children(True)):
         assert time.monotonic() < deadline
         time.sleep(0.5)
 

@@ -80,7 +80,7 @@ def folder(tmp_path, monkeypatch):
             "path\n" + "".join(f"clips/{x}/{i}.mp4\n" for x in ("jump", "run") for i in (0, 1))
         )
     (tmp_path / "small_fit.yaml").write_text(SMALL_FIT)
-    tiny_diffmae().save_pretrained("mae_st.pth")
+    tiny_diffmae().save_pretrained("MCG-NJU/videomae-base")
     return tmp_path
 
 
