@@ -22,10 +22,10 @@ SEEDS ?= 3
 recognition: setup
 	$(PY) tools/recognition.py --seeds $(SEEDS) $(if $(QUICK),--quick) $(if $(PICTURES),--pictures $(PICTURES))
 
-# Two processes of one thread each: they keep two cores busy and do not crowd a larger machine. At the end,
-# pytest lists the skipped tests and why each was skipped.
+# Two processes of one thread each: they keep two cores busy and do not crowd a larger machine. Files are given out
+# in the order of tests/conftest.py. At the end, pytest lists the skipped tests and why each was skipped.
 test: setup
-	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: setup
 	$(PY) -m ruff check .

@@ -23,6 +23,12 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 SHIPPED = ("bikes.mp4", "bigbuckbunny.mp4", "carphone_pristine.mp4")
 
 
+def pytest_collection_modifyitems(items):
+    """Files with slow tests come first, so that no process is left alone with one of them at the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _silent_tools():
     """On a slow machine, tools that tests start would add lines of progress to their stderr.

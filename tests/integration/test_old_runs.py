@@ -5,15 +5,14 @@ tests/fixtures/old_runs/write_old_runs.py says how they were made.
 
 import json
 import shutil
-import subprocess
-import sys
 
 import pytest
 import torch
 
 from diffmae_video import load_config, load_model
 from diffmae_video.training.pretrain import pretrain
-from tests.integration.runs import environment, rows
+from tests.calls import diffmae
+from tests.integration.runs import rows
 from tests.repository import ROOT
 
 COMPARED = ("loss", "lr", "grad_norm")
@@ -54,7 +53,6 @@ def test_models_give_the_same_values(old_runs):
 
 def test_a_classifier_is_evaluated_by_its_own_recipe(old_runs):
     last = rows(old_runs / "classifier", "validation.jsonl")[-1]
-    tool = [sys.executable, str(ROOT / "tools/evaluate.py"), "--checkpoint", "classifier/best"]
-    done = subprocess.run(tool, capture_output=True, text=True, timeout=120, env=environment())
+    done = diffmae("evaluate", "--checkpoint", "classifier/best")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.splitlines()[-1])["top1"] == pytest.approx(last["top1"])
