@@ -48,13 +48,13 @@ def test_errors_are_the_readers_and_the_process_goes_on(decoder, real_clips, tmp
 
 
 def test_a_decoder_that_hangs_costs_its_time_out(real_clips):
-    with DecodingProcess(1.0) as decoder:
+    with DecodingProcess(3.0) as decoder:
         video = decoder.open(real_clips["bikes"], "decord")
         os.kill(decoder.process.pid, signal.SIGSTOP)  # to its parent a stopped process is a hung one
         started = time.monotonic()
-        with pytest.raises(VideoError, match=r"bikes\.mp4: the decoder gave no answer within 1 s"):
+        with pytest.raises(VideoError, match=r"bikes\.mp4: the decoder gave no answer within 3 s"):
             video.frames([0])
-        assert 0.9 < time.monotonic() - started < 10
+        assert 2.9 < time.monotonic() - started < 12
         video.close()
         assert decoder.open(real_clips["bikes"], "decord").frames([0]).any()
 
