@@ -49,6 +49,11 @@ def write_digits(folder: Path) -> tuple[Path, Path]:
 
 def _run_script(output: Path, script: str, *options: str) -> Path:
     if not output.exists():
+        if not (SCRIPTS / script).is_file():
+            raise InputError(
+                f"datasets/{script}, which makes this study's data, comes with a clone of the project only; "
+                "run this from a clone, or compare on data of your own"
+            )
         aside = output.with_name(f".{output.name}.tmp-{os.getpid()}")
         try:
             subprocess.run([sys.executable, SCRIPTS / script, "--output", aside, *options], check=True)

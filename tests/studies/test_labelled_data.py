@@ -4,6 +4,7 @@ import pytest
 
 from diffmae_video import InputError
 from diffmae_video.data import Entry, read_list
+from diffmae_video.studies import labelled_data
 from diffmae_video.studies.labelled_data import check_labels, find_split, write_label_lists
 
 
@@ -32,6 +33,12 @@ def test_the_few_labels_are_a_tenth_of_each_class_and_differ_by_seed(tmp_path):
         assert len(whole) == 60
         by_seed.append({e.path for e in few})
     assert by_seed[0] != by_seed[1]
+
+
+def test_an_installed_package_says_that_the_scripts_are_missing(tmp_path, monkeypatch):
+    monkeypatch.setattr(labelled_data, "SCRIPTS", tmp_path)
+    with pytest.raises(InputError, match=r"datasets/digits\.py, .* comes with a clone of the project only"):
+        labelled_data.write_digits(tmp_path / "data")
 
 
 def test_labels_that_do_not_fit_are_refused():
