@@ -70,6 +70,14 @@ def new_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def is_there(path: Path) -> bool:
+    """Whether a path exists; a text too long for the name of a file names none."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
 def natural_key(path: Path) -> list[tuple[int, str]]:
     """Sorts file names as people do: frame2.png before frame10.png."""
     parts = re.split(r"(\d+)", path.name)

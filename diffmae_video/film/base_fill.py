@@ -8,7 +8,7 @@ same film (our choice).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -18,7 +18,7 @@ import torch
 from diffmae_video.errors import require
 from diffmae_video.film.camera import fill_from_around
 from diffmae_video.film.hole_edges import grow
-from diffmae_video.film.propagation import Carried, carry
+from diffmae_video.film.propagation import Carried, carry, find_flows
 
 RADIUS = 3  # of OpenCV's inpainting, in pixels
 RIM = 6  # pixels around the hole, by which carried colours are fitted to its surroundings
@@ -28,6 +28,8 @@ HOPS = np.array(
     [1.5, 2.5, 4.5, 8.5, 16.5, 32.5]
 )  # bounds of classes of pixels by how far a colour was carried
 DISTANCES = np.array([2.0, 4, 8, 16, 32])  # the same by how far they are from the edge of the hole, in pixels
+CLASSES = range((len(HOPS) + 1) * (len(DISTANCES) + 1))
+UNSURE = (5, 12, 24)  # pixels; the margins around holes that are tried
 UNCERTAINTY = 4e4  # squared levels; classes with few pixels take the share of all
 
 
@@ -39,6 +41,9 @@ class _Fills(NamedTuple):
     group: np.ndarray
 
 
+Example = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
 @dataclass(frozen=True)
 class BaseFill:
     """Fills holes.
@@ -46,31 +51,42 @@ class BaseFill:
     Attributes:
         shares: how much carried colours count in each class of pixels, 0 to 1,
             float [(hops + 1) (distances + 1)].
+        unsure: pixels around a hole whose optical flow is not trusted. In rigid scenes a wide margin gives a
+            steadier flow, where things move by themselves a narrow one follows them better.
     """
 
     shares: np.ndarray
+    unsure: int
 
     @classmethod
-    def measured(cls, examples: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> BaseFill:
-        """Chooses the shares that give the smallest squared error on known parts of a film.
+    def measured(cls, examples: Sequence[Example]) -> BaseFill:
+        """The base fill with the smallest squared error on known parts of a film.
 
         Args:
             examples: pixels uint8 [n, H, W, 3], and bool [n, H, W] what is hidden in them and what is
                 hidden for this measurement although it is known.
         """
-        count = (len(HOPS) + 1) * (len(DISTANCES) + 1)
-        products, squares = np.zeros(count), np.zeros(count)
+        return min((cls._fitted(examples, unsure) for unsure in UNSURE), key=lambda fitted: fitted[0])[1]
+
+    @classmethod
+    def _fitted(cls, examples: Iterable[Example], unsure: int) -> tuple[float, BaseFill]:
+        """The squared error and the base fill whose shares are best by least squares."""
+        count = len(CLASSES)
+        products, squares, errors = np.zeros((3, count))
         for pixels, hidden, pretended in examples:
             pretended = pretended & ~hidden
             missing = hidden | pretended
-            for i, fills in enumerate(_fills(pixels, missing)):
+            for i, fills in enumerate(_fills(pixels, missing, unsure)):
                 chosen = pretended[i][missing[i]] & (fills.group >= 0)
                 truth = pixels[i][missing[i]][chosen]
                 carried, around, group = (values[chosen] for values in fills)
                 products += np.bincount(group, ((carried - around) * (truth - around)).sum(1), count)
                 squares += np.bincount(group, ((carried - around) ** 2).sum(1), count)
+                errors += np.bincount(group, ((truth - around) ** 2).sum(1), count)
         overall = products.sum() / squares.sum() if squares.sum() else 1.0
-        return cls(np.clip((products + UNCERTAINTY * overall) / (squares + UNCERTAINTY), 0, 1))
+        shares = np.clip((products + UNCERTAINTY * overall) / (squares + UNCERTAINTY), 0, 1)
+        error = float((errors - 2 * shares * products + shares**2 * squares).sum())
+        return error, cls(shares, unsure)
 
     def __call__(self, pixels: np.ndarray, hidden: np.ndarray) -> np.ndarray:
         """Frames uint8 [n, H, W, 3], filled where they are hidden, bool [n, H, W].
@@ -79,7 +95,7 @@ class BaseFill:
         """
         filled = np.array(pixels)
         shares = np.append(self.shares, 0)[:, None]  # the last one is that of class -1
-        for i, (carried, around, group) in enumerate(_fills(pixels, hidden)):
+        for i, (carried, around, group) in enumerate(_fills(pixels, hidden, self.unsure)):
             fill = around + shares[group] * (carried - around)
             filled[i][hidden[i]] = fill.round().clip(0, 255)
         return filled
@@ -114,7 +130,7 @@ def surroundings(hidden: np.ndarray, margin: int) -> tuple[slice, slice]:
     return rows, columns
 
 
-def _fills(pixels: np.ndarray, hidden: np.ndarray) -> list[_Fills]:
+def _fills(pixels: np.ndarray, hidden: np.ndarray, unsure: int) -> list[_Fills]:
     """Both fills of each frame's hidden pixels."""
     nothing = _Fills(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.float32), np.zeros(0, np.int64))
     fills = [nothing] * len(pixels)
@@ -126,7 +142,8 @@ def _fills(pixels: np.ndarray, hidden: np.ndarray) -> list[_Fills]:
     pixels, hidden = pixels[:, rows, columns], np.ascontiguousarray(hidden[:, rows, columns])
     around = inpaint_frames(pixels, hidden)
     wanted = np.stack([grow(frame, RIM) for frame in hidden])
-    directions = [carry(around, hidden, wanted, is_later) for is_later in (False, True)]
+    flows = find_flows(around, hidden, unsure)
+    directions = [carry(around, hidden, wanted, flows, is_later) for is_later in (False, True)]
     for i in np.flatnonzero(hidden.any((1, 2))):
         earlier, later = (_fitted(d[i], around[i], hidden[i], wanted[i]) for d in directions)
         weights = [1 / d.hops[:, None] ** 2 for d in (earlier, later)]  # 0 where nothing was carried

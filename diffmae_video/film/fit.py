@@ -125,7 +125,10 @@ def fit_film(
         "shares" in begun and (folder / WEIGHTS).is_file() and length.share(*_spent(folder)) == 1
     )
     rehearsals = draw_rehearsals(shown, film.scenes, length.rehearsals(), cfg.TRAIN.SEED)
-    base_fill = BaseFill(np.array(begun["shares"])) if "shares" in begun else measured_base_fill(rehearsals)
+    if "shares" in begun:
+        base_fill = BaseFill(np.array(begun["shares"]), begun["unsure"])
+    else:
+        base_fill = measured_base_fill(rehearsals)
     filled = [arrays / f"scene{number:04d}-filled.npy" for number in range(len(places))]
     film = replace(
         film, scenes=[fill_scene(base_fill, *each) for each in zip(film.scenes, filled, strict=True)]
@@ -139,7 +142,8 @@ def fit_film(
         data.colours = replace(data.colours, correction=begun["correction"])
     else:
         data.measure_corrections(SAMPLED_WINDOWS)
-        begun |= {"shares": base_fill.shares.tolist(), "correction": data.colours.correction}
+        begun |= {"shares": base_fill.shares.tolist(), "unsure": base_fill.unsure}
+        begun |= {"correction": data.colours.correction}
         write_text(folder / DESCRIPTION, json.dumps(begun, indent=2) + "\n")
     if init is not None:
         start_from(model, init)

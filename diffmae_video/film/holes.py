@@ -14,6 +14,7 @@ from diffmae_video.data.mask_colours import Instance
 from diffmae_video.data.mask_files import is_mask_film, open_mask_film, read_mask_picture
 from diffmae_video.decoding import VideoReader
 from diffmae_video.errors import InputError, InputWarning
+from diffmae_video.files import is_there
 from diffmae_video.film.aligned_masks import AlignedMasks, resize_mask, resize_note
 from diffmae_video.film.canvas import Canvas
 from diffmae_video.film.hole_edges import grow
@@ -232,7 +233,7 @@ def parse_boxes(text: str) -> list[Box] | None:
     Raises:
         InputError: the text has commas but not four or six fitting numbers, or t0 is not below t1.
     """
-    if "," not in text or Path(text).exists():
+    if "," not in text or is_there(Path(text)):
         return None
     return [_parse_box(part) for part in text.split()]
 
@@ -294,7 +295,7 @@ def _open_given_hole(text: str, canvas: Canvas, video: VideoReader, instances: S
             raise InputError(f"--mask {text}: boxes have no colours; leave out --instances")
         return BoxHole(canvas, boxes, video.times)
     path = Path(text)
-    if not path.exists():
+    if not is_there(path):
         raise InputError(
             f"--mask {text}: neither a file, a folder nor a kind of mask; kinds are {', '.join(MASKS)}, and "
             "a box is written x,y,w,h[,t0,t1]"

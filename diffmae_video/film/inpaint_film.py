@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from diffmae_video.data import VideoReader, open_video
 from diffmae_video.encoding.writers import ENDINGS, open_film
 from diffmae_video.errors import InputError
-from diffmae_video.files import write_text
+from diffmae_video.files import is_there, write_text
 from diffmae_video.film.canvas import Canvas
 from diffmae_video.film.film_filler import FilledFrame, FilmFiller, SamplerOptions
 from diffmae_video.film.film_scores import FilmScores
@@ -261,7 +261,7 @@ def scores_path(target: Path) -> Path:
 
 
 def _check_outputs(inputs: list[Path], outputs: list[Path], num_frames: int) -> None:
-    taken = {path.resolve() for path in inputs if path.exists()}
+    taken = {path.resolve() for path in inputs if is_there(path)}
     for path in outputs:
         if path.is_dir():
             raise InputError(f"--output {path}: is a folder; give another path")

@@ -17,7 +17,9 @@ from diffmae_video.errors import require
 from diffmae_video.film.camera import fill_from_around
 from diffmae_video.film.hole_edges import grow
 
-UNSURE = 5  # pixels around a hole whose flow is not trusted: it was computed with a part of the hole
+NEAR = 40  # pixels around a hole in which only a flow that leads there and back is trusted
+THERE_AND_BACK = 0.5, 0.02  # the squared error allowed: pixels, and a share of the squared flow
+FITTED_POINTS = 4000  # of the flow, to which the camera's motion is fitted
 SMALLEST = 24  # pixels; DIS needs pictures of this size
 
 
@@ -42,13 +44,54 @@ class _Paths(NamedTuple):
     hops: np.ndarray
 
 
-def carry(frames: np.ndarray, hidden: np.ndarray, wanted: np.ndarray, is_later: bool) -> list[Carried]:
+class Flows(NamedTuple):
+    """The flow of each frame to its neighbours, float16 [n, H, W, 2] in pixels (x, y).
+
+    Attributes:
+        earlier: to the frame before; of the first frame, not used.
+        later: to the frame after; of the last frame, not used.
+    """
+
+    earlier: np.ndarray
+    later: np.ndarray
+
+
+def find_flows(frames: np.ndarray, hidden: np.ndarray, unsure: int) -> Flows:
+    """The optical flow between neighbouring frames, continued into what is hidden.
+
+    Args:
+        frames: uint8 [n, H, W, 3], roughly filled where they are hidden.
+        hidden: bool [n, H, W].
+        unsure: pixels around a hole whose flow is not trusted, since the hole took part in it.
+
+    Raises:
+        MissingExtraError: OpenCV is not installed.
+    """
+    cv2 = require("cv2", "film")
+    dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    grey = [_padded(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)) for frame in frames]
+    n, height, width = hidden.shape
+    flows = Flows(*np.zeros((2, n, height, width, 2), np.float16))
+    for i in range(n - 1):
+        later, earlier = (
+            dis.calc(*pair, None)[:height, :width]
+            for pair in ((grey[i], grey[i + 1]), (grey[i + 1], grey[i]))
+        )
+        flows.later[i] = _complete(later, earlier, hidden[i], unsure)
+        flows.earlier[i + 1] = _complete(earlier, later, hidden[i + 1], unsure)
+    return flows
+
+
+def carry(
+    frames: np.ndarray, hidden: np.ndarray, wanted: np.ndarray, flows: Flows, is_later: bool
+) -> list[Carried]:
     """Brings colours from earlier or later frames to the wanted pixels of every frame.
 
     Args:
         frames: uint8 [n, H, W, 3], roughly filled where they are hidden.
         hidden: bool [n, H, W].
         wanted: bool [n, H, W]. A wanted pixel that is known is treated as hidden, except as a source.
+        flows: see :func:`find_flows`.
         is_later: whether colours come from later frames.
 
     Returns:
@@ -57,25 +100,21 @@ def carry(frames: np.ndarray, hidden: np.ndarray, wanted: np.ndarray, is_later: 
     Raises:
         MissingExtraError: OpenCV is not installed.
     """
-    cv2 = require("cv2", "film")
-    flow_between = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     n, height, width = hidden.shape
     columns, rows = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
     carried = [Carried(np.zeros((0, 3), np.float32), np.zeros(0, np.float32))] * n
     before: _Paths | None = None
-    grey_before = np.zeros((0, 0), np.uint8)
     for i in range(n - 1, -1, -1) if is_later else range(n):
-        grey = cv2.cvtColor(frames[i], cv2.COLOR_RGB2GRAY)
         if before is None:
             paths = _Paths(*(np.full((height, width), v, np.float32) for v in (0, 0, i, np.inf)))
         else:
-            flow = _complete(flow_between.calc(*map(_padded, (grey, grey_before)), None), hidden[i])
+            flow = (flows.later if is_later else flows.earlier)[i].astype(np.float32)
             paths = _lengthen(before, flow, rows, columns)
         carried[i] = _colours(frames, paths, wanted[i], rows, columns)
         is_known = ~hidden[i]
         for values, own in zip(paths, (0, 0, i, 0), strict=True):
             values[is_known] = own
-        before, grey_before = paths, grey
+        before = paths
     return carried
 
 
@@ -84,17 +123,56 @@ def _padded(picture: np.ndarray) -> np.ndarray:
     return np.pad(picture, short, mode="edge") if any(after for _, after in short) else picture
 
 
-def _complete(flow: np.ndarray, hidden: np.ndarray) -> np.ndarray:
-    """A flow [H, W, 2], continued smoothly from around into what is hidden."""
-    height, width = hidden.shape
-    flow = flow[:height, :width]
+def _complete(flow: np.ndarray, back: np.ndarray, hidden: np.ndarray, unsure: int) -> np.ndarray:
+    """A flow [H, W, 2], continued into what is hidden.
+
+    Most of a scene moves with the camera: an affine motion is fitted to the flow of the known pixels. What
+    differs from it at the edge of the hole fades out smoothly.
+    """
     if not hidden.any():
         return flow
-    known = torch.from_numpy(~grow(hidden, UNSURE))[None, None].float()
-    values: Tensor = torch.from_numpy(flow).permute(2, 0, 1)[None]
-    values = torch.cat([values, values[:, :1]], 1) * known  # push-pull wants three channels
-    completed: np.ndarray = fill_from_around(values, known)[0, :2].permute(1, 2, 0).contiguous().numpy()
+    is_sure = ~grow(hidden, unsure) & (_leads_back(flow, back) | ~grow(hidden, NEAR))
+    camera = _affine_motion(flow, is_sure)
+    known = torch.from_numpy(is_sure)[None, None].float()
+    rest: Tensor = torch.from_numpy(flow - camera).permute(2, 0, 1)[None]
+    rest = torch.cat([rest, rest[:, :1]], 1) * known  # push-pull wants three channels
+    smooth = fill_from_around(rest, known)[0, :2].permute(1, 2, 0).contiguous().numpy()
+    completed: np.ndarray = camera + smooth
     return completed
+
+
+def _leads_back(flow: np.ndarray, back: np.ndarray) -> np.ndarray:
+    """Where the flow to a frame and the one back from it lead to the same pixel, bool [H, W]."""
+    cv2 = require("cv2", "film")
+    height, width = flow.shape[:2]
+    x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
+    returned = cv2.remap(
+        back, x + flow[..., 0], y + flow[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
+    error, length = ((flow + returned) ** 2).sum(-1), (flow**2).sum(-1)
+    agrees: np.ndarray = error < THERE_AND_BACK[0] + THERE_AND_BACK[1] * length
+    return agrees
+
+
+def _affine_motion(flow: np.ndarray, is_sure: np.ndarray) -> np.ndarray:
+    """The affine motion that most of a flow follows, float32 [H, W, 2]; 0 if there is none."""
+    cv2 = require("cv2", "film")
+    rows, columns = np.nonzero(is_sure)
+    if len(rows) > FITTED_POINTS:
+        chosen = np.linspace(0, len(rows) - 1, FITTED_POINTS).astype(int)
+        rows, columns = rows[chosen], columns[chosen]
+    points = np.stack([columns, rows], 1).astype(np.float32)
+    matrix = None
+    if len(points) >= 3:
+        cv2.setRNGSeed(0)
+        moved = points + flow[rows, columns]
+        matrix, _ = cv2.estimateAffine2D(points, moved, ransacReprojThreshold=1.0)
+    if matrix is None:
+        return np.zeros_like(flow)
+    height, width = is_sure.shape
+    x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
+    motion: np.ndarray = np.stack([x, y, np.ones_like(x)], -1) @ matrix.T.astype(np.float32)
+    return motion - np.stack([x, y], -1)
 
 
 def _lengthen(before: _Paths, flow: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> _Paths:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from diffmae_video.film.propagation import carry
+from diffmae_video.film.propagation import carry, find_flows
 from tests.film.small_films import panning, textured
 
 
@@ -16,7 +16,7 @@ def hole(frames, height=64, width=96):
 def test_a_pan_shows_what_a_still_hole_hides(is_later):
     truth, hidden = panning(16, 64, 96, step=(0, 3)), hole(16)
     frames = np.where(hidden[..., None], np.uint8(128), truth)
-    carried = carry(frames, hidden, hidden, is_later)
+    carried = carry(frames, hidden, hidden, find_flows(frames, hidden, 5), is_later)
     i = 15 if not is_later else 0  # has the most frames to take colours from
     error = np.abs(carried[i].colours - truth[i][hidden[i]])
     assert np.isfinite(carried[i].hops).all()
@@ -30,8 +30,8 @@ def test_a_pan_shows_what_a_still_hole_hides(is_later):
 
 def test_the_first_frame_has_no_earlier_one():
     truth, hidden = panning(4, 64, 96), hole(4)
-    assert np.isinf(carry(truth, hidden, hidden, False)[0].hops).all()
-    assert np.isinf(carry(truth, hidden, hidden, True)[3].hops).all()
+    assert np.isinf(carry(truth, hidden, hidden, find_flows(truth, hidden, 5), False)[0].hops).all()
+    assert np.isinf(carry(truth, hidden, hidden, find_flows(truth, hidden, 5), True)[3].hops).all()
 
 
 def test_a_still_film_brings_the_same_colours():
@@ -39,7 +39,7 @@ def test_a_still_film_brings_the_same_colours():
     hidden = hole(3)
     hidden[0] = False
     frames = np.where(hidden[..., None], np.uint8(128), picture)
-    carried = carry(frames, hidden, hidden, False)
+    carried = carry(frames, hidden, hidden, find_flows(frames, hidden, 5), False)
     for i in (1, 2):
         assert (carried[i].hops == i).all()
         assert np.abs(carried[i].colours - picture[hidden[i]]).mean() < 2
@@ -49,7 +49,9 @@ def test_a_known_pixel_is_predicted_from_other_frames():
     frames = np.stack([np.full((32, 32, 3), v, np.uint8) for v in (10, 200)])
     wanted = np.zeros((2, 32, 32), bool)
     wanted[1, 10:20, 10:20] = True
-    carried = carry(frames, np.zeros_like(wanted), wanted, False)[1]
+    carried = carry(
+        frames, np.zeros_like(wanted), wanted, find_flows(frames, np.zeros_like(wanted), 5), False
+    )[1]
     assert (carried.colours == 10).all()
     assert (carried.hops == 1).all()
 
@@ -58,4 +60,4 @@ def test_pictures_smaller_than_the_flow_wants():
     frames = np.full((2, 9, 11, 3), 50, np.uint8)
     hidden = np.zeros((2, 9, 11), bool)
     hidden[1, 3:6, 3:6] = True
-    assert (carry(frames, hidden, hidden, False)[1].colours == 50).all()
+    assert (carry(frames, hidden, hidden, find_flows(frames, hidden, 5), False)[1].colours == 50).all()

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from diffmae_video.film.base_fill import BaseFill
+from diffmae_video.film.base_fill import CLASSES, BaseFill
 from diffmae_video.film.fit_windows import Colours
 from diffmae_video.film.rehearsals import fill_scene
 from diffmae_video.film.scene import Scene
@@ -28,7 +28,7 @@ def filler(model, frames):
     scene = Scene(
         0, np.where(hidden[..., None], 0, pixels).astype(np.uint8), hidden, np.zeros((frames, 2), int)
     )
-    scene = fill_scene(BaseFill(np.ones(42)), scene)
+    scene = fill_scene(BaseFill(np.ones(len(CLASSES)), 5), scene)
     return SceneFiller(model, scene, SHAPE, COLOURS, 0, frames, hidden), pixels, hidden
 
 
