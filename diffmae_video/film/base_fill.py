@@ -9,6 +9,7 @@ same film (our choice).
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -29,7 +30,8 @@ HOPS = np.array(
 )  # bounds of classes of pixels by how far a colour was carried
 DISTANCES = np.array([2.0, 4, 8, 16, 32])  # the same by how far they are from the edge of the hole, in pixels
 CLASSES = range((len(HOPS) + 1) * (len(DISTANCES) + 1))
-UNSURE = (5, 12, 24)  # pixels; the margins around holes that are tried
+UNSURE = (5, 24, 128)  # pixels; the margins around holes that are tried
+THREADS = 2
 UNCERTAINTY = 4e4  # squared levels; classes with few pixels take the share of all
 
 
@@ -66,7 +68,9 @@ class BaseFill:
             examples: pixels uint8 [n, H, W, 3], and bool [n, H, W] what is hidden in them and what is
                 hidden for this measurement although it is known.
         """
-        return min((cls._fitted(examples, unsure) for unsure in UNSURE), key=lambda fitted: fitted[0])[1]
+        with ThreadPoolExecutor(THREADS) as pool:
+            fitted = pool.map(lambda unsure: cls._fitted(examples, unsure), UNSURE)
+            return min(fitted, key=lambda result: result[0])[1]
 
     @classmethod
     def _fitted(cls, examples: Iterable[Example], unsure: int) -> tuple[float, BaseFill]:

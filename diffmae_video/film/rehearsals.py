@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from diffmae_video.film.base_fill import BaseFill
+from diffmae_video.film.base_fill import THREADS, BaseFill
 from diffmae_video.film.held_out import Place, moved_hole
 from diffmae_video.film.scene import Scene
 from diffmae_video.runtime.progress import ProgressBar
@@ -26,7 +26,6 @@ MOST_COPIES = 16
 SIDE = 16  # pixels of a random patch
 MEASURED, MEASURED_FRAMES = 3, 32  # rehearsals on which the base fill is measured, and frames of each
 BLOCK, REACH = 64, 32  # frames filled at a time, and those before and after that colours may come from
-THREADS = 2
 
 
 def draw_rehearsals(scenes: Sequence[Scene], own: Sequence[Scene], count: int, seed: int) -> list[Scene]:
