@@ -47,7 +47,8 @@ def plot_result(result: dict[str, Any], path: Path) -> None:
         _plot_curves(axes, result, colours)
     for axes in (bars, *curves):
         axes.axhline(100 / result["classes"], color="black", linewidth=0.8, linestyle="--")
-        axes.set_ylim(0, 100)
+        axes.set_ylim(0, 118)  # room for the legend
+        axes.set_yticks(range(0, 101, 20))
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False, fontsize=8, loc="upper left", ncols=1 if len(inits) < 4 else 2)
     with atomic_path(path) as aside:
