@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -128,6 +129,8 @@ def inpaint_film(
             filling = _with_model(model, video, hole, options)
         else:
             assert fit is not None
+            if fit.length is not None and not fit.length and not fit_folder(target).exists():
+                stack.callback(shutil.rmtree, fit_folder(target))  # nothing was learnt that is worth keeping
             filling = _with_fit(fit, checkpoint, target, video, hole, options)
         sound = source if video.num_frames > 1 else None
         fps, times = video.fps, video.times

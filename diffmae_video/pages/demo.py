@@ -64,9 +64,24 @@ def write_demo_page(
         metrics=metrics,
         columns=columns,
         rows=rows,
+        film=_film_facts(metrics["film"]),
         first_loss=f"{losses[0]:.2f}",
         last_loss=f"{losses[-1]:.2f}",
     )
+
+
+def _film_facts(film: dict[str, Any] | None) -> dict[str, str] | None:
+    """What the page says about the film, None without one."""
+    if film is None:
+        return None
+    fills = film["estimate"]["fills"]
+    opencv = max(row["psnr"] for name, row in fills.items() if name.startswith("OpenCV"))
+    return {
+        "hidden": f"{film['hidden_share']:.0%}",
+        "psnr": f"{fills[film['fill']]['psnr']:.1f}",
+        "opencv": f"{opencv:.1f}",
+        "seconds": f"{film['seconds']:.0f}",
+    }
 
 
 def format_rows(metrics: dict[str, Any]) -> tuple[list[str], list[tuple[str, list[str]]]]:

@@ -36,6 +36,7 @@ from diffmae_video.masks import Mask
 from diffmae_video.models import PretrainingModel, load_model
 from diffmae_video.pages.demo import write_demo_page
 from diffmae_video.runtime.progress import ProgressBar
+from diffmae_video.studies.demo_film import FILM, clean_film
 from diffmae_video.training.pretrain import pretrain
 
 SHIPPED_CLIPS = ("bikes.mp4", "bigbuckbunny.mp4", "carphone_pristine.mp4")
@@ -59,7 +60,8 @@ def make_demo(
     """Makes the demo: trains both models, measures them on held-out clips and writes the page.
 
     Writes checkpoint/ and mae/ (the models' run folders, replacing earlier ones), lists/, videos/ (small
-    copies), metrics.json, loss.png, each example as mp4 and GIF, and the page index.html with media/.
+    copies), film/ (a shot before and after a passer-by is taken out, only with the shipped clips),
+    metrics.json, loss.png, each example as mp4 and GIF, and the page index.html with media/.
 
     Args:
         config, mae_config: recipes of the DiffMAE and of the MAE.
@@ -88,6 +90,8 @@ def make_demo(
         metrics[f"{prefix}clips_seen"] = len(training.rows) * (
             cfg.TRAIN.BATCH_SIZE * cfg.TRAIN.ACCUMULATION * cfg.DATA.REPEATS
         )
+    films = [path for path in paths if path.name == FILM] if videos is None else []
+    metrics["film"] = clean_film(films[0], output / "film") if films else None
     metrics["peak_rss_mb"] = _peak_memory_mb()
     sources = page_sources(parts, cfg)
     page = write_demo_page(

@@ -90,6 +90,23 @@ def test_the_page_is_the_gallery_with_mae_beside(run):
 
 
 @pytest.mark.slow
+def test_a_passer_by_is_taken_out_of_a_film(run):
+    _, output = run
+    with open_video(output / "film/before.mp4") as before, open_video(output / "film/after.mp4") as after:
+        assert before.num_frames == after.num_frames == 55
+        walking, gone = (np.asarray(video.frames([11])[0], float) for video in (before, after))
+        street = np.asarray(before.frames([45])[0], float)  # he has left
+    thigh = slice(20, 110), slice(330, 400)  # of the man, over a wall and a bicycle that are brighter
+    assert walking[thigh].mean() < street[thigh].mean() - 20
+    assert abs(gone[thigh].mean() - street[thigh].mean()) < 20
+    film = json.loads((output / "metrics.json").read_text())["film"]
+    assert film["estimate"]["gain"] > 3
+    with chromium() as browser, opened(browser, (output / "index.html").as_uri()) as page:
+        assert page.locator("video").count() == 2
+        assert page.locator("video").nth(1).evaluate("v => v.readyState") >= 1
+
+
+@pytest.mark.slow
 def test_the_loss_fell_and_every_step_has_a_line(run):
     _, output = run
     rows = [json.loads(line) for line in (output / "checkpoint/metrics.jsonl").read_text().splitlines()]
