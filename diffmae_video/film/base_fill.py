@@ -31,6 +31,7 @@ HOPS = np.array(
 DISTANCES = np.array([2.0, 4, 8, 16, 32])  # the same by how far they are from the edge of the hole, in pixels
 CLASSES = range((len(HOPS) + 1) * (len(DISTANCES) + 1))
 UNSURE = (5, 24, 128)  # pixels; the margins around holes that are tried
+CHOOSING, CHOOSING_FRAMES = 2, 32  # examples that the margin is chosen on, and frames of each
 THREADS = 2
 UNCERTAINTY = 4e4  # squared levels; classes with few pixels take the share of all
 
@@ -68,9 +69,11 @@ class BaseFill:
             examples: pixels uint8 [n, H, W, 3], and bool [n, H, W] what is hidden in them and what is
                 hidden for this measurement although it is known.
         """
+        short = [(p[:CHOOSING_FRAMES], h[:CHOOSING_FRAMES], q[:CHOOSING_FRAMES]) for p, h, q in examples]
         with ThreadPoolExecutor(THREADS) as pool:
-            fitted = pool.map(lambda unsure: cls._fitted(examples, unsure), UNSURE)
-            return min(fitted, key=lambda result: result[0])[1]
+            tried = pool.map(lambda unsure: cls._fitted(short[:CHOOSING], unsure), UNSURE)
+            unsure = min(tried, key=lambda result: result[0])[1].unsure
+        return cls._fitted(examples, unsure)[1]
 
     @classmethod
     def _fitted(cls, examples: Iterable[Example], unsure: int) -> tuple[float, BaseFill]:

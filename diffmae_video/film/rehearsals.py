@@ -24,7 +24,7 @@ KINDS = ("own", "own", "box", "own", "patches", "own", "own")  # in turn
 COVERED = 0.12  # share of the pixels that a rehearsal in the hole's shape is to hide
 MOST_COPIES = 16
 SIDE = 16  # pixels of a random patch
-MEASURED, MEASURED_FRAMES = 3, 32  # rehearsals on which the base fill is measured, and frames of each
+MEASURED = 3  # rehearsals on which the base fill is measured
 BLOCK, REACH = 64, 32  # frames filled at a time, and those before and after that colours may come from
 
 
@@ -41,9 +41,9 @@ def draw_rehearsals(scenes: Sequence[Scene], own: Sequence[Scene], count: int, s
 
 
 def measured_base_fill(rehearsals: Sequence[Scene]) -> BaseFill:
-    """The base fill that is best on the first frames of the first rehearsals."""
-    parts = [scene.part(0, MEASURED_FRAMES) for scene in rehearsals[:MEASURED]]
-    return BaseFill.measured([(p.pixels, p.hidden, p.pretended) for p in parts if p.pretended is not None])
+    """The base fill that is best on the first rehearsals."""
+    first = rehearsals[:MEASURED]
+    return BaseFill.measured([(s.pixels, s.hidden, s.pretended) for s in first if s.pretended is not None])
 
 
 def fill_rehearsals(base_fill: BaseFill, rehearsals: Sequence[Scene], folder: Path) -> list[Scene]:
