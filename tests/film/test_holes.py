@@ -133,6 +133,7 @@ def test_boxes_are_parsed():
     assert parse_boxes("1,2,3,4") == [((1, 2, 3, 4), None)]
     assert parse_boxes("1,2,3,4,0.5,2 5,6,7,8") == [((1, 2, 3, 4), (0.5, 2.0)), ((5, 6, 7, 8), None)]
     assert parse_boxes("center") is None
+    assert len(parse_boxes(" ".join(["10,20,30,40,0.5,2"] * 99))) == 99  # too long for the name of a file
 
 
 def edited(film, text, **edits):

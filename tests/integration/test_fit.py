@@ -91,3 +91,20 @@ def test_a_fit_is_kept_used_again_and_goes_on(film, monkeypatch):
     assert [json.loads(line)["step"] for line in log.read_text().splitlines()] == [1, 2, 3, 4, 5]
     assert steps == 3
     assert (folder / "out-fit/model.safetensors").read_bytes() != weights
+
+
+def test_without_learning_there_is_the_base_fill(film):
+    folder, frames, hidden = film
+    result = inpaint(folder, "film", "out", "--fit", "0")
+    assert result["fill"] == "base"
+    assert set(result["estimate"]["fills"]) == {
+        *("base", "mean fill", "OpenCV Telea", "OpenCV Navier-Stokes")
+    }
+    filled = read(folder / "out").astype(float)
+    assert (filled[~hidden] == frames[~hidden]).all()
+    mean = np.abs(frames[~hidden].mean(0) - frames[hidden]).mean()
+    assert np.abs(filled - frames)[hidden].mean() < 0.3 * mean  # the pan shows elsewhere what is hidden
+    assert not (folder / "out-fit").exists()
+    refused = run(folder, "film", "other", "--fit", "0", "--fill", "sample")
+    assert refused.returncode == 2
+    assert "--fill sample: needs a model that learnt, and --fit 0 learns nothing" in refused.stderr
