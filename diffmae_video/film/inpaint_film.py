@@ -130,7 +130,7 @@ def inpaint_film(
         else:
             assert fit is not None
             if fit.length is not None and not fit.length and not fit_folder(target).exists():
-                stack.callback(shutil.rmtree, fit_folder(target))  # nothing was learnt that is worth keeping
+                stack.callback(shutil.rmtree, fit_folder(target), ignore_errors=True)  # nothing was learnt
             filling = _with_fit(fit, checkpoint, target, video, hole, options)
         sound = source if video.num_frames > 1 else None
         fps, times = video.fps, video.times

@@ -167,7 +167,7 @@ def _affine_motion(flow: np.ndarray, is_sure: np.ndarray) -> np.ndarray:
         cv2.setRNGSeed(0)
         moved = points + flow[rows, columns]
         matrix, _ = cv2.estimateAffine2D(points, moved, ransacReprojThreshold=1.0)
-    if matrix is None:
+    if matrix is None or not np.isfinite(matrix).all():  # the points do not determine it
         return np.zeros_like(flow)
     height, width = is_sure.shape
     x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
