@@ -35,7 +35,7 @@ them into the film.
 Without --checkpoint, the film itself is the source. A base fill follows the motion of the film to frames
 that show what is hidden now, and takes the rest from around the hole. A model is then fitted to the film:
 it learns from known parts to correct the base fill. Neither reads what the hole hides. --fit sets the time
-to learn, and --fit 0 makes the base fill only, in seconds. A fit that was stopped goes on when the same
+to learn, and --fit 0 makes the base fill only. A fit that was stopped goes on when the same
 command is given again; one that is done is used again, for another seed or fill, or goes on with a longer
 --fit. It is kept in clean-fit/ beside the output. Before the film is filled, the fills are measured on
 places of the film that no one has learnt from, beside the mean colour and OpenCV's two ways, and --fill

@@ -52,7 +52,7 @@ def inpaint(
         output: an .mp4, .webm, .gif or .png file, or a folder for PNG frames.
         checkpoint: the folder of a DiffMAE or an MAE, or its name on the Hugging Face hub.
         fit: how long to fit a model, such as ``"90s"``, ``"5m"`` or ``"300steps"``. ``"0"`` without a
-            checkpoint makes the base fill, which learns nothing and takes seconds. None: a time that suits
+            checkpoint makes the base fill, which learns nothing. None: a time that suits
             the film, or with a checkpoint no fit.
         recipe: of the fit, ``"film/fit"``, ``"film/fine"`` or a file.
         fill: ``"base"``, or which prediction of a fitted model to take: ``"first"``, ``"mean"``,
