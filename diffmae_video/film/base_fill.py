@@ -25,10 +25,10 @@ RADIUS = 3  # of OpenCV's inpainting, in pixels
 RIM = 6  # pixels around the hole, by which carried colours are fitted to its surroundings
 LARGEST_STEP = 40.0  # levels by which a carried colour may be shifted
 MARGIN = 128  # pixels around the hole that the optical flow is computed on
-HOPS = np.array(
-    [1.5, 2.5, 4.5, 8.5, 16.5, 32.5]
-)  # bounds of classes of pixels by how far a colour was carried
-DISTANCES = np.array([2.0, 4, 8, 16, 32])  # the same by how far they are from the edge of the hole, in pixels
+# Pixels are divided into classes by how many frames away their colour was found, and by how many pixels lie
+# between them and the edge of the hole. These are the bounds.
+HOPS = np.array([1.5, 2.5, 4.5, 8.5, 16.5, 32.5])
+DISTANCES = np.array([2.0, 4, 8, 16, 32])
 CLASSES = range((len(HOPS) + 1) * (len(DISTANCES) + 1))
 UNSURE = (5, 24, 128)  # pixels; the margins around holes that are tried
 CHOOSING, CHOOSING_FRAMES = 2, 32  # examples that the margin is chosen on, and frames of each
