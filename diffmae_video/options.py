@@ -283,8 +283,9 @@ OPTIONS = {
     ),
     "TRAIN.OPTIMIZER": Option(
         "adamw",
-        "`muon` orthogonalises the updates of the blocks' matrices; the rest takes AdamW. ZERO_STAGE 0 only.",
-        choices=("adamw", "muon"),
+        "`muon` orthogonalises the updates of the blocks' matrices; `block_muon` does so by blocks of 64 "
+        "rows, which costs less. The rest takes AdamW. Both need ZERO_STAGE 0.",
+        choices=("adamw", "muon", "block_muon"),
     ),
     "TRAIN.WEIGHT_DECAY": Option(
         0.05, "Weight decay, of matrices only: not of biases, norms, positions and tokens.", at_least=0

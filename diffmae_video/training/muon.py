@@ -3,6 +3,10 @@
 Muon (Jordan et al. 2024; Liu et al. 2025, arXiv 2502.16982) orthogonalises the momentum of each matrix. Its
 update has the size of AdamW's, so both take the same learning rate and weight decay. It equals
 torch.optim.Muon's with ``match_rms_adamw``.
+
+Block Muon orthogonalises blocks of at most ``BLOCK_ROWS`` rows of a matrix, each on its own; rows run along
+the shorter side (our choice; see docs/learning.md). It costs a fraction of Muon, whose products grow with the
+square of that side.
 """
 
 import math
@@ -18,6 +22,7 @@ from diffmae_video.errors import InputError
 MOMENTUM = "momentum_buffer"  # its name in the state, as torch.optim.Muon's
 MOMENTUM_DECAY = 0.95
 COEFFICIENTS, ITERATIONS = (3.4445, -4.775, 2.0315), 5  # of Newton-Schulz (Jordan et al. 2024)
+BLOCK_ROWS = 64
 ADAM_RMS = 0.2  # the usual size of a weight's step in AdamW, in learning rates (Liu et al. 2025)
 
 
@@ -34,12 +39,15 @@ class MuonAdamW(torch.optim.Optimizer):
     Args:
         groups: see :func:`~diffmae_video.training.optimizer.parameter_groups`.
         betas: of AdamW.
+        by_blocks: Block Muon in place of Muon.
 
     Raises:
         InputError: no group is for Muon.
     """
 
-    def __init__(self, groups: list[dict[str, Any]], betas: tuple[float, float]) -> None:
+    def __init__(
+        self, groups: list[dict[str, Any]], betas: tuple[float, float], by_blocks: bool = False
+    ) -> None:
         if not any(group["muon"] for group in groups):
             raise InputError(
                 "TRAIN.OPTIMIZER muon: this model has no transformer blocks whose matrices it could update; "
@@ -51,6 +59,7 @@ class MuonAdamW(torch.optim.Optimizer):
         self.adamw = torch.optim.AdamW(others, lr=0.0, betas=betas, fused=True)
         self.adamw.state = self.state
         self.found_inf: Tensor | None = None
+        self.by_blocks = by_blocks
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
@@ -77,12 +86,19 @@ class MuonAdamW(torch.optim.Optimizer):
             by_shape[min(update.shape), max(update.shape)].append(i)
         for shape, places in by_shape.items():
             wide = [updates[i] if updates[i].shape == shape else updates[i].T for i in places]
-            steps = orthogonalise(torch.stack(wide)).unbind(0)
+            rows = block_rows(shape[0]) if self.by_blocks else shape[0]
+            blocks = torch.stack(wide).view(-1, rows, shape[1])
+            steps = orthogonalise(blocks).view(-1, *shape).unbind(0)
             torch._foreach_add_(
                 [matrices[i] for i in places],
                 [x if updates[i].shape == shape else x.T for i, x in zip(places, steps, strict=True)],
                 alpha=-group["lr"] * ADAM_RMS * math.sqrt(shape[1]),
             )
+
+
+def block_rows(rows: int) -> int:
+    """The rows of each block of a matrix: the largest divisor of its rows up to ``BLOCK_ROWS``."""
+    return next(size for size in range(min(rows, BLOCK_ROWS), 0, -1) if rows % size == 0)
 
 
 def orthogonalise(matrices: Tensor) -> Tensor:

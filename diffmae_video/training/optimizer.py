@@ -71,14 +71,15 @@ def build_optimizer(
     layer_decay: float = 1.0,
     kind: str = "adamw",
 ) -> torch.optim.Optimizer:
-    """AdamW, in one fused kernel on CPU and on GPU, or with ``kind`` muon :class:`MuonAdamW`.
+    """AdamW, in one fused kernel on CPU and on GPU, or with ``kind`` muon or block_muon :class:`MuonAdamW`.
 
     Raises:
         InputError: see :class:`~diffmae_video.training.muon.MuonAdamW`.
     """
-    groups = parameter_groups(model, weight_decay, layer_decay, kind == "muon")
-    if kind == "muon":
-        return MuonAdamW(groups, betas)
+    is_muon = kind != "adamw"
+    groups = parameter_groups(model, weight_decay, layer_decay, is_muon)
+    if is_muon:
+        return MuonAdamW(groups, betas, by_blocks=kind == "block_muon")
     return torch.optim.AdamW(groups, lr=0.0, betas=betas, fused=True)
 
 

@@ -8,6 +8,7 @@ from torch.optim._muon import _zeropower_via_newtonschulz as zeropower
 
 from diffmae_video.errors import InputError
 from diffmae_video.runtime.processes import start_process
+from diffmae_video.training import muon
 from diffmae_video.training.checkpoints import Checkpoints, Progress, load_model_weights, restore
 from diffmae_video.training.engine import take_step
 from diffmae_video.training.muon import MuonAdamW, is_block_matrix
@@ -78,7 +79,7 @@ def test_it_equals_muon_and_adamw_apart():
     )
     two.load_state_dict(one.state_dict())
     together = build_optimizer(one, 0.05, (0.9, 0.95), kind="muon")
-    muon = torch.optim.Muon(
+    torchs = torch.optim.Muon(
         [p for p in two.parameters() if p.ndim == 2],
         lr=RATE,
         weight_decay=0.05,
@@ -90,13 +91,46 @@ def test_it_equals_muon_and_adamw_apart():
         group["lr"] = RATE
     for _ in range(5):
         x = torch.randn(3, 6)
-        for model, optimizers in ((one, [together]), (two, [muon, adamw])):
+        for model, optimizers in ((one, [together]), (two, [torchs, adamw])):
             model.zero_grad()
             model["blocks"](x).pow(2).mean().backward()
             for optimizer in optimizers:
                 optimizer.step()
     for key, value in one.state_dict().items():
         assert torch.equal(value, two.state_dict()[key]), key
+
+
+def test_block_muon_orthogonalises_blocks_of_rows(monkeypatch):
+    """Rows run along a matrix's shorter side; each block takes the step of a matrix of its own."""
+    monkeypatch.setattr(muon, "BLOCK_ROWS", 4)
+    torch.manual_seed(0)
+    model = torch.nn.ModuleDict(
+        {"blocks": torch.nn.Sequential(torch.nn.Linear(10, 6), torch.nn.Linear(6, 10))}
+    )
+    optimizer = build_optimizer(model, 0.0, (0.9, 0.95), kind="block_muon")
+    for group in optimizer.param_groups:
+        group["lr"] = RATE
+    weights = [layer.weight for layer in model["blocks"]]
+    for weight in weights:
+        weight.grad = torch.randn_like(weight)
+    before = [weight.detach().clone() for weight in weights]
+    optimizer.step()
+    for weight, old in zip(weights, before, strict=True):
+        step, gradient = old - weight.detach(), weight.grad
+        if len(gradient) > gradient.shape[1]:
+            step, gradient = step.T, gradient.T
+        blocks = [zeropower(block, (3.4445, -4.775, 2.0315), 5, 1e-7) for block in gradient.split(3)]
+        wanted = RATE * 0.2 * 10**0.5 * torch.cat(blocks).float()
+        torch.testing.assert_close(step, wanted, rtol=0, atol=2e-2 * RATE)
+        whole = RATE * 0.2 * 10**0.5 * zeropower(gradient, (3.4445, -4.775, 2.0315), 5, 1e-7).float()
+        assert float((step - whole).abs().max()) > 5e-2 * RATE
+
+
+@pytest.mark.parametrize(
+    ("rows", "size"), [(192, 64), (384, 64), (64, 64), (48, 48), (100, 50), (7, 7), (67, 1)]
+)
+def test_blocks_are_of_one_size(rows, size):
+    assert muon.block_rows(rows) == size
 
 
 def test_a_gradient_that_is_not_finite_changes_nothing():
