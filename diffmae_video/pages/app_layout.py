@@ -6,6 +6,7 @@ from diffmae_video.decoding.file_types import IMAGE_ENDINGS, VIDEO_ENDINGS
 from diffmae_video.diffusion import SAMPLERS
 from diffmae_video.pages.app_callbacks import PANEL_TITLES, Callbacks, stopped_line
 from diffmae_video.pages.live_inpainting import KINDS, MAX_SECONDS, PAINTED, LiveInpainting
+from diffmae_video.pages.paint_editor import paint_editor
 
 MAX_MEGABYTES = 200  # of an upload
 FILE_SECONDS = 3600  # uploads and results stay on disk this long
@@ -32,15 +33,7 @@ def build_page(gradio: Any, live: LiveInpainting) -> Any:
                 start = gr.Slider(0, 1, 0, step=0.01, label="Start of the window, in seconds", visible=False)
                 kind = gr.Radio(list(KINDS), value=KINDS[0], label="Mask")
                 ratio = gr.Slider(0.05, 0.95, 0.75, step=0.05, label="Masked share")
-                editor = gr.ImageEditor(
-                    label="Paint the mask",
-                    visible=False,
-                    sources=(),
-                    transforms=(),
-                    layers=False,
-                    buttons=[],
-                    brush=gr.Brush(default_size=24, colors=["#ff3b6b"], color_mode="fixed"),
-                )
+                editor = paint_editor(gr, "Paint the mask")
                 sampler = gr.Radio(list(SAMPLERS), value="ddim", label="Sampler", visible=is_sampled)
                 steps = gr.Slider(
                     1,

@@ -10,6 +10,7 @@ from diffmae_video.pages.app_callbacks import stopped_line
 from diffmae_video.pages.app_layout import FILE_SECONDS, MAX_MEGABYTES, MAX_WAITING_RUNS
 from diffmae_video.pages.film_callbacks import AREA, BOX, FOLLOWS, MAX_PAGE_EDGE, STAYS, FilmCallbacks
 from diffmae_video.pages.film_cleaning import MAX_MINUTES, MAX_SECONDS
+from diffmae_video.pages.paint_editor import paint_editor
 
 STOPPED = "Stopped. With the same film and hole, Clean goes on from there."
 
@@ -34,15 +35,7 @@ def build_film_page(gradio: Any, folder: Path) -> Any:
             with gr.Column(min_width=300):
                 upload = gr.File(label="Film", file_types=list(VIDEO_ENDINGS), height=140)
                 second = gr.Slider(0, 1, 0, step=0.01, label="Second to paint on", visible=False)
-                editor = gr.ImageEditor(
-                    label="Paint over what should go",
-                    visible=False,
-                    sources=(),
-                    transforms=(),
-                    layers=False,
-                    buttons=[],
-                    brush=gr.Brush(default_size=24, colors=["#ff3b6b"], color_mode="fixed"),
-                )
+                editor = paint_editor(gr, "Paint over what should go")
                 form = gr.Radio([AREA, BOX], value=AREA, label="What is painted stands for")
                 place = gr.Radio([STAYS, FOLLOWS], value=STAYS, label="In the other frames it")
                 with gr.Row():

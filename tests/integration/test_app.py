@@ -13,7 +13,7 @@ from diffmae_video.data import normalise, open_video
 from diffmae_video.encoding.clips import write_video
 from diffmae_video.models import load_model
 from diffmae_video.pages.live_inpainting import LiveInpainting
-from tests.browser import chromium, import_for_browser
+from tests.browser import import_for_browser
 from tests.integration.app_server import (
     download,
     refusal,
@@ -43,12 +43,6 @@ def checkpoint(tmp_path_factory):
 def app(checkpoint, tmp_path_factory):
     with running_app(tmp_path_factory.mktemp("app"), "--checkpoint", checkpoint) as running:
         yield running
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture

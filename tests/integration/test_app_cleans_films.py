@@ -8,7 +8,7 @@ from PIL import Image
 
 from diffmae_video.data import open_video
 from diffmae_video.encoding.clips import write_video
-from tests.browser import chromium, import_for_browser
+from tests.browser import import_for_browser
 from tests.integration.app_server import (
     download,
     refusal,
@@ -38,12 +38,6 @@ def film(tmp_path_factory):
 def app(tmp_path_factory):
     with running_app(tmp_path_factory.mktemp("app")) as running:
         yield running
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from PIL import Image
 
 from diffmae_video.inpainting.examples import inpaint_examples, read_sources
 from diffmae_video.models import MAE, load_model
-from tests.browser import chromium, import_for_browser, opened, served
+from tests.browser import import_for_browser, opened, served
 from tests.calls import diffmae
 from tests.tiny_models import tiny_diffmae
 
@@ -47,12 +47,6 @@ def examples(made):
     model, mae = load_model(made / "model"), load_model(made / "mae")
     sources = read_sources([made / "film.mp4", made / EVIL], made / "model", model)
     return list(inpaint_examples(model, mae, sources))
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as started:
-        yield started
 
 
 @pytest.fixture(scope="module")
