@@ -101,30 +101,6 @@ def best_fill(scores: Mapping[str, Mapping[str, Any]]) -> str:
     return min(scores, key=lambda kind: (miss(scores[kind]), -scores[kind]["psnr"]))
 
 
-def describe_estimate(estimate: Mapping[str, Any]) -> str:
-    """The estimate as a table, with a line that says whether the fit beats the simple fills."""
-    if not estimate["places"]:
-        return "No place of the film is like the hole and known, so the fill cannot be measured beforehand."
-    lines = [
-        f"On {estimate['places']} held-out places (± spread; gradient and flicker over the truth's):",
-        f"{'':22s}{'PSNR, dB':>14s}{'SSIM':>14s}{'gradient':>14s}{'flicker':>14s}",
-    ]
-    for name, row in estimate["fills"].items():
-        cells = (_cell(row, key) for key in ("psnr", "ssim", "gradient_ratio", "flicker"))
-        lines.append(f"{name:22s}{''.join(f'{cell:>14s}' for cell in cells)}")
-    gain = estimate["gain"]
-    comparison = f"{abs(gain):.1f} dB {'better' if gain > 0 else 'worse'} than the best simple fill"
-    lines.append(f"Best for the eye: {estimate['fill']}, {comparison}.")
-    if gain <= 0:
-        lines.append("The fit does not beat the simple fills on this film; fit for longer, or hide less.")
-    return "\n".join(lines)
-
-
-def _cell(row: Mapping[str, float | None], key: str) -> str:
-    value, spread = row[key], row[f"{key}_spread"]
-    return "-" if value is None or spread is None else f"{value:.2f} ± {spread:.2f}"
-
-
 def simple_fills(frames: np.ndarray, hidden: np.ndarray, mean: Sequence[float]) -> dict[str, np.ndarray]:
     """Frames uint8 [n, H, W, 3] filled by the mean colour, and frame by frame by OpenCV's two ways."""
     fills = {"mean fill": np.where(hidden[..., None], np.array(mean).round().astype(np.uint8), frames)}

@@ -60,6 +60,11 @@ class FittedFilm:
         self.shown, self.places, self.base_fill = shown, places, base_fill
         self.shape, self.colours, self.fills = shape, colours, fills
 
+    @property
+    def has_learnt(self) -> bool:
+        """Whether the model's predictions are among the fills."""
+        return len(self.fills) > 1
+
     def estimate(self, sampler: str, steps: int) -> dict[str, Any]:
         """Scores of every kind of fill on held-out places, and the kind that suits this film.
 

@@ -15,10 +15,10 @@ from diffmae_video.encoding.writers import ENDINGS, open_film
 from diffmae_video.errors import InputError
 from diffmae_video.files import is_there, write_text
 from diffmae_video.film.canvas import Canvas
+from diffmae_video.film.estimate_table import describe_estimate
 from diffmae_video.film.film_filler import FilledFrame, FilmFiller, SamplerOptions
 from diffmae_video.film.film_scores import FilmScores
 from diffmae_video.film.fit import DESCRIPTION, fit_film, window_shape
-from diffmae_video.film.fit_estimate import describe_estimate
 from diffmae_video.film.holes import REMEDY, Hole, HoleEdits, open_hole
 from diffmae_video.film.scene_filler import BASE
 from diffmae_video.film.timed_plan import FitLength
@@ -54,7 +54,7 @@ class _Filling(NamedTuple):
     Attributes:
         frames: the filled frames, in order.
         scores: an empty account of them.
-        timesteps: of the sampler.
+        timesteps: of the sampler; empty if no model takes part.
         facts: what the JSON file says about it.
     """
 
@@ -95,9 +95,10 @@ def inpaint_film(
     Returns:
         What the JSON file holds: the input and the options, the scores of
         :meth:`~diffmae_video.film.film_scores.FilmScores.result`, and ``seconds``, the time that
-        it took in all and for each second of the film. ``reference`` is "truth" if the hole is a kind of
-        mask, as in training. A user's own hole may hide something to be removed: then it is "input", and
-        ``note`` says what this means for the scores.
+        it took in all and for each second of the film. ``model``, ``fitted`` (the fit's folder), ``sampler``
+        and ``timesteps`` are None if the base fill is made and nothing is learnt. ``reference`` is "truth"
+        if the hole is a kind of mask, as in training. A user's own hole may hide something to be removed:
+        then it is "input", and ``note`` says what this means for the scores.
 
     Raises:
         InputError: a file or an option is wrong, or the mask hides nothing.
@@ -162,8 +163,8 @@ def inpaint_film(
         **filling.facts,
         "tiles": tiles,
         "seed": options.seed,
-        "sampler": options.sampler,
-        "timesteps": filling.timesteps,
+        "sampler": options.sampler if filling.timesteps else None,
+        "timesteps": filling.timesteps or None,
         **({"reference": "truth"} if is_drawn else {"reference": "input", "note": NOTE}),
         **scores.result(),
         "seconds": round(seconds, 2),
@@ -219,10 +220,14 @@ def _with_fit(
     estimate = fitted.estimate(options.sampler, options.steps)
     print(describe_estimate(estimate), flush=True)
     fill = estimate["fill"] if fit.fill == "auto" else fit.fill
-    facts = {"model": type(fitted.model).__name__, "fitted": str(folder), "fill": fill, "estimate": estimate}
+    facts: dict[str, Any] = {"model": None, "fitted": None, "fill": fill, "estimate": estimate}
+    timesteps: list[int] = []
+    if fitted.has_learnt:
+        facts |= {"model": type(fitted.model).__name__, "fitted": str(folder)}
+        timesteps = fitted.model.sampling_timesteps(options.steps)
     frames = fitted.frames(fill, options.samples, options.sampler, options.steps, options.seed)
     scores = FilmScores(options.samples, fitted.shape.patch[0], (), ())
-    return _Filling(frames, scores, fitted.model.sampling_timesteps(options.steps), facts)
+    return _Filling(frames, scores, timesteps, facts)
 
 
 def fit_folder(target: Path) -> Path:

@@ -21,12 +21,12 @@ def inpaint(
     output: str | Path,
     *,
     checkpoint: str | Path | None = None,
-    fit: str | None = None,
+    fit: str | float | None = None,
     recipe: str = "film/fit",
     fill: str = "auto",
     dilate: int = 0,
     feather: int = 0,
-    instances: str | None = None,
+    instances: str | int | None = None,
     invert: bool = False,
     mask_ratio: float | None = None,
     samples: int = 1,
@@ -41,8 +41,8 @@ def inpaint(
 ) -> dict[str, Any]:
     """Fills a hole in a film or picture and writes the result, as ``diffmae inpaint`` does.
 
-    Without a checkpoint, a model is fitted to the film first, and is kept beside the output for the next call
-    with the same film and mask. A progress bar and the fit's estimate are printed.
+    Without a checkpoint, a model is fitted to the film first, unless ``fit`` is 0. It is kept beside the
+    output for the next call with the same film and mask. A progress bar and the fit's estimate are printed.
 
     Args:
         film: a video, a picture or a folder of frames.
@@ -51,15 +51,15 @@ def inpaint(
             are drawn; None, with a checkpoint, draws the kind that the model was trained on.
         output: an .mp4, .webm, .gif or .png file, or a folder for PNG frames.
         checkpoint: the folder of a DiffMAE or an MAE, or its name on the Hugging Face hub.
-        fit: how long to fit a model, such as ``"90s"``, ``"5m"`` or ``"300steps"``. ``"0"`` without a
-            checkpoint makes the base fill, which learns nothing. None: a time that suits
-            the film, or with a checkpoint no fit.
+        fit: how long to fit a model, such as ``"90s"``, ``"5m"`` or ``"300steps"``; a number is in seconds.
+            0 without a checkpoint makes the base fill, which learns nothing. None: a time that suits the
+            film, or with a checkpoint no fit.
         recipe: of the fit, ``"film/fit"``, ``"film/fine"`` or a file.
         fill: ``"base"``, or which prediction of a fitted model to take: ``"first"``, ``"mean"``,
             ``"sample"``, or ``"auto"`` for the one that does best on known places.
         dilate: pixels by which the hole grows.
         feather: pixels around the hole in which the fill fades into the film.
-        instances: numbers (``"1,3"``) or colours of the objects in the mask; None for all.
+        instances: numbers (``"1,3"``, or 2) or colours of the objects in the mask; None for all.
         invert: fill what the mask does not hide.
         mask_ratio: the share that a drawn mask hides; None for the model's own.
         samples: number of fills; the second is written to ``stem-2``, and so on.
@@ -91,7 +91,7 @@ def inpaint(
         save_steps,
         precision,
     )
-    objects = () if instances is None else parse_instances(instances)
+    objects = () if instances is None else parse_instances(str(instances))
     return inpaint_film(
         None if checkpoint is None else local_weights(checkpoint),
         Path(film),

@@ -25,12 +25,13 @@ class FitLength(NamedTuple):
     steps: int = 0
 
     @classmethod
-    def parse(cls, text: str) -> FitLength:
-        """Reads 90s, 5m, 1.5h, 300steps or 0.
+    def parse(cls, length: str | float) -> FitLength:
+        """Reads 90s, 5m, 1.5h, 300steps or 0; a number is in seconds.
 
         Raises:
             InputError: it is written in another way, or negative.
         """
+        text = str(length)
         unit = next(unit for unit in ("steps", "s", "m", "h", "") if text.endswith(unit))
         number = text.removesuffix(unit)
         try:

@@ -6,6 +6,7 @@ import html
 from collections.abc import Mapping
 from typing import Any
 
+from diffmae_video.film.estimate_table import describe_gain, is_better
 from diffmae_video.pages.plain_words import detail_in_words, error_in_words
 
 NAMES = {
@@ -28,12 +29,13 @@ def estimate_panel(estimate: Mapping[str, Any]) -> str:
     chosen, gain = estimate["fills"][estimate["fill"]], estimate["gain"]
     detail = chosen["gradient_ratio"]
     fineness = "" if detail is None else f" and {detail_in_words(detail)}"
-    comparison = f"{abs(gain):.1f} dB {'better' if gain > 0 else 'worse'} than the best simple way"
+    comparison = f"{describe_gain(gain)} the best simple way"
+    places = "places of the film that are" if estimate["places"] > 1 else "one place of the film that is"
     sentence = (
-        f"On places of the film that are known, the fill is {error_in_words(chosen['psnr'])} "
+        f"On {places} known, the fill is {error_in_words(chosen['psnr'])} "
         f"(PSNR {chosen['psnr']:.1f} dB){fineness}, which is {comparison}."
     )
-    if gain <= 0:
+    if not is_better(gain):
         sentence += " Give it more minutes, or paint less."
     heads = "".join(f'<th scope="col">{title}</th>' for _, title in COLUMNS)
     rows = "".join(

@@ -52,13 +52,16 @@ def test_every_step_is_reported(clock):
 
 @pytest.mark.parametrize(
     ("text", "length"),
-    [("90", FitLength(90)), ("90s", FitLength(90)), ("5m", FitLength(300)), ("1.5h", FitLength(5400))],
+    [
+        *(("90", FitLength(90)), ("90s", FitLength(90)), ("5m", FitLength(300)), ("1.5h", FitLength(5400))),
+        *((0, FitLength(0)), (90, FitLength(90)), (0.5, FitLength(0.5))),
+    ],
 )
 def test_a_time_is_read(text, length):
     assert FitLength.parse(text) == length
 
 
-@pytest.mark.parametrize("text", ["", "m", "-3s", "5 days", "1.5steps", "nan"])
+@pytest.mark.parametrize("text", ["", "m", "-3s", "5 days", "1.5steps", "nan", -1, float("inf")])
 def test_what_is_no_time_is_refused(text):
     with pytest.raises(InputError, match="write a time"):
         FitLength.parse(text)

@@ -24,5 +24,13 @@ def test_a_fit_that_is_worse_than_simple_ways_says_what_to_do():
     assert "0.5 dB worse than the best simple way. Give it more minutes" in estimate_panel(estimate(-0.5))
 
 
+def test_a_difference_that_rounds_to_nothing_is_none():
+    assert "which is as good as the best simple way. Give it more minutes" in estimate_panel(estimate(-0.04))
+
+
+def test_one_place_is_one():
+    assert "On one place of the film that is known, the" in estimate_panel(estimate(6.0) | {"places": 1})
+
+
 def test_without_a_known_place_it_says_so():
     assert "cannot be measured" in estimate_panel({"places": 0, "fills": {}, "fill": "first", "gain": None})

@@ -1,0 +1,34 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from diffmae_video import InputError, inpaint
+from diffmae_video.encoding.clips import write_video
+from tests.film.small_films import panning
+
+
+@pytest.fixture
+def film(tmp_path):
+    path = tmp_path / "film.mp4"
+    write_video(path, panning(6, 48, 64, (0, 2)), 10)
+    return path
+
+
+def test_numbers_are_taken_where_text_is(film):
+    levels = np.zeros((48, 64), np.uint8)
+    levels[10:20, 10:20], levels[30:40, 40:50] = 1, 2
+    mask = film.with_name("objects.png")
+    Image.fromarray(levels).save(mask)
+    result = inpaint(film, mask, film.with_name("out.mp4"), fit=0, instances=2)
+    assert result["hidden_share"] == pytest.approx(100 / (48 * 64))
+
+
+def test_a_length_below_0_is_refused(film):
+    with pytest.raises(InputError, match="--fit -1: write a time"):
+        inpaint(film, "10,10,8,8", film.with_name("out.mp4"), fit=-1)
+
+
+def test_without_learning_no_model_is_named(film):
+    result = inpaint(film, "10,10,8,8", film.with_name("out.mp4"), fit=0)
+    assert result["fill"] == "base"
+    assert {result[name] for name in ("model", "fitted", "sampler", "timesteps")} == {None}
