@@ -6,17 +6,28 @@ import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from diffmae_video.errors import InputError, InputWarning
 
 
 class ToolParser(argparse.ArgumentParser):
-    """A parser that reports a wrong flag in one line, without printing the usage."""
+    """A parser that reports a wrong flag in one line, without printing the usage.
+
+    If the ``type`` of an argument raises an InputError, that line has its message.
+    """
 
     def error(self, message: str) -> NoReturn:
         print(f"error: {message}; see {self.prog} --help", file=sys.stderr)
         sys.exit(2)
+
+    def _get_value(self, action: argparse.Action, arg_string: str) -> Any:
+        try:
+            return super()._get_value(action, arg_string)
+        except argparse.ArgumentError as error:  # argparse hides the text of a ValueError
+            if isinstance(error.__context__, InputError):
+                raise argparse.ArgumentError(action, describe(error.__context__)) from error
+            raise
 
 
 def tool_parser(description: str | None) -> argparse.ArgumentParser:

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from huggingface_hub import snapshot_download
+from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
 
 from diffmae_video.errors import InputError
 
@@ -33,9 +34,23 @@ def local_weights(name: str | Path) -> Path:
         if not any(folder.glob("*.safetensors")):
             folder = Path(snapshot_download(str(name), allow_patterns=PREFERRED + OTHERS))
     except (OSError, ValueError) as error:  # all of the hub's errors are among these
-        reason = " ".join(str(error).split()).partition(". ")[0]
-        raise InputError(
-            f"{name}: no such file or folder, and no model of the Hugging Face hub that can be downloaded "
-            f"({reason})"
-        ) from error
+        raise InputError(f"{name}: no such file or folder, and {_reason(str(name), error)}") from error
     return folder
+
+
+def _reason(name: str, error: Exception) -> str:
+    """Why a model was not downloaded, and the remedy, in one line."""
+    if isinstance(error, GatedRepoError):
+        return (
+            f"this model of the Hugging Face hub is gated: ask for access at {name}'s page, and set HF_TOKEN"
+        )
+    if isinstance(error, RepositoryNotFoundError):
+        return "the Hugging Face hub has no model of this name; if it is private, set HF_TOKEN"
+    cause = error.__cause__ or error
+    line = " ".join(f"{type(cause).__name__}: {cause}".split()).rstrip(".")
+    if isinstance(error, LocalEntryNotFoundError):
+        return (
+            f"the Hugging Face hub was not reached ({line}); without internet, download the model's folder "
+            "elsewhere and give its path, or set HF_HOME to a cache that holds it"
+        )
+    return f"the Hugging Face hub did not send a model of this name ({line})"

@@ -68,3 +68,18 @@ def test_a_wrong_flag_is_one_line(capsys):
             parser.parse_args(["--outptu", "x"])
         assert error.value.code == 2
         assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_the_type_of_an_argument_words_its_own_errors(capsys):
+    def even(text):
+        if int(text) % 2:
+            raise InputError(f"{text} is odd;\n give an even number")
+        return int(text)
+
+    parser = tool_parser("About.")
+    parser.add_argument_group("numbers").add_argument("--number", type=even)
+    assert parser.parse_args(["--number", "4"]).number == 4
+    for text, reason in (("3", "3 is odd; give an even number"), ("x", "invalid even value: 'x'")):
+        with pytest.raises(SystemExit):
+            parser.parse_args(["--number", text])
+        assert capsys.readouterr().err.startswith(f"error: argument --number: {reason}")

@@ -10,6 +10,7 @@ from huggingface_hub import constants
 
 from diffmae_video import InputError, load_model
 from diffmae_video.hub import local_weights
+from tests.calls import diffmae
 from tests.tiny_models import tiny_diffmae
 
 COMMIT = "1" * 40
@@ -49,7 +50,7 @@ class Hub(BaseHTTPRequestHandler):
                 etag = hashlib.sha256(body).hexdigest()
                 return self.send(body, {"ETag": f'"{etag}"', "X-Repo-Commit": COMMIT}, with_body)
         self.send_response(404)
-        self.send_header("X-Error-Code", "RepoNotFound")
+        self.send_header("X-Error-Code", self.server.refusal)
         self.send_header("Content-Length", "0")
         self.end_headers()
 
@@ -76,6 +77,7 @@ def hub(tmp_path, monkeypatch):
     (folder / "pytorch_model.bin").write_bytes(b"another format of the same weights")
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
     server.models, server.sent = {"someone/tiny": folder}, []
+    server.refusal = "RepoNotFound"  # why other models are not sent
     threading.Thread(target=server.serve_forever, daemon=True).start()
     monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{server.server_port}")
     monkeypatch.setattr(
@@ -107,6 +109,41 @@ def test_weights_in_pytorch_files_are_downloaded_where_there_are_no_others(hub):
 
 
 def test_a_model_that_the_hub_does_not_have_is_one_line(hub):
-    with pytest.raises(InputError, match="someone/else: no such file or folder, and no model") as error:
+    reason = "someone/else: no such file or folder, and the Hugging Face hub has no model of this name"
+    with pytest.raises(InputError, match=reason) as error:
         local_weights("someone/else")
     assert "\n" not in str(error.value)
+
+
+def test_a_gated_model_says_what_to_do(hub):
+    hub.refusal = "GatedRepo"
+    with pytest.raises(InputError, match=r"someone/else: .* is gated: ask for access .* set HF_TOKEN"):
+        local_weights("someone/else")
+
+
+def test_without_a_connection_the_remedy_is_named(hub):
+    hub.shutdown()
+    hub.server_close()
+    with pytest.raises(InputError, match=r"someone/tiny: .* the Hugging Face hub was not reached") as error:
+        local_weights("someone/tiny")
+    assert "download the model's folder elsewhere and give its path, or set HF_HOME" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "pretrain --config demo/pretrain --init",
+        "finetune --config finetune/own_videos --init",
+        "predict --input film.mp4 --checkpoint",
+        "features --output features.safetensors --checkpoint",
+        "gallery --output page --checkpoint",
+        "inpaint --input film.mp4 --output clean.mp4 --checkpoint",
+        *("evaluate --checkpoint", "probe --checkpoint", "app --checkpoint"),
+    ],
+)
+def test_commands_print_the_hubs_reason(hub, command):
+    done = diffmae(*command.split(), "runs/nothing")
+    assert done.returncode == 2
+    assert "runs/nothing: no such file or folder, and the Hugging Face hub has no model" in done.stderr
+    assert len(done.stderr.splitlines()) == 1

@@ -18,7 +18,11 @@ RECIPES = [f"k400/pretrain_vit_{size}" for size in "blh"]
 
 
 def numbers(text: str) -> list[int]:
-    return [int(number) for number in text.split(",")]
+    """The ``type`` of an argument that takes whole numbers separated by commas."""
+    try:
+        return [int(number) for number in text.split(",")]
+    except ValueError as error:
+        raise InputError(f"must be whole numbers separated by commas, such as 8,64; got {text!r}") from error
 
 
 def main() -> None:
