@@ -24,6 +24,7 @@ from diffmae_video.film.propagation import Carried, carry, find_flows
 RADIUS = 3  # of OpenCV's inpainting, in pixels
 RIM = 6  # pixels around the hole, by which carried colours are fitted to its surroundings
 LARGEST_STEP = 40.0  # levels by which a carried colour may be shifted
+BLUR, FADE = 7, 6  # pixels over which shares change between classes, and to places that nothing is carried to
 MARGIN = 128  # pixels around the hole that the optical flow is computed on
 # Pixels are divided into classes by how many frames away their colour was found, and by how many pixels lie
 # between them and the edge of the hole. These are the bounds.
@@ -101,10 +102,12 @@ class BaseFill:
         Hidden pixels are not read.
         """
         filled = np.array(pixels)
-        shares = np.append(self.shares, 0)[:, None]  # the last one is that of class -1
+        shares = np.append(self.shares, 0)  # the last one is that of class -1
         for i, (carried, around, group) in enumerate(_fills(pixels, hidden, self.unsure)):
-            fill = around + shares[group] * (carried - around)
-            filled[i][hidden[i]] = fill.round().clip(0, 255)
+            if len(group):
+                share = _without_steps(shares[group], group >= 0, hidden[i])
+                fill = around + share[:, None] * (carried - around)
+                filled[i][hidden[i]] = fill.round().clip(0, 255)
         return filled
 
 
@@ -162,6 +165,23 @@ def _fills(pixels: np.ndarray, hidden: np.ndarray, unsure: int) -> list[_Fills]:
         group[np.isinf(hops)] = -1
         fills[i] = _Fills(carried, around[i][hidden[i]].astype(np.float32), group)
     return fills
+
+
+def _without_steps(shares: np.ndarray, is_reached: np.ndarray, hidden: np.ndarray) -> np.ndarray:
+    """Shares of a frame's hidden pixels, [k], without steps between neighbours, which would show as lines.
+
+    They fade to 0 towards pixels that nothing was carried to.
+    """
+    cv2 = require("cv2", "film")
+    part = surroundings(hidden, 0)
+    inside = hidden[part]
+    picture, reached = np.zeros(inside.shape, np.float32), np.ones(inside.shape, np.uint8)
+    picture[inside], reached[inside] = shares, is_reached
+    smooth, weight = (cv2.blur(x, (BLUR, BLUR)) for x in (picture, inside.astype(np.float32)))
+    from_unreached = cv2.distanceTransform(reached, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    smooth = smooth / np.maximum(weight, 1e-6) * np.clip((from_unreached - 1) / FADE, 0, 1)
+    without_steps: np.ndarray = smooth[inside]
+    return without_steps
 
 
 def _fitted(carried: Carried, frame: np.ndarray, hidden: np.ndarray, wanted: np.ndarray) -> Carried:
