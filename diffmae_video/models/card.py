@@ -137,7 +137,7 @@ def _figures(evaluation: dict[str, Any], validations: list[dict[str, Any]]) -> l
         last = validations[-1]
         share = next((key for key in ("top1", "map") if key in last), None)
         if share:
-            best = max(validations, key=lambda row: row[share])
+            best = min(validations, key=lambda row: (-row[share], row["loss"]))
         else:
             best = min(validations, key=lambda row: row["loss"])
         columns = {f"step {best['step']}, the best": best, f"step {last['step']}, the last": last}

@@ -62,10 +62,11 @@ class Progress:
     step: int = 0  # optimizer steps taken, including skipped ones
     samples: int = 0  # positions of the data stream that have been read, over all processes
     epoch: int = 0  # of the next sample
-    # best_step, best_cost: the step with the lowest validation cost so far (see Validating), and that
-    # cost; step 0 means none
+    # best_step, best_cost, best_loss: the step with the best validation so far (see Run.is_best), its cost
+    # (see Validating) and its loss; step 0 means none
     best_step: int = 0
     best_cost: float | None = None
+    best_loss: float | None = None
     adam_steps: int = 0  # steps that were not skipped
     loss_scale: dict[str, float] = dataclasses.field(default_factory=dict)  # state of fp16's loss scale
     # processes, zero_stage, precision: of the start that wrote it, for information

@@ -29,7 +29,7 @@ from diffmae_video.training.curves import Curves
 from diffmae_video.training.engine import gathered, spread_non_finite, take_step
 from diffmae_video.training.environment import record_environment
 from diffmae_video.training.log import StepLog, forget_after
-from diffmae_video.training.run import BAD_STEPS, BAD_VIDEOS, METRICS, RECIPE, VALIDATIONS, Run
+from diffmae_video.training.run import BAD_STEPS, BAD_VIDEOS, METRICS, RECIPE, VALIDATIONS, Measured, Run
 from diffmae_video.training.sharded_state import EMA, model_weights, update_ema
 
 COLLECT_EVERY = 200  # steps between garbage collections, which would otherwise stall ranks at random
@@ -59,10 +59,10 @@ class Validating(Protocol):
     """What a run measures on held-out clips; all processes call every method."""
 
     def measure(self, model: Any) -> dict[str, float]:
-        """The figures of a model, the same on every process."""
+        """The figures of a model, ``loss`` among them, the same on every process."""
 
     def cost(self, figures: dict[str, float]) -> float:
-        """The figure that is lowest for the best model."""
+        """The figure that is lowest for the best model; the loss decides between equal ones."""
 
     def picture(self, model: Any) -> np.ndarray | None:
         """What the model makes of a few clips, uint8 [h, w, 3]; None except on the main process."""
@@ -190,11 +190,11 @@ class TrainingLoop:
                 if bad_in_row >= options.max_bad_steps:
                     raise end_run(self.process, self._describe_bad_steps(bad_in_row), FAILED)
                 is_last = state.step == self.plan.steps
-                cost = None
+                measured = None
                 is_measured = is_last or (step.is_good and self._is_due(options.validate_every))
                 if is_measured and not step.must_stop:
-                    cost = self._validate()
-                is_best = cost is not None and self.run.is_best(cost)
+                    measured = self._validate()
+                is_best = measured is not None and self.run.is_best(measured)
                 is_due = step.is_save_time or is_best or self._is_due(options.save_every)
                 if step.must_stop or is_last:
                     self.run.finish_save()
@@ -202,7 +202,7 @@ class TrainingLoop:
                 # A checkpoint after a bad step would push out the good ones from before it.
                 if must_save or (is_due and step.is_good):
                     log.flush()
-                    self.run.start_save(self.engine, cost)
+                    self.run.start_save(self.engine, measured)
                     saved_at = time.monotonic()
                 if must_save:
                     self.run.finish_save()
@@ -311,24 +311,24 @@ class TrainingLoop:
             "gradient, and continue with --resume"
         )
 
-    def _validate(self) -> float | None:
-        """Measures the model, records the figures, and returns its cost; None without a validation."""
+    def _validate(self) -> Measured | None:
+        """Measures the model, and records the figures; None without a validation."""
         if self.validation is None:
             return None
         with gathered(self.engine) as model:
             figures, picture = self.validation.measure(model), self.validation.picture(model)
-        cost = self.validation.cost(figures)
+        measured = Measured(self.validation.cost(figures), figures["loss"])
         if self.options.ema_decay:
             with gathered(self.engine, EMA) as average:
-                measured = self.validation.measure(average)
-            figures |= {f"ema_{name}": value for name, value in measured.items()}
+                of_average = self.validation.measure(average)
+            figures |= {f"ema_{name}": value for name, value in of_average.items()}
         if self.curves is not None:
             with (self.output / VALIDATIONS).open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"step": self.state.step, **figures}) + "\n")
             self.curves.add_validation(self.state.step, figures)
             if picture is not None:
                 self.curves.add_picture(self.state.step, picture)
-        return cost
+        return measured
 
     def _write_model(self) -> None:
         """Writes the last step's model, and its moving average if there is one."""

@@ -24,6 +24,14 @@ class Unfinished(NamedTuple):
     step: int
     best_step: int
     best_cost: float | None
+    best_loss: float | None
+
+
+class Measured(NamedTuple):
+    """A validation's cost, and its loss, which decides between models of the same cost."""
+
+    cost: float
+    loss: float
 
 
 @dataclass
@@ -70,24 +78,32 @@ class Run:
         self.state.zero_stage = options.zero_stage
         return engine
 
-    def is_best(self, cost: float) -> bool:
-        """Whether a validation's cost is the lowest one so far; all processes must call it."""
-        self.finish_save()  # if the best model's checkpoint failed, it does not count
-        return self.state.best_cost is None or cost < self.state.best_cost
+    def is_best(self, measured: Measured) -> bool:
+        """Whether a validation is the best one so far; all processes must call it.
 
-    def start_save(self, engine: Any, cost: float | None) -> None:
+        The lowest cost is best, and of several the one with the lowest loss. Among all that are equal, or if
+        the earlier loss was not stored (in old checkpoints), the first one stays.
+        """
+        self.finish_save()  # if the best model's checkpoint failed, it does not count
+        state = self.state
+        if state.best_cost is None or measured.cost != state.best_cost:
+            return state.best_cost is None or measured.cost < state.best_cost
+        return state.best_loss is not None and measured.loss < state.best_loss
+
+    def start_save(self, engine: Any, measured: Measured | None) -> None:
         """Starts to write a checkpoint of the current step, while training goes on.
 
         Args:
-            cost: of this step's validation, if there was one. Only a model that was saved counts as the
+            measured: this step's validation, if there was one. Only a model that was saved counts as the
                 best one.
         """
         self.finish_save()
-        best_before = self.state.best_step, self.state.best_cost
-        if cost is not None and self.is_best(cost):
-            self.state.best_step, self.state.best_cost = self.state.step, cost
-        self.checkpoints.start_save(engine, self.state)
-        self.unfinished = Unfinished(self.state.step, *best_before)
+        state = self.state
+        best_before = state.best_step, state.best_cost, state.best_loss
+        if measured is not None and self.is_best(measured):
+            state.best_step, state.best_cost, state.best_loss = state.step, measured.cost, measured.loss
+        self.checkpoints.start_save(engine, state)
+        self.unfinished = Unfinished(state.step, *best_before)
 
     def finish_save(self) -> None:
         """Waits until the last checkpoint is written, if one is being written; all processes must call it."""
@@ -97,4 +113,4 @@ class Run:
         if self.checkpoints.finish_save():
             self.saved_step = unfinished.step
         else:
-            self.state.best_step, self.state.best_cost = unfinished.best_step, unfinished.best_cost
+            _, self.state.best_step, self.state.best_cost, self.state.best_loss = unfinished

@@ -129,7 +129,7 @@ def test_help_has_examples(run_tool):
     ("arguments", "message"),
     [
         (["--gpus", "0"], "must be above 0"),
-        (["--gpus", "8 x"], "invalid numbers value"),
+        (["--gpus", "8 x"], "whole numbers separated by commas"),
         (["--utilisation", "0"], "must be above 0"),
         (["--config", "nowhere.yaml"], "nowhere.yaml: no such config file"),
     ],

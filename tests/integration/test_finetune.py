@@ -79,7 +79,7 @@ def test_an_own_set_in_one_command(tmp_path, by_class, pretrained):
     figures = rows(run, "validation.jsonl")
     assert [row["step"] for row in figures] == [2, 4]
     assert figures[0].keys() == {"step", "loss", "top1", "ema_loss", "ema_top1"}
-    best = max(figures, key=lambda row: row["top1"])["step"]
+    best = min(figures, key=lambda row: (-row["top1"], row["loss"]))["step"]
     assert f"best in validation: step {best}" in done.stdout
     assert f"| metric | step {best}, the" in (run / "best/README.md").read_text()
     model, last = load_model(run / "best"), load_model(run)

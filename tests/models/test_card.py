@@ -62,6 +62,12 @@ def test_the_hub_reads_the_figures_of_the_folder(run):
     assert "my-host" not in text
 
 
+def test_of_equally_accurate_models_the_best_has_the_lowest_loss(run):
+    rows = [{"step": s, "loss": x, "top1": 0.5} for s, x in ((10, 0.9), (20, 0.7), (30, 0.8))]
+    (run / "validation.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert "| metric | step 20, the best | step 30, the last |" in model_card(run)
+
+
 def test_of_several_labels_the_best_is_by_precision(run):
     rows = [{"step": s, "loss": x, "map": y} for s, x, y in ((10, 0.4, 0.5), (20, 0.8, 0.75), (30, 0.7, 0.6))]
     (run / "validation.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
