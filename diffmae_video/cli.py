@@ -1,10 +1,15 @@
-"""The command-line conventions of all tools: errors are one line on stderr, with exit code 2."""
+"""The command-line conventions of all tools.
+
+Errors are one line on stderr, with exit code 2. Results are text on a terminal; elsewhere they end with one
+JSON object in a line of its own, for scripts.
+"""
 
 import argparse
 import errno
+import json
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -71,6 +76,37 @@ def add_precision(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="of the model's weights; auto: bf16 on a GPU, fp32 elsewhere (default: auto)",
     )
+
+
+def print_result(result: Mapping[str, Any], wrote: Sequence[str | Path] = (), is_shown: bool = False) -> None:
+    """Ends a tool's output: figures and what was written on a terminal, one JSON object elsewhere.
+
+    Args:
+        wrote: the files and folders that hold the result.
+        is_shown: whether the figures are already on the screen, as a table or in other words.
+    """
+    short = shortened(result)
+    if not sys.stdout.isatty():
+        print(json.dumps(short))
+        return
+    if not is_shown:
+        width = max(map(len, short), default=0)
+        for name, value in short.items():
+            print(f"{name:{width}s}  {value if isinstance(value, str) else json.dumps(value)}")
+    if wrote:
+        *first, last = map(str, wrote)
+        print(f"wrote {', '.join(first)} and {last}" if first else f"wrote {last}")
+
+
+def shortened(value: Any) -> Any:
+    """A result with all floats cut to 4 decimals, or below 1 to 4 significant digits."""
+    if isinstance(value, float):
+        return round(value, 4) if abs(value) >= 1 else float(f"{value:.4g}")
+    if isinstance(value, Mapping):
+        return {name: shortened(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [shortened(one) for one in value]
+    return value
 
 
 def describe(error: Exception) -> str:

@@ -1,13 +1,16 @@
 """Errors of tools: one line on stderr, and the documented exit codes."""
 
 import errno
+import json
 import os
+import sys
 
 import pytest
 from torch.utils.data import DataLoader, Dataset
 
 from diffmae_video import InputError
-from diffmae_video.cli import describe, run_tool, tool_parser, training_parser
+from diffmae_video.cli import describe, print_result, run_tool, tool_parser, training_parser
+from tests.repository import ROOT
 
 
 def exit_code(main):
@@ -83,3 +86,28 @@ def test_the_type_of_an_argument_words_its_own_errors(capsys):
         with pytest.raises(SystemExit):
             parser.parse_args(["--number", text])
         assert capsys.readouterr().err.startswith(f"error: argument --number: {reason}")
+
+
+RESULT = {"psnr": 27.123456789, "share": 0.000123456789, "name": "a", "rows": [{"x": 1 / 3, "none": None}, 7]}
+
+
+def test_a_result_is_one_short_line_of_json_for_scripts(capsys):
+    print_result(RESULT, ["out.mp4"])
+    rows = [{"x": 0.3333, "none": None}, 7]
+    expected = {"psnr": 27.1235, "share": 0.0001235, "name": "a", "rows": rows}
+    assert capsys.readouterr().out == json.dumps(expected) + "\n"
+
+
+def test_on_a_terminal_it_is_text(capsys, monkeypatch):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    print_result({"top1": 2 / 3, "videos": 6}, ["runs/a"])
+    assert capsys.readouterr().out == "top1    0.6667\nvideos  6\nwrote runs/a\n"
+    print_result(RESULT, ["a.mp4", "a-2.mp4", "a.json"], is_shown=True)
+    assert capsys.readouterr().out == "wrote a.mp4, a-2.mp4 and a.json\n"
+    print_result(RESULT, is_shown=True)
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "diffmae_video/commands").glob("*.py")), ids=lambda p: p.stem)
+def test_no_command_prints_json_in_its_own_way(path):
+    assert "json.dumps" not in path.read_text()

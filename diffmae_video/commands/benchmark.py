@@ -10,16 +10,16 @@
 
 On a GPU "train" measures the steps of a bare loop, of a training run and of Hugging Face's VideoMAE, without
 and with torch.compile, and prints each as soon as it is known; --compile has no effect there. "gpu" writes
-figures.jsonl and figures.md. The last line of the output is one JSON object.
+figures.jsonl and figures.md. Prints the figures; if the output is not a terminal, as one JSON object in its
+last line.
 """
 
-import json
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from diffmae_video import InputError, load_config
-from diffmae_video.cli import add_precision, tool_parser, weights_path
+from diffmae_video.cli import add_precision, print_result, tool_parser, weights_path
 
 DEMO = Path("outputs/demo")
 
@@ -66,7 +66,7 @@ def main() -> None:
         if not checkpoint.is_dir():
             raise InputError(f"{checkpoint}: no such folder; run `make demo` or give --checkpoint")
         result = sample_speed(checkpoint, args.options, DEMO / "lists/unseen_video.csv", args.precision)
-    print(json.dumps(result))
+    print_result(result, [args.output] if args.what == "gpu" else [], args.what == "gpu")
 
 
 def _train(options: list[Any], compiled: bool) -> dict[str, Any]:

@@ -16,15 +16,14 @@ A config with COMPARE.TASK fills trains the systems on the demo's videos (--data
 compares what they fill in on held-out parts; it writes result.json and table.md.
 
 Writes OUTPUT/result.json (with environment and costs), table.md, table.csv, plot.png and index.html, a page
-with all of these, held-out samples as each system fills them in, and samples that it makes up. The last line
-of output is one JSON object with top-1 as shares.
+with all of these, held-out samples as each system fills them in, and samples that it makes up. If the output
+is not a terminal, its last line is one JSON object with top-1 as shares.
 """
 
-import json
 import os
 from pathlib import Path
 
-from diffmae_video.cli import tool_parser
+from diffmae_video.cli import print_result, tool_parser
 from diffmae_video.config import load_config, recipe_path
 from diffmae_video.errors import InputError
 
@@ -61,6 +60,7 @@ def main() -> None:
         from diffmae_video.studies.fill_comparison import compare_fills, fill_table
 
         print(fill_table(compare_fills(args.config, [*args.options, *given], args.data, output, args.jobs)))
+        print(f"wrote {output}")
         return
 
     from diffmae_video.studies.comparison import compare
@@ -69,4 +69,4 @@ def main() -> None:
     result = compare(args.config, [*args.options, *given], args.data, output, args.jobs)
     print(result_table(result))
     print(f"open {(output / 'index.html').resolve()}")
-    print(json.dumps(result_summary(result)))
+    print_result(result_summary(result), is_shown=True)

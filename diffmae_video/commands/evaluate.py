@@ -11,17 +11,16 @@ side. The labels of DATA.VAL are matched to the model's classes by name. The fig
 number of processes. EVALUATION.POLICY says what to do about a video that cannot be read: stop (fail), count
 it as wrong (wrong) or leave it out (skip).
 
-Writes metrics.json, predictions.csv, per_class.csv, logits.safetensors and confusion.png. The last line of
-output is one JSON object: top1, top5 (all classes if there are fewer than 5), ece (expected calibration
-error, 15 bins) and mean_class_accuracy, or only map (mean average precision) for several labels per video,
-all from 0 to 1; videos, unread and views; gflops_per_view and gflops (of all views), which count a
-multiply-accumulate as 1, as papers do.
+Writes metrics.json, predictions.csv, per_class.csv, logits.safetensors and confusion.png, and prints the
+figures; if the output is not a terminal, as one JSON object in its last line: top1, top5 (all classes if
+there are fewer than 5), ece (expected calibration error, 15 bins) and mean_class_accuracy, or only map (mean
+average precision) for several labels per video, all from 0 to 1; videos, unread and views; gflops_per_view
+and gflops (of all views), which count a multiply-accumulate as 1, as papers do.
 """
 
-import json
 from pathlib import Path
 
-from diffmae_video.cli import tool_parser, weights_path
+from diffmae_video.cli import print_result, tool_parser, weights_path
 
 
 def main() -> None:
@@ -49,4 +48,4 @@ def main() -> None:
     output = args.output or args.checkpoint / ("evaluation_ema" if args.ema else "evaluation")
     figures = evaluate(args.checkpoint, args.options, output, args.ema)
     if figures is not None:
-        print(json.dumps(figures))
+        print_result(figures, [output])

@@ -31,8 +31,9 @@ takes weights of pytorchvideo's hub (X3D, SlowFast, Slow, I3D, C2D, CSN), a mode
 what diffmae features takes, and needs more clips than the network has features (192 for X3D, 2,304 for
 SlowFast, 2,048 for the others of the hub). A video that cannot be read is named on stderr and left out.
 
-Writes results.md, results.csv, results.png (scores over steps) and results.json, and prints the tables. The
-last line of output is one JSON object: clips, size, seed, and rows, one for each task and fill.
+Writes results.md, results.csv, results.png (scores over steps) and results.json, and prints the tables. If
+the output is not a terminal, its last line is one JSON object: clips, size, seed, and rows, one for each task
+and fill.
 
 --protocol scores films that any method filled, as papers on video inpainting do. --films, --masks and each
 folder of --fills hold one film under the same name: a video or a folder of frames (of masks, a picture too).
@@ -44,11 +45,10 @@ films, by how fast the camera and the object move, and for each film. Writes pro
 from __future__ import annotations
 
 import argparse
-import json
 import re
 from pathlib import Path
 
-from diffmae_video.cli import add_precision, tool_parser, weights_path
+from diffmae_video.cli import add_precision, print_result, tool_parser, weights_path
 from diffmae_video.errors import InputError
 
 
@@ -115,9 +115,10 @@ def main() -> None:
 
     from diffmae_video.inpainting.evaluate_inpainting import evaluate_inpainting
 
+    output = args.output or args.checkpoint / "inpainting"
     result, tables = evaluate_inpainting(
         args.checkpoint,
-        args.output or args.checkpoint / "inpainting",
+        output,
         args.options,
         mae=args.mae,
         steps=steps,
@@ -131,7 +132,7 @@ def main() -> None:
         precision=args.precision,
     )
     print(tables)
-    print(json.dumps(result))
+    print_result(result, [output], is_shown=True)
 
 
 def _evaluate_protocol(args: argparse.Namespace) -> None:
@@ -155,4 +156,4 @@ def _evaluate_protocol(args: argparse.Namespace) -> None:
     folders = {name: Path(folder) for name, folder in fills.items()}
     result, tables = evaluate_protocol(args.films, args.masks, folders, args.output, size, args.fvd_features)
     print(tables)
-    print(json.dumps(result))
+    print_result(result, [args.output], is_shown=True)

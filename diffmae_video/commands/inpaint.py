@@ -72,10 +72,10 @@ on patches change there). "truth" has the same differences of the input.
 from __future__ import annotations
 
 import argparse
-import json
+import sys
 from pathlib import Path
 
-from diffmae_video.cli import add_precision, tool_parser
+from diffmae_video.cli import add_precision, print_result, tool_parser
 
 
 def main() -> None:
@@ -147,10 +147,14 @@ def main() -> None:
     )
     arguments = vars(parser.parse_args())
 
+    from diffmae_video.film.inpaint_film import scores_path, target_path
     from diffmae_video.film.one_call import inpaint
 
     film, mask = arguments.pop("input"), arguments.pop("mask", None)
     result = inpaint(film, mask, arguments.pop("output"), **arguments)
-    if "note" in result:
+    if "note" in result and not sys.stdout.isatty():  # it is about scores that a terminal does not show
         print(f"note: {result['note']}")
-    print(json.dumps(result))
+    wrote = [*result["files"], scores_path(target_path(result["output"]))]
+    if result.get("fitted"):
+        wrote.append(f"{result['fitted']}/")
+    print_result(result, wrote, is_shown=True)

@@ -15,14 +15,13 @@ any model or weights that diffmae features takes. Suited to a handful of labelle
 It keeps the input's size, pixel aspect, frame times and sound. The copies of a folder's videos (and
 pictures, for a model of one frame) keep their names, with .mp4 (.png) appended where they end otherwise.
 
-The last line of output is one JSON object {path: [[label, probability], ...]}. If a video of a folder cannot
-be read, it is named on stderr, the others are processed, and the exit code is 1.
+If the output is not a terminal, its last line is one JSON object {path: [[label, probability], ...]}. If a
+video of a folder cannot be read, it is named on stderr, the others are processed, and the exit code is 1.
 """
 
-import json
 from pathlib import Path
 
-from diffmae_video.cli import tool_parser, weights_path
+from diffmae_video.cli import print_result, tool_parser, weights_path
 
 
 def main() -> int:
@@ -49,5 +48,5 @@ def main() -> int:
     answers, unread = predict(
         args.checkpoint, args.input, args.output, args.topk, args.views, args.knn, args.options
     )
-    print(json.dumps(answers))
+    print_result(answers, [args.output] if args.output else [], is_shown=True)
     return 1 if unread else 0

@@ -17,17 +17,15 @@ one per video. Features are computed once for all kinds of probe:
                nothing is trained
 
 iGPT's features come from one layer: MODEL.IGPT.LAYER, or by default the layer with the best k-NN accuracy on
-a held-out fifth of DATA.TRAIN. The JSON object then names it.
+a held-out fifth of DATA.TRAIN. It is then named as well.
 
 TRAIN.SEED seeds the choice of the fifth, the probe's weights and the order of batches: the same seed gives
-the same figures. A video that cannot be read is named on stderr and left out. The last line of output is one
-JSON object: the accuracy of each kind from 0 to 1, classes, train and val (videos that were read), and dim
-(width of the features).
+the same figures. A video that cannot be read is named on stderr and left out. Prints the accuracy of each
+kind from 0 to 1, classes, train and val (videos that were read), and dim (width of the features); if the
+output is not a terminal, as one JSON object in its last line.
 """
 
-import json
-
-from diffmae_video.cli import tool_parser, weights_path
+from diffmae_video.cli import print_result, tool_parser, weights_path
 
 
 def main() -> None:
@@ -46,4 +44,4 @@ def main() -> None:
 
     from diffmae_video.evaluation.probe import KINDS, probe
 
-    print(json.dumps(probe(args.checkpoint, args.options, KINDS if args.kind == "all" else (args.kind,))))
+    print_result(probe(args.checkpoint, args.options, KINDS if args.kind == "all" else (args.kind,)))

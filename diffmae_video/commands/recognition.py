@@ -7,16 +7,15 @@
 Two sets are drawn: clips of eleven motions that no single frame reveals (datasets/moving_actions.py), and
 scikit-learn's digits. --pictures takes a folder with train/ and test/ (or val/), each with a folder for each
 class; its recipes are for pictures of CIFAR-10's size. Recipes: configs/recognition. After a stop, run the
-same command again: finished runs are kept. Writes OUTPUT/<set>.json, .md and .png; the last line of output is
-one JSON object with top-1 as shares.
+same command again: finished runs are kept. Writes OUTPUT/<set>.json, .md and .png. If the output is not a
+terminal, its last line is one JSON object with top-1 as shares.
 """
 
-import json
 import os
 import sys
 from pathlib import Path
 
-from diffmae_video.cli import tool_parser
+from diffmae_video.cli import print_result, tool_parser
 from diffmae_video.config import RECIPES
 from diffmae_video.errors import InputError
 
@@ -58,4 +57,6 @@ def main() -> None:
     )
     for name, result in results.items():
         print(f"{name}\n{result_table(result)}")
-    print(json.dumps({name: result_summary(result) for name, result in results.items()}))
+    print_result(
+        {name: result_summary(result) for name, result in results.items()}, [args.output], is_shown=True
+    )

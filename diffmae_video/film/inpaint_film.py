@@ -93,7 +93,8 @@ def inpaint_film(
         fit: fit a model to the film first, and keep it beside the output.
 
     Returns:
-        What the JSON file holds: the input and the options, the scores of
+        What the JSON file holds: the input and the options, ``files``, the films and folders that were
+        written, the scores of
         :meth:`~diffmae_video.film.film_scores.FilmScores.result`, and ``seconds``, the time that
         it took in all and for each second of the film. ``model``, ``fitted`` (the fit's folder), ``sampler``
         and ``timesteps`` are None if the base fill is made and nothing is learnt. ``reference`` is "truth"
@@ -136,9 +137,10 @@ def inpaint_film(
         sound = source if video.num_frames > 1 else None
         fps, times = video.fps, video.times
         films = [stack.enter_context(open_film(p, fps, crf, times, sound, like=video)) for p in outputs]
-        steps = []
+        steps, folders = [], []
         if options.keeps_steps:
             paths = step_paths(target, filling.timesteps)
+            folders = [f"{paths[0].parent}/"]
             steps = [
                 stack.enter_context(open_film(p, fps, crf, times, light=True, like=video)) for p in paths
             ]
@@ -155,6 +157,7 @@ def inpaint_film(
     result = {
         "input": str(source),
         "output": output,
+        "files": [*(_as_written(p, is_folder, scores.frames) for p in outputs), *folders],
         "fps": fps,
         "size": [video.height, video.width],
         "mask": kind,
@@ -256,6 +259,13 @@ def step_paths(target: Path, timesteps: list[int]) -> list[Path]:
     """The files of the steps, named by their timestep."""
     folder = target.with_name(f"{target.stem}-steps")
     return [folder / f"t{t:04d}{target.suffix}" for t in timesteps]
+
+
+def _as_written(path: Path, is_folder: bool, num_frames: int) -> str:
+    """How to name an output. For PNG frames, open_film takes film.png and writes into the folder film/."""
+    if is_folder and num_frames == 1:
+        return f"{path.parent}/"
+    return f"{path.with_suffix('')}/" if path.suffix.lower() == ".png" and num_frames > 1 else str(path)
 
 
 def scores_path(target: Path) -> Path:

@@ -117,6 +117,7 @@ def finetune(cfg: CfgNode, output: str | Path, resume: bool = False) -> None:
         loop.train(loader, recipe=cfg.dump())
         if process.is_main:
             write_card(run.output)
+            print(f"the last step's model is in {run.output}", flush=True)
             if run.state.best_step:
                 copy_best(run)
 

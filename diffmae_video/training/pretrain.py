@@ -97,6 +97,8 @@ def pretrain(cfg: CfgNode, output: str | Path, resume: bool = False) -> None:
         loop = TrainingLoop(run, engine, plan, loss, loop_options(cfg), validation)
         decode = DeviceDecoder(dataset, process.device) if on_device else iter
         loop.train(loader, recipe=cfg.dump(), decode=decode)
+        if process.is_main:
+            print(f"the model is in {run.output}", flush=True)
 
 
 def describe_run(cfg: CfgNode) -> str:

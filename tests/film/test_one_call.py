@@ -1,9 +1,12 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from diffmae_video import InputError, inpaint
 from diffmae_video.encoding.clips import write_video
+from tests.calls import diffmae_on_a_terminal
 from tests.film.small_films import panning
 
 
@@ -32,3 +35,23 @@ def test_without_learning_no_model_is_named(film):
     result = inpaint(film, "10,10,8,8", film.with_name("out.mp4"), fit=0)
     assert result["fill"] == "base"
     assert {result[name] for name in ("model", "fitted", "sampler", "timesteps")} == {None}
+
+
+@pytest.mark.parametrize(
+    ("output", "wrote"),
+    [
+        ("out.mp4", "out.mp4, {0}/out-2.mp4 and {0}/out.json"),
+        ("out", "out/, {0}/out-2/ and {0}/out.json"),
+        ("out.png", "out/, {0}/out-2/ and {0}/out.json"),
+    ],
+)
+def test_a_terminal_shows_what_was_written(film, output, wrote):
+    folder = film.parent
+    files = ("--input", film, "--mask", "10,10,8,8", "--output", folder / output)
+    done = diffmae_on_a_terminal("inpaint", *files, "--fit", 0, "--samples", 2)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[-1] == f"wrote {folder}/{wrote.format(folder)}"
+    paths = lines[-1].removeprefix("wrote ").replace(" and ", ", ").split(", ")
+    assert all(Path(path).exists() for path in paths)
+    assert not any(line.startswith(("{", "note:")) for line in lines)

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from diffmae_video import Mask, load_model
+from diffmae_video.cli import shortened
 from diffmae_video.data import Entry, normalise, uniform_clips
 from diffmae_video.inpainting.tasks import TASKS
 from tests.calls import diffmae
@@ -59,8 +60,8 @@ def test_every_fill_of_every_task_is_scored(tmp_path, run, real_clips):
     )
     assert done.returncode == 0, done.stderr
     assert done.stderr.splitlines() == [line for line in done.stderr.splitlines() if "broken.mp4" in line]
-    result = json.loads(done.stdout.splitlines()[-1])
-    assert result == json.loads((tmp_path / "results.json").read_text())
+    result = json.loads((tmp_path / "results.json").read_text())
+    assert json.loads(done.stdout.splitlines()[-1]) == shortened(result)
     assert (result["clips"], result["size"], result["seed"]) == (12, [4, 32, 32], 0)
     rows = {(row["task"], row["fill"], row["steps"]): row for row in result["rows"]}
     fills = [("mean", None), ("nearest", None), ("interpolation", None), ("mae", None), ("diffmae", 1)]
@@ -116,7 +117,8 @@ def test_films_that_other_methods_filled_are_scored(tmp_path):
         *("--fills", f"other={tmp_path / 'other'}", "--output", tmp_path / "scores"),
     )
     assert done.returncode == 0, done.stderr
-    result = json.loads(done.stdout.splitlines()[-1])
+    result = json.loads((tmp_path / "scores/protocol.json").read_text())
+    assert json.loads(done.stdout.splitlines()[-1]) == shortened(result)
     row = next(row for row in result["rows"] if (row["group"], row["fill"]) == ("all", "other"))
     error = ((255 - 2 * frames.astype(float)) ** 2)[:, mask > 0].mean((1, 2))
     assert row["psnr_hole"] == pytest.approx(np.mean(10 * np.log10(255**2 / error)))

@@ -80,7 +80,9 @@ def test_an_own_set_in_one_command(tmp_path, by_class, pretrained):
     assert [row["step"] for row in figures] == [2, 4]
     assert figures[0].keys() == {"step", "loss", "top1", "ema_loss", "ema_top1"}
     best = min(figures, key=lambda row: (-row["top1"], row["loss"]))["step"]
-    assert f"best in validation: step {best}" in done.stdout
+    *_, last, best_one = done.stdout.splitlines()
+    assert last == f"the last step's model is in {run}"
+    assert best_one == f"best in validation: step {best}, in {run / 'best'}"
     assert f"| metric | step {best}, the" in (run / "best/README.md").read_text()
     model, last = load_model(run / "best"), load_model(run)
     assert model.classes == last.classes == ["bright", "dark"]

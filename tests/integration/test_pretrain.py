@@ -53,6 +53,7 @@ def test_a_run_leaves_a_whole_folder(alone):
     assert (
         "4 steps of 4 videos = 8 clips, learning rate 0.002 = 0.064 x 8 clips / 256 (by videos" in done.stdout
     )
+    assert done.stdout.endswith(f"\nthe model is in {output}\n")
     assert done.stderr == ""
     model = load_model(output)
     assert model.encoder.positions.kind == "sharp"
