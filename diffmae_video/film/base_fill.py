@@ -25,6 +25,7 @@ RADIUS = 3  # of OpenCV's inpainting, in pixels
 RIM = 6  # pixels around the hole, by which carried colours are fitted to its surroundings
 LARGEST_STEP = 40.0  # levels by which a carried colour may be shifted
 BLUR, FADE = 7, 6  # pixels over which shares change between classes, and to places that nothing is carried to
+DEEP = 0.2  # share of a frame's shorter side: how deep inside of a hole the camera's motion counts as half
 MARGIN = 128  # pixels around the hole that the optical flow is computed on
 # Pixels are divided into classes by how many frames away their colour was found, and by how many pixels lie
 # between them and the edge of the hole. These are the bounds.
@@ -148,11 +149,12 @@ def _fills(pixels: np.ndarray, hidden: np.ndarray, unsure: int) -> list[_Fills]:
         return fills
     cv2 = require("cv2", "film")
     cv2.setNumThreads(1)  # the flow depends on the number of threads
+    deep = DEEP * min(pixels.shape[1:3])
     rows, columns = surroundings(np.any(hidden, axis=0), MARGIN)
     pixels, hidden = pixels[:, rows, columns], np.ascontiguousarray(hidden[:, rows, columns])
     around = inpaint_frames(pixels, hidden)
     wanted = np.stack([grow(frame, RIM) for frame in hidden])
-    flows = find_flows(around, hidden, unsure)
+    flows = find_flows(around, hidden, unsure, deep)
     directions = [carry(around, hidden, wanted, flows, is_later) for is_later in (False, True)]
     for i in np.flatnonzero(hidden.any((1, 2))):
         earlier, later = (_fitted(d[i], around[i], hidden[i], wanted[i]) for d in directions)

@@ -56,13 +56,15 @@ class Flows(NamedTuple):
     later: np.ndarray
 
 
-def find_flows(frames: np.ndarray, hidden: np.ndarray, unsure: int) -> Flows:
+def find_flows(frames: np.ndarray, hidden: np.ndarray, unsure: int, deep: float) -> Flows:
     """The optical flow between neighbouring frames, continued into what is hidden.
 
     Args:
         frames: uint8 [n, H, W, 3], roughly filled where they are hidden.
         hidden: bool [n, H, W].
         unsure: pixels around a hole whose flow is not trusted, since the hole took part in it.
+        deep: pixels from the edge of a hole at which the flow is halfway between what the edge suggests and
+            the camera's motion.
 
     Raises:
         MissingExtraError: OpenCV is not installed.
@@ -77,8 +79,8 @@ def find_flows(frames: np.ndarray, hidden: np.ndarray, unsure: int) -> Flows:
             dis.calc(*pair, None)[:height, :width]
             for pair in ((grey[i], grey[i + 1]), (grey[i + 1], grey[i]))
         )
-        flows.later[i] = _complete(later, earlier, hidden[i], unsure)
-        flows.earlier[i + 1] = _complete(earlier, later, hidden[i + 1], unsure)
+        flows.later[i] = _complete(later, earlier, hidden[i], unsure, deep)
+        flows.earlier[i + 1] = _complete(earlier, later, hidden[i + 1], unsure, deep)
     return flows
 
 
@@ -123,12 +125,14 @@ def _padded(picture: np.ndarray) -> np.ndarray:
     return np.pad(picture, short, mode="edge") if any(after for _, after in short) else picture
 
 
-def _complete(flow: np.ndarray, back: np.ndarray, hidden: np.ndarray, unsure: int) -> np.ndarray:
+def _complete(flow: np.ndarray, back: np.ndarray, hidden: np.ndarray, unsure: int, deep: float) -> np.ndarray:
     """A flow [H, W, 2], continued into what is hidden.
 
     Most of a scene moves with the camera: an affine motion is fitted to the flow of the known pixels. What
-    differs from it at the edge of the hole fades out smoothly.
+    differs from it at the edge of the hole is continued smoothly, and fades out deep inside of a wide
+    hole, where the edge says little about the motion.
     """
+    cv2 = require("cv2", "film")
     if not hidden.any():
         return flow
     is_sure = ~grow(hidden, unsure) & (_leads_back(flow, back) | ~grow(hidden, NEAR))
@@ -137,7 +141,9 @@ def _complete(flow: np.ndarray, back: np.ndarray, hidden: np.ndarray, unsure: in
     rest: Tensor = torch.from_numpy(flow - camera).permute(2, 0, 1)[None]
     rest = torch.cat([rest, rest[:, :1]], 1) * known  # push-pull wants three channels
     smooth = fill_from_around(rest, known)[0, :2].permute(1, 2, 0).contiguous().numpy()
-    completed: np.ndarray = camera + smooth
+    depth = cv2.distanceTransform(hidden.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    depth = np.minimum(depth / deep, 10.0)  # infinite if everything is hidden
+    completed: np.ndarray = camera + smooth / (1 + depth[..., None] ** 4)
     return completed
 
 

@@ -1,7 +1,7 @@
 import cv2
 import numpy as np
 
-from diffmae_video.film.base_fill import CLASSES, BaseFill, inpaint_frames, surroundings
+from diffmae_video.film.base_fill import CLASSES, BaseFill, _without_steps, inpaint_frames, surroundings
 from tests.film.small_films import moving_box, panning, textured
 
 COUNT = len(CLASSES)
@@ -86,3 +86,19 @@ def test_surroundings_stay_within_the_frame():
     hidden = np.zeros((20, 30), bool)
     hidden[3:5, 25:29] = True
     assert surroundings(hidden, 4) == (slice(0, 9), slice(21, 30))
+
+
+def test_shares_change_without_steps_and_fade_where_nothing_was_carried():
+    hidden = np.zeros((40, 40), bool)
+    hidden[4:36, 4:36] = True
+    rows, columns = np.nonzero(hidden)
+    is_reached = columns < 30
+    shares = np.where(is_reached & (columns > 16), 1.0, 0.2) * is_reached
+    smooth = np.zeros((40, 40))
+    smooth[hidden] = _without_steps(shares, is_reached, hidden)
+    across = smooth[20]
+    assert np.abs(np.diff(across[4:36])).max() < 0.3  # 0.8 before
+    assert across[29] < 0.05
+    np.testing.assert_allclose(across[4:12], 0.2, atol=1e-5)  # the edge of the hole changes nothing
+    whole = _without_steps(np.full(len(rows), 0.7), np.ones(len(rows), bool), hidden)
+    np.testing.assert_allclose(whole, 0.7, atol=1e-5)

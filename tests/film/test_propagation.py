@@ -16,7 +16,7 @@ def hole(frames, height=64, width=96):
 def test_a_pan_shows_what_a_still_hole_hides(is_later):
     truth, hidden = panning(16, 64, 96, step=(0, 3)), hole(16)
     frames = np.where(hidden[..., None], np.uint8(128), truth)
-    carried = carry(frames, hidden, hidden, find_flows(frames, hidden, 5), is_later)
+    carried = carry(frames, hidden, hidden, find_flows(frames, hidden, 5, 50), is_later)
     i = 15 if not is_later else 0  # has the most frames to take colours from
     error = np.abs(carried[i].colours - truth[i][hidden[i]])
     assert np.isfinite(carried[i].hops).all()
@@ -30,8 +30,8 @@ def test_a_pan_shows_what_a_still_hole_hides(is_later):
 
 def test_the_first_frame_has_no_earlier_one():
     truth, hidden = panning(4, 64, 96), hole(4)
-    assert np.isinf(carry(truth, hidden, hidden, find_flows(truth, hidden, 5), False)[0].hops).all()
-    assert np.isinf(carry(truth, hidden, hidden, find_flows(truth, hidden, 5), True)[3].hops).all()
+    assert np.isinf(carry(truth, hidden, hidden, find_flows(truth, hidden, 5, 50), False)[0].hops).all()
+    assert np.isinf(carry(truth, hidden, hidden, find_flows(truth, hidden, 5, 50), True)[3].hops).all()
 
 
 def test_a_still_film_brings_the_same_colours():
@@ -39,10 +39,28 @@ def test_a_still_film_brings_the_same_colours():
     hidden = hole(3)
     hidden[0] = False
     frames = np.where(hidden[..., None], np.uint8(128), picture)
-    carried = carry(frames, hidden, hidden, find_flows(frames, hidden, 5), False)
+    carried = carry(frames, hidden, hidden, find_flows(frames, hidden, 5, 50), False)
     for i in (1, 2):
         assert (carried[i].hops == i).all()
         assert np.abs(carried[i].colours - picture[hidden[i]]).mean() < 2
+
+
+def test_an_object_at_the_edge_of_a_wide_hole_does_not_drag_the_background_along():
+    """A post that moves against the pan stands beside the hole; deep inside, the camera's motion counts."""
+    truth = panning(4, 96, 200, step=(0, 3))
+    post = textured(96, 16, seed=5)
+    for i in range(4):
+        truth[i][:, 40 + 4 * i : 56 + 4 * i] = post
+    hidden = np.zeros((4, 96, 200), bool)
+    hidden[2, :, 64:170] = True  # the post ends at column 64
+    frames = np.where(hidden[..., None], np.uint8(128), truth)
+    columns = np.nonzero(hidden[2])[1]
+    middle = (columns > 95) & (columns < 140)
+    errors = []
+    for deep in (19, 1e6):
+        carried = carry(frames, hidden, hidden, find_flows(frames, hidden, 5, deep), True)[2]
+        errors.append(np.abs(carried.colours - truth[2][hidden[2]])[middle].mean())
+    assert errors[0] < 0.7 * errors[1]
 
 
 def test_a_known_pixel_is_predicted_from_other_frames():
@@ -50,7 +68,7 @@ def test_a_known_pixel_is_predicted_from_other_frames():
     wanted = np.zeros((2, 32, 32), bool)
     wanted[1, 10:20, 10:20] = True
     carried = carry(
-        frames, np.zeros_like(wanted), wanted, find_flows(frames, np.zeros_like(wanted), 5), False
+        frames, np.zeros_like(wanted), wanted, find_flows(frames, np.zeros_like(wanted), 5, 50), False
     )[1]
     assert (carried.colours == 10).all()
     assert (carried.hops == 1).all()
@@ -60,4 +78,4 @@ def test_pictures_smaller_than_the_flow_wants():
     frames = np.full((2, 9, 11, 3), 50, np.uint8)
     hidden = np.zeros((2, 9, 11), bool)
     hidden[1, 3:6, 3:6] = True
-    assert (carry(frames, hidden, hidden, find_flows(frames, hidden, 5), False)[1].colours == 50).all()
+    assert (carry(frames, hidden, hidden, find_flows(frames, hidden, 5, 50), False)[1].colours == 50).all()
