@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import warnings
 from pathlib import Path
 
 import torch
@@ -17,7 +18,7 @@ from diffmae_video.data import (
 )
 from diffmae_video.data.augment import MixAugmentation
 from diffmae_video.data.lists import check_first_files
-from diffmae_video.errors import InputError
+from diffmae_video.errors import InputError, InputWarning
 from diffmae_video.files import atomic_path, write_text
 from diffmae_video.models import Classifier
 from diffmae_video.models.card import BEST, write_card
@@ -44,6 +45,8 @@ from diffmae_video.training.optimizer import build_optimizer
 from diffmae_video.training.prepare_backbone import prepare_backbone
 from diffmae_video.training.run import RECIPE, Run
 from diffmae_video.training.sharded_state import EMA
+
+FEW_STEPS = 50  # a run that is shorter is warned of (our choice)
 
 
 def finetune(cfg: CfgNode, output: str | Path, resume: bool = False) -> None:
@@ -76,11 +79,13 @@ def finetune(cfg: CfgNode, output: str | Path, resume: bool = False) -> None:
             prepare_backbone(model.encoder, pictures, cfg.TRAIN.SEED, process)
         dataset = labelled_dataset(cfg, lists.train, classes)
         plan = plan_of(cfg, lists.train, process.world)
-        precision = resolve_precision(cfg.TRAIN.PRECISION, process.device)
+        precision, options = resolve_precision(cfg.TRAIN.PRECISION, process.device), loop_options(cfg)
         if process.is_main:
             machine = f"{precision} on {process.world} x {process.device.type}"
             print(f"{describe_model(model, cfg)}; {len(classes)} classes; {lists}", flush=True)
             print(f"{machine}; {plan}", flush=True)
+            print(f"checkpoints: {options.saves}, in {run.checkpoints.folder}", flush=True)
+            warn_of_few_steps(plan.steps)
         weights = class_weights(cfg.FINETUNE.CLASS_WEIGHTS, classes, dataset.labels)
         optimizer = build_optimizer(
             model,
@@ -113,7 +118,7 @@ def finetune(cfg: CfgNode, output: str | Path, resume: bool = False) -> None:
             multi_label=cfg.FINETUNE.MULTI_LABEL,
             generative_weight=cfg.FINETUNE.GENERATIVE,
         )
-        loop = TrainingLoop(run, engine, plan, loss, loop_options(cfg), validation)
+        loop = TrainingLoop(run, engine, plan, loss, options, validation)
         loop.train(loader, recipe=cfg.dump())
         if process.is_main:
             write_card(run.output)
@@ -149,7 +154,19 @@ def describe_finetuning(cfg: CfgNode) -> str:
         describe_training_time(macs * plan.clips / world, plan.steps),
     ]
     lines += [f"{cfg.DATA[key]}: {line}" for key, line in missing.items() if line]
+    warn_of_few_steps(plan.steps)
     return "\n".join(lines)
+
+
+def warn_of_few_steps(steps: int) -> None:
+    """Warns if a run is too short to learn much."""
+    if steps < FEW_STEPS:
+        warnings.warn(
+            f"{steps} steps are too few to learn much; set TRAIN.MAX_STEPS, raise TRAIN.EPOCHS, or lower "
+            "TRAIN.ACCUMULATION or TRAIN.BATCH_SIZE",
+            InputWarning,
+            stacklevel=2,
+        )
 
 
 def describe_model(model: Classifier, cfg: CfgNode) -> str:

@@ -31,7 +31,7 @@ class FinetuningLists(NamedTuple):
             return f"{train}, {count_files(self.val)} to validate on"
         return (
             f"{train}, {count_files(self.val)} held out for validation; give DATA.VAL, or set "
-            "FINETUNE.HOLD_OUT to 0 to train on all of them"
+            "FINETUNE.HOLD_OUT 0 to train on all of them"
         )
 
 
@@ -53,7 +53,7 @@ def read_finetuning_lists(cfg: CfgNode) -> FinetuningLists:
     if not val:
         raise InputError(
             "FINETUNE.HOLD_OUT: no class has two videos, so none can be held out for validation; give "
-            "DATA.VAL, or set it to 0"
+            "DATA.VAL, or set FINETUNE.HOLD_OUT 0"
         )
     return FinetuningLists(train, val, is_held_out=True)
 

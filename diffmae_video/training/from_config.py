@@ -35,7 +35,7 @@ def plan_of(cfg: CfgNode, entries: Sequence[Entry], world: int) -> Plan:
     return Plan(
         steps=steps,
         warmup=min(warmup, steps - 1),
-        unit="pictures" if all(is_image_name(entry.path) for entry in entries) else "videos",
+        unit="picture" if all(is_image_name(entry.path) for entry in entries) else "video",
         count=count,
         videos=videos,
         clips=videos * cfg.DATA.REPEATS,

@@ -29,31 +29,27 @@ class StepLog:
         total: steps of the run; None if they are not known beforehand, and then there is no bar.
         done: steps taken before this start.
         every: steps between writes.
-        clips_per_step: for the rate.
         curves: also gets the lines; None on all processes except the main one, which then show no bar.
     """
 
-    def __init__(
-        self, path: Path, total: int | None, done: int, every: int, clips_per_step: int, curves: Curves | None
-    ) -> None:
+    def __init__(self, path: Path, total: int | None, done: int, every: int, curves: Curves | None) -> None:
         self.path, self.file = path, path.open("a", encoding="utf-8")
         self.every = every
         self.curves = curves
         self.rows: list[dict[str, Any]] = []
         self.bar = ProgressBar(
-            total=None if total is None else total * clips_per_step,
-            initial=done * clips_per_step,
-            unit=" clips",
+            total=total,
+            initial=done,
+            unit=" steps",
             desc="training",
             disable=curves is None or total is None,
         )
-        self.clips_per_step = clips_per_step
         self.data_wait = DataWait()
 
     def step(self, loss: Tensor, **values: Any) -> None:
         """Adds a step."""
         self.rows.append({**values, "loss": loss})
-        self.bar.update(self.clips_per_step)
+        self.bar.update()
         if len(self.rows) >= self.every:
             self.flush()
 
@@ -82,7 +78,11 @@ class StepLog:
             self.curves.add_steps(self.rows)
         finite = [row["loss"] for row in self.rows if row["loss"] is not None]
         if finite:
-            self.bar.set_postfix(loss=f"{sum(finite) / len(finite):.4f}", lr=f"{self.rows[-1]['lr']:.1e}")
+            shown = {"loss": f"{sum(finite) / len(finite):.4f}", "lr": f"{self.rows[-1]['lr']:.1e}"}
+            rates = [row["clips_per_s"] for row in self.rows if "clips_per_s" in row]
+            if rates:
+                shown["clips/s"] = f"{len(rates) / sum(1 / rate for rate in rates):.3g}"
+            self.bar.set_postfix(shown)
         self.rows.clear()
 
     def __enter__(self) -> StepLog:

@@ -98,6 +98,18 @@ class LoopOptions:
     max_bad_share: float
     patience: float
 
+    @property
+    def saves(self) -> str:
+        """When checkpoints are written."""
+        intervals = []
+        if self.save_every:
+            intervals.append("every step" if self.save_every == 1 else f"every {self.save_every} steps")
+        if self.save_minutes:
+            intervals.append(
+                "every minute" if self.save_minutes == 1 else f"every {self.save_minutes:g} minutes"
+            )
+        return ", ".join([*intervals, "after the last step"])
+
 
 class StepOutcome(NamedTuple):
     """How a step went.
@@ -172,9 +184,7 @@ class TrainingLoop:
         agreement = Agreement(self.process, options.patience, flags)
         with (
             StopSignals() as signals,
-            StepLog(
-                metrics, self.plan.planned_steps, state.step, options.log_every, self.plan.clips, self.curves
-            ) as log,
+            StepLog(metrics, self.plan.planned_steps, state.step, options.log_every, self.curves) as log,
             collecting_seldom() as collect,
             shielded_batches(loader) as loaded,
             contextlib.ExitStack() as at_end,

@@ -58,11 +58,12 @@ def pretrain(cfg: CfgNode, output: str | Path, resume: bool = False) -> None:
         on_device = resolve_device_decoding(cfg.DATA.DECODE_ON_DEVICE, process.device)
         dataset = build_dataset(cfg, model, on_device)
         plan = plan_of(cfg, dataset.entries, process.world)
-        precision = resolve_precision(cfg.TRAIN.PRECISION, process.device)
+        precision, options = resolve_precision(cfg.TRAIN.PRECISION, process.device), loop_options(cfg)
         if process.is_main:
             count = sum(p.numel() for p in model.parameters())
             machine = f"{precision} on {process.world} x {process.device.type}"
             print(f"{count / 1e6:.1f} M parameters, {machine}; {plan}", flush=True)
+            print(f"checkpoints: {options.saves}, in {run.checkpoints.folder}", flush=True)
         if run.resumed_from is None:
             pictures = pictures_for_preparation(cfg, dataset.entries)
             prepare_backbone(model.encoder, pictures, cfg.TRAIN.SEED, process)
@@ -94,7 +95,7 @@ def pretrain(cfg: CfgNode, output: str | Path, resume: bool = False) -> None:
             repeats=cfg.DATA.REPEATS,
             seed=cfg.TRAIN.SEED,
         )
-        loop = TrainingLoop(run, engine, plan, loss, loop_options(cfg), validation)
+        loop = TrainingLoop(run, engine, plan, loss, options, validation)
         decode = DeviceDecoder(dataset, process.device) if on_device else iter
         loop.train(loader, recipe=cfg.dump(), decode=decode)
         if process.is_main:

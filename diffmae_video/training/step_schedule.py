@@ -17,7 +17,7 @@ class Plan:
 
     steps: int  # optimizer steps of the run
     warmup: int  # optimizer steps of linear warm-up
-    unit: str  # what the training set consists of, videos or pictures
+    unit: str  # what the training set consists of, video or picture
     count: int  # videos in the training set
     videos: int  # videos of one optimizer step, over all processes
     clips: int  # clips of one optimizer step, over all processes
@@ -40,13 +40,19 @@ class Plan:
         return WarmupCosine(self.lr, self.steps, self.warmup)
 
     def __str__(self) -> str:
-        by_videos, by_clips = (self.videos, self.unit), (self.clips, "clips")
-        (batch, counted), (other_batch, other) = (
-            (by_clips, by_videos) if self.count_repeats else (by_videos, by_clips)
-        )
+        drawn, clips = _plural(self.videos, self.unit), _plural(self.clips, "clip")
+        if self.videos > self.count:
+            drawn = f"{self.videos} draws from {_plural(self.count, self.unit)}"
+        batch, other, other_batch = clips, f"{self.unit}s", self.videos
+        if not self.count_repeats:
+            batch, other, other_batch = _plural(self.videos, self.unit), "clips", self.clips
         if_other = self.base_lr * other_batch / 256
         return (
-            f"{self.steps} steps of {self.videos} {self.unit} = {self.clips} clips, "
-            f"learning rate {self.lr:.3g} = {self.base_lr:.3g} x {batch} {counted} / 256 "
-            f"(by {other} it would be {if_other:.3g}), warm-up {self.warmup} steps"
+            f"{_plural(self.steps, 'step')} of {drawn} = {clips}, "
+            f"learning rate {self.lr:.3g} = {self.base_lr:.3g} x {batch} / 256 "
+            f"(by {other} it would be {if_other:.3g}), warm-up {_plural(self.warmup, 'step')}"
         )
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

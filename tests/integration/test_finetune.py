@@ -71,6 +71,7 @@ def test_an_own_set_in_one_command(tmp_path, by_class, pretrained):
     done = finetune("--output", tmp_path / "run", *options, "TRAIN.MAX_STEPS", 4)
     assert done.returncode == 0, done.stderr
     assert "2 classes; 4 videos to train on, 2 videos held out" in done.stdout
+    assert "checkpoints: every 1000 steps, every 2 minutes, after the last step" in done.stdout
     run = tmp_path / "run"
     held_out = read_list(run / "val.csv")
     assert sorted(entry.label for entry in held_out) == ["bright", "dark"]
@@ -177,6 +178,7 @@ def test_a_dry_run_says_what_would_be_done_and_writes_nothing(tmp_path, by_class
     assert f"M parameters, on {pretrained}, " in model
     assert clips == "clips of 4 frames of 32 x 32 pixels, stride 4"
     assert lists.startswith("2 classes; 4 videos to train on, 2 videos held out for validation")
-    assert plan.startswith("8 steps of 16 videos")
+    assert plan.startswith("8 steps of 16 draws from 4 videos")
+    assert "warning: 8 steps are too few to learn much; set TRAIN.MAX_STEPS" in done.stderr
     assert duration.startswith("at least ")
     assert not list(tmp_path.iterdir())

@@ -33,7 +33,7 @@ def test_waiting_for_less_does_not():
 
 
 def test_a_log_counts_its_steps(tmp_path):
-    with StepLog(tmp_path / "metrics.jsonl", 200, 0, 10, 1, Curves(tmp_path, None)) as log:
+    with StepLog(tmp_path / "metrics.jsonl", 200, 0, 10, Curves(tmp_path, None)) as log:
         for step in range(109):
             log.step(step=step, loss=torch.ones(()), lr=0.1, data_ms=5.0, step_ms=10.0)
         with pytest.warns(InputWarning, match="50% of the time of the last 100 steps"):

@@ -46,5 +46,5 @@ def test_lists_that_are_given_stay_as_they_are(videos):
 
 def test_single_videos_cannot_be_held_out(videos):
     videos.write_text("path,label\na0.mp4,a\nb0.mp4,b\n")
-    with pytest.raises(InputError, match="no class has two videos"):
+    with pytest.raises(InputError, match=r"no class has two videos, .* set FINETUNE\.HOLD_OUT 0$"):
         read_finetuning_lists(load_config(None, ["DATA.TRAIN", videos, "FINETUNE.HOLD_OUT", 0.5]))
