@@ -25,7 +25,7 @@ RADIUS = 3  # of OpenCV's inpainting, in pixels
 RIM = 6  # pixels around the hole, by which carried colours are fitted to its surroundings
 LARGEST_STEP = 40.0  # levels by which a carried colour may be shifted
 BLUR, FADE = 7, 6  # pixels over which shares change between classes, and to places that nothing is carried to
-DEEP = 0.2  # share of a frame's shorter side: how deep inside of a hole the camera's motion counts as half
+DEEP = 0.25  # share of a frame's shorter side: how deep inside of a hole the camera's motion counts as half
 MARGIN = 128  # pixels around the hole that the optical flow is computed on
 # Pixels are divided into classes by how many frames away their colour was found, and by how many pixels lie
 # between them and the edge of the hole. These are the bounds.
