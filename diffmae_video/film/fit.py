@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -60,6 +60,22 @@ SAMPLED_WINDOWS = 32  # from which the size of corrections is measured
 SAMPLED_FRAMES = 32  # of each scene, from which colours are measured
 
 
+class FitPlan(NamedTuple):
+    """What :func:`fit_film` is going to do.
+
+    Attributes:
+        frames: how many frames have something to fill.
+        rehearsals: how many other holes are filled to learn from; 0 if there is nothing left to learn.
+        length: of the whole fit.
+        spent: seconds of it that are over.
+    """
+
+    frames: int
+    rehearsals: int
+    length: FitLength
+    spent: float
+
+
 class FitProgress:
     """How far a fit is.
 
@@ -85,6 +101,7 @@ def fit_film(
     recipe: str = RECIPE,
     init: Path | None = None,
     on_progress: Callable[[FitProgress], None] | None = None,
+    on_plan: Callable[[FitPlan], None] | None = None,
 ) -> FittedFilm:
     """Fits a model to a film, or goes on with a fit that was begun, or takes one that is done.
 
@@ -101,6 +118,7 @@ def fit_film(
         init: folder of a DiffMAE with rotary positions to start from.
         on_progress: is called before every step. If it raises, the fit ends; a later call goes on from the
             last checkpoint.
+        on_plan: is called once, as soon as it is known what there is to do.
 
     Raises:
         InputError: the hole hides nothing or everything, or ``init`` is of another kind.
@@ -110,7 +128,6 @@ def fit_film(
     film = scan_film(video, hole, arrays)
     if length is None:
         length = default_length(film)
-        print(f"fits a model to the film for {length}; --fit sets the time", flush=True)
     places = _choose_places(film)
     held_out = [arrays / f"scene{number:04d}-held-out.npy" for number in range(len(places))]
     shown = list(map(hold_out, film.scenes, places, held_out))
@@ -124,6 +141,10 @@ def fit_film(
     is_done = not length or (
         "shares" in begun and (folder / WEIGHTS).is_file() and length.share(*_spent(folder)) == 1
     )
+    if on_plan is not None:
+        frames = sum(int(frame.any()) for scene in film.scenes for frame in scene.hidden)
+        spent = _spent(folder)[1]
+        on_plan(FitPlan(frames, 0 if is_done else length.rehearsals(), length, spent))
     rehearsals = draw_rehearsals(shown, film.scenes, length.rehearsals(), cfg.TRAIN.SEED)
     if "shares" in begun:
         base_fill = BaseFill(np.array(begun["shares"]), begun["unsure"])

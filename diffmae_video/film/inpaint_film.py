@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
+import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -18,7 +19,7 @@ from diffmae_video.film.canvas import Canvas
 from diffmae_video.film.estimate_table import describe_estimate
 from diffmae_video.film.film_filler import FilledFrame, FilmFiller, SamplerOptions
 from diffmae_video.film.film_scores import FilmScores
-from diffmae_video.film.fit import DESCRIPTION, fit_film, window_shape
+from diffmae_video.film.fit import DESCRIPTION, FitPlan, fit_film, window_shape
 from diffmae_video.film.holes import REMEDY, Hole, HoleEdits, open_hole
 from diffmae_video.film.scene_filler import BASE
 from diffmae_video.film.timed_plan import FitLength
@@ -26,6 +27,7 @@ from diffmae_video.masks import MASKS
 from diffmae_video.models import PretrainingModel, load_inpainter
 from diffmae_video.runtime.device import for_sampling
 
+SPEED = "without learning, 64 frames of 432 x 240 take about a minute on one core"
 DRAWN_RATIO = 0.5  # of a drawn mask, where no model says which
 LIMITS = {"samples": (1, 100), "seed": (0, 2**32 - 1), "crf": (0, 51)}
 NOTE = (
@@ -213,13 +215,13 @@ def _with_fit(
     hole: Hole,
     options: SamplerOptions,
 ) -> _Filling:
-    """Fits a model, prints the estimate, and chooses the fill."""
+    """Fits a model, prints the plan and the estimate, and chooses the fill."""
     if options.keeps_steps:
         raise InputError("--save-steps is for a film that is filled with --checkpoint and without --fit")
     folder = fit_folder(target)
     if fit.length is not None and not fit.length and fit.fill not in ("auto", BASE):
         raise InputError(f"--fill {fit.fill}: needs a model that learnt, and --fit 0 learns nothing")
-    fitted = fit_film(video, hole, folder, fit.length, fit.recipe, checkpoint)
+    fitted = fit_film(video, hole, folder, fit.length, fit.recipe, checkpoint, on_plan=_print_plan)
     estimate = fitted.estimate(options.sampler, options.steps)
     print(describe_estimate(estimate), flush=True)
     fill = estimate["fill"] if fit.fill == "auto" else fit.fill
@@ -231,6 +233,21 @@ def _with_fit(
     frames = fitted.frames(fill, options.samples, options.sampler, options.steps, options.seed)
     scores = FilmScores(options.samples, fitted.shape.patch[0], (), ())
     return _Filling(frames, scores, timesteps, facts)
+
+
+def _print_plan(plan: FitPlan) -> None:
+    """Says on stderr what is going to be done, and that more than learning takes time."""
+    is_film = plan.frames > 1
+    work = f"fills {plan.frames} frames along the optical flow" if is_film else "fills 1 frame"
+    if not plan.length:
+        work += " and measures the fill, without learning"
+    elif not plan.rehearsals:
+        work += " and by the fitted model, and measures both"
+    else:
+        over = f" ({plan.spent:.0f} s are over)" if plan.spent else ""
+        work += f", and {plan.rehearsals} rehearsals, then learns for {plan.length}{over}"
+        work += ", then measures the fills"
+    print(f"{work}; {SPEED}" if is_film else work, file=sys.stderr, flush=True)
 
 
 def fit_folder(target: Path) -> Path:

@@ -55,3 +55,11 @@ def test_a_terminal_shows_what_was_written(film, output, wrote):
     paths = lines[-1].removeprefix("wrote ").replace(" and ", ", ").split(", ")
     assert all(Path(path).exists() for path in paths)
     assert not any(line.startswith(("{", "note:")) for line in lines)
+
+
+def test_a_photo_is_filled_without_a_flow(tmp_path, capsys):
+    photo = tmp_path / "photo.png"
+    Image.fromarray(panning(1, 48, 64)[0]).save(photo)
+    result = inpaint(photo, "10,10,8,8", tmp_path / "out.png", fit=0)
+    assert capsys.readouterr().err == "fills 1 frame and measures the fill, without learning\n"
+    assert result["files"] == [str(tmp_path / "out.png")]

@@ -58,7 +58,7 @@ def folder(tmp_path, monkeypatch):
     """The files that documents name: a film and a picture with masks, labelled clips, lists, and weights."""
     monkeypatch.chdir(tmp_path)
     film = panning(5, 96, 128)
-    write_video("film.mp4", film, 10)
+    write_video("film.mp4", film, 2)  # some examples hide something from second 2 on
     Image.fromarray(film[0]).save("photo.jpg")
     mask = np.zeros((96, 128), np.uint8)
     mask[30:78, 40:72] = 255

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 
 import numpy as np
@@ -76,12 +77,19 @@ def test_a_fit_is_kept_used_again_and_goes_on(film, monkeypatch):
         patch.setattr(TimedPlan, "rate", stop_in_the_second_step)
         stopped = run(folder, "film", "out", "--fit", "3steps", "--fill", "first")
     assert stopped.returncode == STOPPED
+    plan = (
+        "fills 8 frames along the optical flow, and 3 rehearsals, then learns for 3 steps, then measures the "
+    )
+    assert stopped.stderr.startswith(plan)
     assert stopped.stderr.endswith("stopped by a signal; step 2 is saved, start it again to continue\n")
-    inpaint(folder, "film", "out", "--fit", "3steps", "--fill", "first")
+    resumed = run(folder, "film", "out", "--fit", "3steps", "--fill", "first")
+    assert resumed.returncode == 0, resumed.stderr
+    assert re.search(r"learns for 3 steps \(\d+ s are over\), then measures", resumed.stderr)
     log = folder / "out-fit/metrics.jsonl"
     weights = (folder / "out-fit/model.safetensors").read_bytes()
     steps = len(log.read_text().splitlines())
-    inpaint(folder, "film", "out", "--fit", "3steps", "--fill", "sample", "--seed", "1")
+    again = run(folder, "film", "out", "--fit", "3steps", "--fill", "sample", "--seed", "1")
+    assert "fills 8 frames along the optical flow and by the fitted model, and measures both;" in again.stderr
     assert (folder / "out-fit/model.safetensors").read_bytes() == weights
     small = {"recipe": str(folder / "recipe.yaml"), "steps": 2}
     in_python = diffmae_video.inpaint(
@@ -95,7 +103,11 @@ def test_a_fit_is_kept_used_again_and_goes_on(film, monkeypatch):
 
 def test_without_learning_there_is_the_base_fill(film):
     folder, frames, hidden = film
-    result = inpaint(folder, "film", "out", "--fit", "0")
+    done = run(folder, "film", "out", "--fit", "0")
+    assert done.stderr.startswith(
+        "fills 8 frames along the optical flow and measures the fill, without learning;"
+    )
+    result = json.loads(done.stdout.splitlines()[-1])
     assert result["fill"] == "base"
     assert set(result["estimate"]["fills"]) == {
         *("base", "mean fill", "OpenCV Telea", "OpenCV Navier-Stokes")
