@@ -52,7 +52,9 @@ def weights_path(name: str) -> Path:
 def training_parser(description: str | None) -> argparse.ArgumentParser:
     """The parser of a tool that trains a model by a recipe."""
     parser = tool_parser(description)
-    parser.add_argument("--config", required=True, metavar="FILE", help="the recipe, see configs/")
+    parser.add_argument(
+        "--config", required=True, metavar="FILE", help="the recipe: one of diffmae recipes, or a file"
+    )
     parser.add_argument(
         "--output", metavar="DIR", help="folder of the run (default: runs/<name of the config>)"
     )

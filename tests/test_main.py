@@ -1,6 +1,7 @@
 """``diffmae``: the list of commands, wrong names, and the arguments that launchers add."""
 
 import ast
+import re
 import subprocess
 import sys
 
@@ -39,6 +40,14 @@ def test_each_command_says_how_it_is_called(page):
     about = ast.get_docstring(ast.parse(page.read_text()))
     assert f"    diffmae {name}" in about
     assert "tools/" not in about
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_help_names_recipes_as_users_do_and_the_hub(page):
+    text = " ".join(diffmae(page.stem.replace("_", "-"), "--help").stdout.split())
+    assert not re.search(r"--config \S+\.yaml", text)
+    if "weights_path" in page.read_text():
+        assert "a name on the Hugging Face hub" in text or "its name on the Hugging Face hub" in text
 
 
 def test_an_unknown_command_names_the_nearest(monkeypatch):

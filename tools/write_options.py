@@ -29,7 +29,7 @@ INTRODUCTION = """# Options
 
 A recipe sets options by section, and the command line sets them as `KEY VALUE` pairs after the flags:
 
-    python tools/pretrain.py --config configs/k400/pretrain_vit_b.yaml TRAIN.BATCH_SIZE 16 DATA.SIZE 112
+    diffmae pretrain --config k400/pretrain_vit_b TRAIN.BATCH_SIZE 16 DATA.SIZE 112
 
 `_BASE_: other.yaml` in a recipe starts from another one. Lists are written `[64, 96]` or `64,96`; a single
 number fills a list of fixed length. A run's resolved options are in its `config.yaml`.

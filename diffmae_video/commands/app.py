@@ -33,7 +33,7 @@ def main() -> None:
         "--checkpoint",
         metavar="FOLDER",
         type=weights_path,
-        help="a pre-training run's folder (default: clean films)",
+        help="a pre-training run's folder, or a name on the Hugging Face hub (default: clean films)",
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=int, metavar="N", help="(default: the first free one from 7860 on)")

@@ -28,7 +28,12 @@ def main() -> None:
     parser = tool_parser(__doc__)
     parser.add_argument("what", choices=("train", "sample", "data", "gpu"))
     parser.add_argument("--compile", action="store_true", help="train: torch.compile the model")
-    parser.add_argument("--checkpoint", metavar="DIR", type=weights_path, help="sample: a run's folder")
+    parser.add_argument(
+        "--checkpoint",
+        metavar="DIR",
+        type=weights_path,
+        help="sample: a run's folder, or a name on the Hugging Face hub",
+    )
     add_precision(parser)
     parser.add_argument(
         "--minutes", type=float, default=6.0, metavar="M", help="gpu: start nothing after this (default: 6)"

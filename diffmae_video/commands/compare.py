@@ -1,9 +1,9 @@
 """Compares systems that were pre-trained at the same budget, then fine-tuned and probed with the same labels.
 
-    diffmae compare --config compare/cifar10.yaml --data cifar10/
-    diffmae compare --config compare/cifar10.yaml --budget 2e14 --seeds 1
-    diffmae compare --config compare/motions.yaml --only mae,diffmae
-    diffmae compare --config compare/cifar10.yaml --budget 600 COMPARE.UNIT seconds
+    diffmae compare --config compare/cifar10 --data cifar10/
+    diffmae compare --config compare/cifar10 --budget 2e14 --seeds 1
+    diffmae compare --config compare/motions --only mae,diffmae
+    diffmae compare --config compare/cifar10 --budget 600 COMPARE.UNIT seconds
 
     diffmae compare --config compare/fills --jobs 2
 

@@ -18,7 +18,7 @@ gets a model card, README.md. docs/weights.md has a table of which model fits wh
                   of the middle of the clip. A video classifier does not fit.
     hf-videomae   a folder for VideoMAEModel.from_pretrained or VideoMAEForVideoClassification. It holds
                   models without a class token that were trained with VideoMAE's positions, which are
-                  MODEL.ENCODER.POSITIONS sinusoid here (configs/k400/pretrain_vit_b_videomae.yaml).
+                  MODEL.ENCODER.POSITIONS sinusoid here (recipe k400/pretrain_vit_b_videomae).
     onnx          a file (.onnx) for onnxruntime, in float32. It takes normalised clips [B, 3, T, H, W], or
                   images [B, 3, H, W], for any B, and returns logits, or the tokens of an encoder. Its
                   metadata has the classes, mean and std.

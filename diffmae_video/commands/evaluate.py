@@ -30,7 +30,7 @@ def main() -> None:
         required=True,
         metavar="FOLDER",
         type=weights_path,
-        help="folder that diffmae finetune wrote",
+        help="folder that diffmae finetune wrote, or a name on the Hugging Face hub",
     )
     parser.add_argument(
         "--output",

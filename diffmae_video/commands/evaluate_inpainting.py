@@ -54,7 +54,12 @@ from diffmae_video.errors import InputError
 
 def main() -> None:
     parser = tool_parser(__doc__)
-    parser.add_argument("--checkpoint", metavar="FOLDER", type=weights_path, help="folder of a DiffMAE")
+    parser.add_argument(
+        "--checkpoint",
+        metavar="FOLDER",
+        type=weights_path,
+        help="folder of a DiffMAE, or its name on the Hugging Face hub",
+    )
     parser.add_argument(
         "--mae",
         metavar="FOLDER",

@@ -27,7 +27,11 @@ from diffmae_video.errors import InputError
 def main() -> None:
     parser = tool_parser(__doc__)
     parser.add_argument(
-        "--checkpoint", required=True, metavar="PATH", type=weights_path, help="a file or folder of weights"
+        "--checkpoint",
+        required=True,
+        metavar="PATH",
+        type=weights_path,
+        help="weights: a folder, a file, or a name on the Hugging Face hub",
     )
     parser.add_argument("--input", required=True, metavar="PATH", help="a list, a folder or a file")
     parser.add_argument("--output", required=True, metavar="FILE", help=".npz or .safetensors")

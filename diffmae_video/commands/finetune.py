@@ -1,12 +1,13 @@
 """Fine-tunes a pre-trained encoder to recognise the classes of a labelled list.
 
-    diffmae finetune --config k400/finetune_vit_b.yaml --init runs/pretrain_vit_b \\
+    diffmae finetune --config k400/finetune_vit_b --init runs/pretrain_vit_b \\
         DATA.TRAIN lists/train.csv DATA.VAL lists/val.csv
-    diffmae finetune --config finetune/own_videos.yaml --init mae_st.pth DATA.TRAIN list.csv
+    diffmae finetune --config finetune/own_videos --init mae_st.pth DATA.TRAIN list.csv
     diffmae finetune --config FILE --init FOLDER --dry-run DATA.TRAIN list.csv
     torchrun --nproc_per_node 8 -m diffmae_video finetune --config FILE --init FOLDER --output runs/f --resume
 
---init takes a folder of this project, or weights of MAE, MAE-ST, VideoMAE, Hugging Face's VideoMAE or timm.
+--init takes a folder of this project, weights of MAE, MAE-ST, VideoMAE, Hugging Face's VideoMAE or timm, or
+a model's name on the Hugging Face hub, such as MCG-NJU/videomae-base, which is downloaded.
 The encoder's sizes are those of the weights, and so are the size, number of frames, stride, mean and std of
 clips unless the recipe or KEY VALUE sets them. Without --init an encoder is trained from scratch.
 
@@ -29,7 +30,7 @@ def main() -> None:
         "--init",
         metavar="PATH",
         type=weights_path,
-        help="pre-trained weights: a folder or a file (FINETUNE.INIT)",
+        help="pre-trained weights: a folder, a file, or a name on the Hugging Face hub (FINETUNE.INIT)",
     )
     parser.add_argument(
         "--dry-run", action="store_true", help="print model, cost, lists, steps and least time, and exit"

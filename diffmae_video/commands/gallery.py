@@ -19,7 +19,11 @@ from diffmae_video.cli import add_precision, tool_parser, weights_path
 def main() -> None:
     parser = tool_parser(__doc__)
     parser.add_argument(
-        "--checkpoint", required=True, metavar="FOLDER", type=weights_path, help="folder of a DiffMAE"
+        "--checkpoint",
+        required=True,
+        metavar="FOLDER",
+        type=weights_path,
+        help="folder of a DiffMAE, or its name on the Hugging Face hub",
     )
     parser.add_argument(
         "--mae",

@@ -31,7 +31,7 @@ def main() -> int:
         required=True,
         metavar="PATH",
         type=weights_path,
-        help="a fine-tuned classifier; with --knn any model",
+        help="a fine-tuned classifier, or with --knn any model: a folder, or a name on the Hugging Face hub",
     )
     parser.add_argument("--input", required=True, metavar="PATH", type=Path, help="a video or a folder")
     parser.add_argument(

@@ -1,14 +1,15 @@
 """Pre-trains a model.
 
-    diffmae pretrain --config k400/pretrain_vit_b.yaml DATA.TRAIN lists/train.csv
-    deepspeed --num_gpus 8 --module diffmae_video pretrain --config k400/pretrain_vit_b.yaml --output runs/b
+    diffmae pretrain --config k400/pretrain_vit_b DATA.TRAIN lists/train.csv
+    deepspeed --num_gpus 8 --module diffmae_video pretrain --config k400/pretrain_vit_b --output runs/b
     torchrun --nproc_per_node 8 -m diffmae_video pretrain --config FILE TRAIN.BATCH_SIZE 16
     diffmae pretrain --config FILE --output runs/b --resume     # continues, or starts
     diffmae pretrain --config FILE --init runs/b DATA.TRAIN my_films/    # adapts a model to own films
     WORLD_SIZE=8 diffmae pretrain --config FILE --dry-run DATA.TRAIN lists/train.csv
 
---init takes a folder of this project, or weights of MAE, MAE-ST, VideoMAE, Hugging Face's VideoMAE or timm
-(MODEL.INIT). The recipe must have the encoder's sizes. A folder's decoder is taken if the recipe's is equal.
+--init takes a folder of this project, weights of MAE, MAE-ST, VideoMAE, Hugging Face's VideoMAE or timm, or
+a model's name on the Hugging Face hub, which is downloaded (MODEL.INIT). The recipe must have the encoder's
+sizes. A folder's decoder is taken if the recipe's is equal.
 
 Any option of docs/options.md can be set as KEY VALUE after the flags.
 
@@ -36,7 +37,7 @@ def main() -> None:
         "--init",
         metavar="PATH",
         type=weights_path,
-        help="weights to start from: a folder or a file (MODEL.INIT)",
+        help="weights to start from: a folder, a file, or a name on the Hugging Face hub (MODEL.INIT)",
     )
     args = parser.parse_intermixed_args()
     init = ["MODEL.INIT", str(args.init)] if args.init else []

@@ -31,7 +31,11 @@ from diffmae_video.cli import print_result, tool_parser, weights_path
 def main() -> None:
     parser = tool_parser(__doc__)
     parser.add_argument(
-        "--checkpoint", required=True, metavar="PATH", type=weights_path, help="a file or folder of weights"
+        "--checkpoint",
+        required=True,
+        metavar="PATH",
+        type=weights_path,
+        help="weights: a folder, a file, or a name on the Hugging Face hub",
     )
     parser.add_argument(
         "--kind",

@@ -1,7 +1,7 @@
 """Predicts what a recipe takes on many GPUs; docs/scaling.md holds the output.
 
     diffmae scaling                                              ViT-B, L and H on Kinetics-400
-    diffmae scaling --config k400/mae_vit_l.yaml --gpus 16,32
+    diffmae scaling --config k400/mae_vit_l --gpus 16,32
     diffmae scaling --utilisation 0.45 --clips-per-core 20 MODEL.DECODER.KIND cross
 
 Prints three tables in Markdown: the assumptions, each of which is a flag; time and data; and GB of memory
