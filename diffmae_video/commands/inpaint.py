@@ -40,11 +40,11 @@ it learns from known parts to correct the base fill. Neither reads what the hole
 to learn; the base fill, its rehearsals and the measuring come on top. --fit 0 makes the base fill only. Start
 with that: fits of minutes have not improved it so far. A fit that was stopped goes on when the same command
 is given again; one that is done is used again, for another seed or fill, or goes on with a longer --fit. It
-is kept beside the output, in clean-fit/ for clean.mp4. Before the film is filled, the fills are measured on
-places of the film that no one has learnt from, beside the mean colour and OpenCV's two ways, and --fill
-auto chooses by that: of the base fill, the first prediction, a sample and the mean of samples whose
-gradient energy is .5 to 1.3 and whose change between frames is .5 to 1.5 times the truth's, the one with
-the highest PSNR. Frames whose shorter side is above 480 pixels are fitted at 480. With --checkpoint and
+is kept beside the output, in <output>-fit/ (clean-fit/ for clean.mp4). Before the film is filled, the fills
+are measured on places of the film that no one has learnt from, beside the mean colour and OpenCV's two ways,
+and --fill auto chooses by that: of the base fill, the first prediction, a sample and the mean of samples
+whose gradient energy is .5 to 1.3 and whose change between frames is .5 to 1.5 times the truth's, the one
+with the highest PSNR. Frames whose shorter side is above 480 pixels are fitted at 480. With --checkpoint and
 --fit, the fit starts from a model's weights.
 
 With --checkpoint alone, that model fills the film as it is. By default the mask is of the kind that the model
