@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from diffmae_video.errors import InputError
+from diffmae_video.mask_kinds import MASKS
 from diffmae_video.tokens import Triple
 
 Generator = torch.Generator | None  # None: torch's own random state
 Device = torch.device | str | None
-MASKS = ("random", "tube", "frame", "block", "box", "center")
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diffmae_video import InputError, Mask
-from diffmae_video.masks import MASKS
+from diffmae_video.mask_kinds import MASKS, OWN_SHARE
 
 grids = st.tuples(st.integers(1, 5), st.integers(2, 8), st.integers(2, 8))
 
@@ -30,12 +30,19 @@ def check(mask, grid, batch):
 @given(grids, st.floats(0.3, 0.97), st.integers(1, 3), st.sampled_from(MASKS))
 def test_every_kind_splits_all_tokens(grid, ratio, batch, kind):
     units = {"frame": grid[0], "tube": grid[1] * grid[2], "box": grid[1] * grid[2]}.get(kind, math.prod(grid))
-    if kind != "center" and max(1, math.floor(units * (1 - ratio) + 1e-6)) == units:
+    if kind not in OWN_SHARE and max(1, math.floor(units * (1 - ratio) + 1e-6)) == units:
         with pytest.raises(InputError, match="masked"):
             Mask.draw(kind, batch, grid, ratio)
         return
     mask = Mask.draw(kind, batch, grid, ratio, torch.Generator().manual_seed(0))
     check(mask, grid, batch)
+
+
+def test_the_kinds_that_ignore_the_ratio_are_those_that_are_listed():
+    def hidden(kind, ratio):
+        return Mask.draw(kind, 1, (4, 4, 4), ratio, torch.Generator().manual_seed(0)).masked.shape[1]
+
+    assert {kind for kind in MASKS if hidden(kind, 0.5) == hidden(kind, 0.75)} == set(OWN_SHARE)
 
 
 @settings(max_examples=60)

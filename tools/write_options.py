@@ -15,7 +15,7 @@ from diffmae_video.cli import run_tool, tool_parser
 from diffmae_video.decoding import BACKENDS
 from diffmae_video.diffusion import SCHEDULES, TIMESTEP_DRAWS, WEIGHTINGS
 from diffmae_video.files import write_text
-from diffmae_video.masks import MASKS
+from diffmae_video.mask_kinds import MASKS
 from diffmae_video.models.block_kinds import BLOCKS
 from diffmae_video.models.classifier import POOLS
 from diffmae_video.models.decoder import DECODERS

@@ -22,7 +22,7 @@
     a video, an animated picture or a folder of pictures
                        the same, with a mask for each frame of the input; masks of another rate are aligned
                        by time, and those of another size are resized, which one line says
-    random, tube, frame, block, box, center
+    KINDS_OF_MASK
                        a mask drawn on the model's patches; --mask-ratio is the share that it hides
                        (not of center, which hides half of the height and width)
 
@@ -80,10 +80,11 @@ import sys
 from pathlib import Path
 
 from diffmae_video.cli import add_precision, print_result, tool_parser
+from diffmae_video.mask_kinds import MASKS
 
 
 def main() -> None:
-    parser = tool_parser(__doc__)
+    parser = tool_parser((__doc__ or "").replace("KINDS_OF_MASK", ", ".join(MASKS)))
     parser.argument_default = argparse.SUPPRESS  # the defaults are those of the function
     parser.add_argument(
         "--checkpoint",

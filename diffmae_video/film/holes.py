@@ -18,7 +18,8 @@ from diffmae_video.files import is_there
 from diffmae_video.film.aligned_masks import AlignedMasks, resize_mask, resize_note
 from diffmae_video.film.canvas import Canvas
 from diffmae_video.film.hole_edges import grow
-from diffmae_video.masks import MASKS, Mask
+from diffmae_video.mask_kinds import MASKS
+from diffmae_video.masks import Mask
 from diffmae_video.randomness import random_state
 
 CONSTANT = ("tube", "center")  # kinds that hide the same places at all times

@@ -23,7 +23,7 @@ from diffmae_video.film.fit import DESCRIPTION, FitPlan, fit_film, window_shape
 from diffmae_video.film.holes import REMEDY, Hole, HoleEdits, open_hole
 from diffmae_video.film.scene_filler import BASE
 from diffmae_video.film.timed_plan import FitLength
-from diffmae_video.masks import MASKS
+from diffmae_video.mask_kinds import MASKS, OWN_SHARE
 from diffmae_video.models import PretrainingModel, load_inpainter
 from diffmae_video.runtime.device import for_sampling
 
@@ -163,7 +163,7 @@ def inpaint_film(
         "fps": fps,
         "size": [video.height, video.width],
         "mask": kind,
-        **({"mask_ratio": ratio} if is_drawn and kind != "center" else {}),
+        **({"mask_ratio": ratio} if is_drawn and kind not in OWN_SHARE else {}),
         **{name: value for name, value in edits._asdict().items() if value},
         **filling.facts,
         "tiles": tiles,

@@ -4,6 +4,7 @@ from typing import Any
 
 from diffmae_video.decoding.file_types import IMAGE_ENDINGS, VIDEO_ENDINGS
 from diffmae_video.diffusion import SAMPLERS
+from diffmae_video.mask_kinds import OWN_SHARE
 from diffmae_video.pages.app_callbacks import PANEL_TITLES, Callbacks, stopped_line
 from diffmae_video.pages.live_inpainting import KINDS, MAX_SECONDS, PAINTED, LiveInpainting
 from diffmae_video.pages.paint_editor import paint_editor
@@ -67,7 +68,7 @@ def build_page(gradio: Any, live: LiveInpainting) -> Any:
             event(callbacks.show_window, [upload, start], [start, editor], concurrency_limit=2, **private)
         kind.change(
             lambda kind: (
-                gr.update(visible=kind not in ("center", PAINTED)),
+                gr.update(visible=kind not in (*OWN_SHARE, PAINTED)),
                 gr.update(visible=kind == PAINTED),
             ),
             kind,

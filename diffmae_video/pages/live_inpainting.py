@@ -16,7 +16,8 @@ from diffmae_video.data.transforms import center_crop
 from diffmae_video.decoding import DecodingProcess
 from diffmae_video.errors import InputError
 from diffmae_video.inpainting.metrics import psnr
-from diffmae_video.masks import MASKS, Mask
+from diffmae_video.mask_kinds import MASKS
+from diffmae_video.masks import Mask
 from diffmae_video.models import load_inpainter
 from diffmae_video.runtime.device import for_sampling
 from diffmae_video.tokens import Triple

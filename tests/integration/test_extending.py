@@ -81,14 +81,24 @@ def test_a_kind_of_mask_is_a_method_and_a_name(tmp_path, films):
     )
     masks = tmp_path / "diffmae_video/masks.py"
     (method,) = examples("A mask")
-    text = masks.read_text().replace("MASKS = (", 'MASKS = ("band", ')
+    text = masks.read_text()
     masks.write_text(
         text.replace("    @classmethod\n    def center(", f"{method}\n    @classmethod\n    def center(")
     )
+    kinds = tmp_path / "diffmae_video/mask_kinds.py"
+    kinds.write_text(kinds.read_text().replace("MASKS = (", 'MASKS = ("band", '))
     train = ["pretrain", "--config", CONFIG, "--output", tmp_path / "run", "DATA.TRAIN", films, *TINY]
     train += ["MASK.KIND", "band", "MASK.RATIO", 0.5, "TRAIN.MAX_STEPS", 1, "TRAIN.BATCH_SIZE", 2]
     fill = ["inpaint", "--checkpoint", tmp_path / "run", "--input", films / "0.mp4", "--mask", "band"]
     fill += ["--output", tmp_path / "filled.mp4", "--steps", 2]
+    help_text = subprocess.run(
+        [sys.executable, "-m", "diffmae_video", "inpaint", "--help"],
+        capture_output=True,
+        text=True,
+        env=environment(PYTHONPATH=tmp_path),
+        cwd=tmp_path,
+    ).stdout
+    assert "    band, random, tube" in help_text
     done = subprocess.run(
         [sys.executable, "-c", BOTH, *("|".join(map(str, arguments)) for arguments in (train, fill))],
         capture_output=True,
@@ -98,5 +108,5 @@ def test_a_kind_of_mask_is_a_method_and_a_name(tmp_path, films):
     )
     assert done.returncode == 0, done.stderr
     result = json.loads((tmp_path / "filled.json").read_text())
-    assert (result["mask"], result["reference"]) == ("band", "truth")
+    assert (result["mask"], result["mask_ratio"], result["reference"]) == ("band", 0.5, "truth")
     assert result["hidden_share"] == pytest.approx(0.5)
