@@ -63,7 +63,7 @@ class FilmCallbacks:
         feather: int | None,
         minutes: float,
     ) -> Iterator[tuple[Any, ...]]:
-        """Fits a model and fills the hole.
+        """Fills the hole, after fitting a model for some ``minutes``; with 0 there is no model.
 
         Yields the progress, the estimate, the preview, the result film, the comparison, its slider, and the
         download.
@@ -75,8 +75,8 @@ class FilmCallbacks:
             painted = painted_area(editor)
             if painted is None or not painted.any():
                 raise InputError("nothing is painted; paint over what should go")
-            if not 0 < minutes <= MAX_MINUTES:
-                raise InputError(f"the time must be above 0 and at most {MAX_MINUTES:g} minutes")
+            if not 0 <= minutes <= MAX_MINUTES:
+                raise InputError(f"the time to learn is at most {MAX_MINUTES:g} minutes")
             if form == BOX:
                 painted = bounding_box(painted)
             _, number, last = frame_at(Path(path), second)

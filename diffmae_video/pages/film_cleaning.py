@@ -47,7 +47,7 @@ class Job(NamedTuple):
     frame: int  # on which it was painted
     follows: bool  # whether the hole follows the camera or stays
     edits: HoleEdits
-    seconds: float  # of the fit
+    seconds: float  # of the fit; 0: the base fill alone
 
 
 class Report(NamedTuple):
@@ -148,6 +148,7 @@ def _clean(connection: Connection, job: Job) -> None:
             sentence = f"Learning from the film: {progress.seconds:.0f} of {job.seconds:.0f} s"
             connection.send(Report(sentence, progress.share, preview))
 
+        connection.send(Report("Looking for frames that show what is hidden", None))
         fitted = fit_film(video, hole, job.folder, FitLength(job.seconds), on_progress=on_progress)
         connection.send(Report("Choosing the best kind of fill on places that are known", None))
         estimate = fitted.estimate(SAMPLER, STEPS)

@@ -27,9 +27,9 @@ def build_film_page(gradio: Any, folder: Path) -> Any:
         title="DiffMAE: clean a film", delete_cache=(FILE_SECONDS, FILE_SECONDS), analytics_enabled=False
     ) as page:
         gr.Markdown(
-            "# Take something out of a film\nPaint over it on one frame. A model then learns from the rest "
-            "of the film, on this machine, what belongs there. Uploads may have up to "
-            f"{MAX_MEGABYTES} MB and {MAX_SECONDS // 60} minutes."
+            "# Take something out of a film\nPaint over it on one frame. What belongs there is taken from "
+            "frames that show it, on this machine; a small model can then learn from the film to correct it. "
+            f"Uploads may have up to {MAX_MEGABYTES} MB and {MAX_SECONDS // 60} minutes."
         )
         with gr.Row():
             with gr.Column(min_width=300):
@@ -55,7 +55,14 @@ def build_film_page(gradio: Any, folder: Path) -> Any:
                         maximum=MAX_PAGE_EDGE,
                         min_width=120,
                     )
-                minutes = gr.Slider(0.1, MAX_MINUTES, 3, step=0.1, label="Minutes to learn")
+                minutes = gr.Slider(
+                    0,
+                    MAX_MINUTES,
+                    0,
+                    step=0.1,
+                    label="Minutes to learn",
+                    info="0: no model; a short film takes about a minute",
+                )
                 with gr.Row():
                     clean_button = gr.Button("Clean", variant="primary", min_width=120)
                     stop_button = gr.Button("Stop", variant="stop", min_width=120)

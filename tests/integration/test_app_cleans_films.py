@@ -101,6 +101,7 @@ def test_a_job_is_stopped_and_the_page_is_ready_again(visit, app, film):
     upload(page, film)
     page.locator("canvas").first.wait_for()
     paint(page)
+    set_number(page, "number input for Minutes to learn", 5)
     page.get_by_role("button", name="Clean", exact=True).click()
     wait_for_status(page, "Learning from the film")
     page.get_by_role("button", name="Stop").click()

@@ -48,6 +48,17 @@ def test_a_film_is_cleaned_with_previews(tmp_path):
     assert not multiprocessing.active_children()
 
 
+def test_without_time_to_learn_the_film_is_filled_from_its_other_frames(tmp_path):
+    source = pan(tmp_path / "pan.mp4")
+    reports = list(clean_film(job(tmp_path, source, seconds=0.0)))
+    assert reports[-1].is_done
+    assert not any(report.sentence.startswith("Learning") for report in reports)
+    assert "base" in next(r.estimate["fills"] for r in reports if r.estimate is not None)
+    with open_video(source, "pyav") as before, open_video(tmp_path / "clean.mp4", "pyav") as after:
+        change = np.abs(before.frames([3]).astype(int) - after.frames([3])).mean(-1)[0]
+    assert change[22:34, 32:48].mean() > change[:10].mean()
+
+
 def test_a_bad_film_is_one_line(tmp_path):
     source = film(tmp_path / "a.mp4")
     source.write_bytes(source.read_bytes()[:900])
