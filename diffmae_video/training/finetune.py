@@ -162,8 +162,8 @@ def warn_of_few_steps(steps: int) -> None:
     """Warns if a run is too short to learn much."""
     if steps < FEW_STEPS:
         warnings.warn(
-            f"{steps} steps are too few to learn much; set TRAIN.MAX_STEPS, raise TRAIN.EPOCHS, or lower "
-            "TRAIN.ACCUMULATION or TRAIN.BATCH_SIZE",
+            f"the run is too short to learn much (steps: {steps}); set TRAIN.MAX_STEPS, raise "
+            "TRAIN.EPOCHS, or lower TRAIN.ACCUMULATION or TRAIN.BATCH_SIZE",
             InputWarning,
             stacklevel=2,
         )

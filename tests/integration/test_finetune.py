@@ -179,6 +179,6 @@ def test_a_dry_run_says_what_would_be_done_and_writes_nothing(tmp_path, by_class
     assert clips == "clips of 4 frames of 32 x 32 pixels, stride 4"
     assert lists.startswith("2 classes; 4 videos to train on, 2 videos held out for validation")
     assert plan.startswith("8 steps of 16 draws from 4 videos")
-    assert "warning: 8 steps are too few to learn much; set TRAIN.MAX_STEPS" in done.stderr
+    assert "warning: the run is too short to learn much (steps: 8); set TRAIN.MAX_STEPS" in done.stderr
     assert duration.startswith("at least ")
     assert not list(tmp_path.iterdir())
