@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from huggingface_hub import snapshot_download
+from huggingface_hub import constants, snapshot_download
 from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
 
 from diffmae_video.errors import InputError
@@ -54,3 +54,14 @@ def _reason(name: str, error: Exception) -> str:
             "elsewhere and give its path, or set HF_HOME to a cache that holds it"
         )
     return f"the Hugging Face hub did not send a model of this name ({line})"
+
+
+def check_own_folder(folder: Path) -> Path:
+    """A folder that results may be written into.
+
+    Raises:
+        InputError: it lies in the hub's cache.
+    """
+    if Path(constants.HF_HUB_CACHE).resolve() in folder.absolute().parents:
+        raise InputError(f"{folder}: is the hub's cache, which holds downloads only; give --output")
+    return folder

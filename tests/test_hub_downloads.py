@@ -147,3 +147,9 @@ def test_commands_print_the_hubs_reason(hub, command):
     assert done.returncode == 2
     assert "runs/nothing: no such file or folder, and the Hugging Face hub has no model" in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_results_are_not_written_into_the_cache(hub):
+    done = diffmae("evaluate", "--checkpoint", "someone/tiny")
+    assert done.returncode == 2
+    assert "is the hub's cache, which holds downloads only; give --output" in done.stderr

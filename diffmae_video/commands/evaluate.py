@@ -44,8 +44,10 @@ def main() -> None:
     args = parser.parse_intermixed_args()
 
     from diffmae_video.evaluation.evaluate_classifier import evaluate
+    from diffmae_video.hub import check_own_folder
 
-    output = args.output or args.checkpoint / ("evaluation_ema" if args.ema else "evaluation")
+    name = "evaluation_ema" if args.ema else "evaluation"
+    output = args.output or check_own_folder(args.checkpoint) / name
     figures = evaluate(args.checkpoint, args.options, output, args.ema)
     if figures is not None:
         print_result(figures, [output])
