@@ -1,6 +1,6 @@
 """Does pre-training pay? Fine-tunes from DiffMAE, from MAE and from scratch, and compares.
 
-    diffmae recognition                             three seeds, about two hours on two cores
+    diffmae recognition                             three seeds, about an hour on two cores
     diffmae recognition --seeds 1 --quick           a quarter of the steps, under 20 minutes
     diffmae recognition --pictures cifar10/         also with your own pictures
 
