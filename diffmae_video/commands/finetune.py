@@ -33,7 +33,7 @@ def main() -> None:
         help="pre-trained weights: a folder, a file, or a name on the Hugging Face hub (FINETUNE.INIT)",
     )
     parser.add_argument(
-        "--dry-run", action="store_true", help="print model, cost, lists, steps and least time, and exit"
+        "--dry-run", action="store_true", help="print model, cost, lists, steps and estimated time, and exit"
     )
     args = parser.parse_intermixed_args()
     init = ["FINETUNE.INIT", str(args.init)] if args.init else []

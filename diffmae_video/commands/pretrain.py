@@ -31,7 +31,7 @@ def main() -> None:
     parser.add_argument(
         "--dry-run",
         action="store_true",
-        help="print model, cost, memory, steps, rate and least time, and exit",
+        help="print model, cost, memory, steps, rate and estimated time, and exit",
     )
     parser.add_argument(
         "--init",

@@ -45,6 +45,6 @@ def describe_training_time(macs: float, steps: int) -> str:
     """
     step = least_seconds(TRAINING_FORWARDS * macs)
     return (
-        f"at least {describe_seconds(step)} a step and {describe_seconds(steps * step)} in all, counting "
-        f"matrix products at the speed of this machine's {default_device().type}"
+        f"about {describe_seconds(step)} a step and {describe_seconds(steps * step)} in all, counting "
+        f"matrix products alone, at the speed of this machine's {default_device().type} now"
     )

@@ -27,7 +27,7 @@ from diffmae_video.mask_kinds import MASKS, OWN_SHARE
 from diffmae_video.models import PretrainingModel, load_inpainter
 from diffmae_video.runtime.device import for_sampling
 
-SPEED = "without learning, 64 frames of 432 x 240 take about a minute on one core"
+SPEED = "all but learning takes about a minute on one core for 64 frames of 432 x 240"
 DRAWN_RATIO = 0.5  # of a drawn mask, where no model says which
 LIMITS = {"samples": (1, 100), "seed": (0, 2**32 - 1), "crf": (0, 51)}
 NOTE = (

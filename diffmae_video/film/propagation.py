@@ -20,6 +20,7 @@ from diffmae_video.film.hole_edges import grow
 NEAR = 40  # pixels around a hole in which only a flow that leads there and back is trusted
 THERE_AND_BACK = 0.5, 0.02  # the squared error allowed: pixels, and a share of the squared flow
 FITTED_POINTS = 4000  # of the flow, to which the camera's motion is fitted
+BEYOND = 6  # pixels outside of a frame whose colours are those of its border
 SMALLEST = 24  # pixels; DIS needs pictures of this size
 
 
@@ -186,10 +187,12 @@ def _lengthen(before: _Paths, flow: np.ndarray, rows: np.ndarray, columns: np.nd
     cv2 = require("cv2", "film")
     height, width = rows.shape
     x, y = columns + flow[..., 0], rows + flow[..., 1]
-    is_inside = (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
+    is_inside = (x >= -BEYOND) & (x < width + BEYOND) & (y >= -BEYOND) & (y < height + BEYOND)
     ends = np.stack(before, -1)
-    nearest = cv2.remap(ends, x, y, cv2.INTER_NEAREST)
-    between = cv2.remap(np.ascontiguousarray(ends[..., :3]), x, y, cv2.INTER_LINEAR)
+    nearest = cv2.remap(ends, x, y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
+    between = cv2.remap(
+        np.ascontiguousarray(ends[..., :3]), x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
     # Paths to different frames have nothing in common, so they are not averaged.
     is_mixed = np.abs(between[..., 2] - nearest[..., 2]) > 1e-3
     right, down = (np.where(is_mixed, nearest[..., k], between[..., k]) + flow[..., k] for k in range(2))

@@ -337,8 +337,18 @@ class PretrainingModel(nn.Module, Pretrained, ABC):
         return gather_tokens(patchify(clip, self.patch), mask.masked)
 
     def paste(self, clip: Tensor, mask: Mask, fill: Tensor) -> Tensor:
-        """The clip with patches [B, M, P] in its masked places; the rest is untouched."""
+        """The clip with patches [B, M, P] in its masked places; the rest is untouched.
+
+        Raises:
+            InputError: ``fill`` is not of that shape, but, for example, a filled clip.
+        """
         patches = patchify(clip, self.patch)
+        wanted = (*mask.masked.shape, patches.shape[-1])
+        if fill.shape != wanted:
+            raise InputError(
+                f"paste takes patches of shape {list(wanted)}, got {list(fill.shape)}; what inpaint returns "
+                "as clip is a whole clip already"
+            )
         index = mask.masked[..., None].expand_as(fill)
         return unpatchify(patches.scatter(1, index, fill.to(patches.dtype)), mask.grid, self.patch)
 

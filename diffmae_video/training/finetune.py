@@ -1,5 +1,6 @@
 """Fine-tunes a classifier on labelled clips, from a pre-trained encoder or from scratch."""
 
+import json
 import os
 import shutil
 import warnings
@@ -43,7 +44,7 @@ from diffmae_video.training.from_config import (
 from diffmae_video.training.loop import TrainingLoop
 from diffmae_video.training.optimizer import build_optimizer
 from diffmae_video.training.prepare_backbone import prepare_backbone
-from diffmae_video.training.run import RECIPE, Run
+from diffmae_video.training.run import RECIPE, VALIDATIONS, Run
 from diffmae_video.training.sharded_state import EMA
 
 FEW_STEPS = 50  # a run that is shorter is warned of (our choice)
@@ -195,4 +196,7 @@ def copy_best(run: Run) -> None:
                 shutil.copyfile(source / name, aside)
     write_text(best / RECIPE, (run.output / RECIPE).read_text(encoding="utf-8"))
     write_card(best)
-    print(f"best in validation: step {run.state.best_step}, in {best}", flush=True)
+    rows = map(json.loads, (run.output / VALIDATIONS).read_text(encoding="utf-8").splitlines())
+    accuracy = next((row["top1"] for row in rows if row["step"] == run.state.best_step), None)
+    top1 = "" if accuracy is None else f", top-1 {accuracy:.1%}"
+    print(f"best in validation: step {run.state.best_step}{top1}, in {best}", flush=True)

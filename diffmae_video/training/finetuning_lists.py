@@ -30,8 +30,8 @@ class FinetuningLists(NamedTuple):
         if not self.is_held_out:
             return f"{train}, {count_files(self.val)} to validate on"
         return (
-            f"{train}, {count_files(self.val)} held out for validation; give DATA.VAL, or set "
-            "FINETUNE.HOLD_OUT 0 to train on all of them"
+            f"{train}, {count_files(self.val)} held out for validation (to choose them, give DATA.VAL; "
+            "to train on all, set FINETUNE.HOLD_OUT 0)"
         )
 
 

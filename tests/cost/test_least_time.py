@@ -28,4 +28,4 @@ def test_durations_in_words(seconds, words):
 def test_the_time_of_a_run_is_its_steps(monkeypatch):
     monkeypatch.setattr(least_time, "least_seconds", lambda macs: macs / 1e9)
     told = describe_training_time(macs=20e9, steps=100)
-    assert told.startswith("at least 60.0 seconds a step and 100.0 minutes in all, counting matrix products")
+    assert told.startswith("about 60.0 seconds a step and 100.0 minutes in all, counting matrix products")

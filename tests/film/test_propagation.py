@@ -79,3 +79,15 @@ def test_pictures_smaller_than_the_flow_wants():
     hidden = np.zeros((2, 9, 11), bool)
     hidden[1, 3:6, 3:6] = True
     assert (carry(frames, hidden, hidden, find_flows(frames, hidden, 5, 50), False)[1].colours == 50).all()
+
+
+def test_what_lies_just_outside_of_the_other_frames_continues_their_border():
+    truth = panning(4, 64, 96, step=(3, 0))  # the rows at the bottom come into view
+    hidden = np.zeros((4, 64, 96), bool)
+    hidden[3, 40:, 30:60] = True
+    frames = np.where(hidden[..., None], np.uint8(128), truth)
+    carried = carry(frames, hidden, hidden, find_flows(frames, hidden, 5, 50), False)[3]
+    rows, columns = np.nonzero(hidden[3])
+    bottom = rows >= 61  # not in any other frame
+    assert np.isfinite(carried.hops[bottom]).all()
+    assert np.abs(carried.colours[bottom] - truth[2][63, columns[bottom]]).mean() < 10

@@ -83,7 +83,8 @@ def test_an_own_set_in_one_command(tmp_path, by_class, pretrained):
     best = min(figures, key=lambda row: (-row["top1"], row["loss"]))["step"]
     *_, last, best_one = done.stdout.splitlines()
     assert last == f"the last step's model is in {run}"
-    assert best_one == f"best in validation: step {best}, in {run / 'best'}"
+    assert best_one.startswith(f"best in validation: step {best}, top-1 ")
+    assert best_one.endswith(f"%, in {run / 'best'}")
     assert f"| metric | step {best}, the" in (run / "best/README.md").read_text()
     model, last = load_model(run / "best"), load_model(run)
     assert model.classes == last.classes == ["bright", "dark"]
@@ -180,5 +181,5 @@ def test_a_dry_run_says_what_would_be_done_and_writes_nothing(tmp_path, by_class
     assert lists.startswith("2 classes; 4 videos to train on, 2 videos held out for validation")
     assert plan.startswith("8 steps of 16 draws from 4 videos")
     assert "warning: the run is too short to learn much (steps: 8); set TRAIN.MAX_STEPS" in done.stderr
-    assert duration.startswith("at least ")
+    assert duration.startswith("about ")
     assert not list(tmp_path.iterdir())

@@ -25,7 +25,7 @@ def test_what_is_held_out_is_said_and_written(videos, tmp_path):
     cfg = load_config(None, ["DATA.TRAIN", videos, "FINETUNE.HOLD_OUT", 0.1])
     lists = read_finetuning_lists(cfg)
     assert (len(lists.train), len(lists.val), lists.is_held_out) == (3, 2, True)
-    assert str(lists).startswith("3 videos to train on, 2 videos held out for validation; give DATA.VAL")
+    assert str(lists).startswith("3 videos to train on, 2 videos held out for validation (to choose them")
     assert not list(tmp_path.glob("run/*"))  # reading writes nothing
     named = write_held_out_lists(cfg, lists, tmp_path / "run", is_main=True)
     assert named.FINETUNE.HOLD_OUT == 0
