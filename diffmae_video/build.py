@@ -273,6 +273,7 @@ def build_dataset(cfg: CfgNode, model: PretrainingModel, decode_on_device: bool 
         token_timesteps=model.token_timesteps,
         crop_scale=cfg.DATA.CROP_SCALE,
         flip=cfg.DATA.FLIP,
+        colour_jitter=cfg.DATA.COLOUR_JITTER,
         crop_on_device=cfg.DATA.CROP_ON_DEVICE,
         decode_on_device=decode_on_device,
         **_reading(cfg),

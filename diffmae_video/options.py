@@ -232,6 +232,13 @@ OPTIONS = {
         ascending=True,
     ),
     "DATA.FLIP": Option(True, "Mirrors half of the training clips."),
+    "DATA.COLOUR_JITTER": Option(
+        [0.0, 0.0, 0.0],
+        "Pre-training multiplies brightness, contrast and saturation of each clip by factors from 1 - this "
+        "to 1 + this, so that little data shows more colours.",
+        at_least=0,
+        at_most=1,
+    ),
     "DATA.CROP_ON_DEVICE": Option(
         False, "Crops, resizes and mirrors on the training device instead of in the loader's workers."
     ),

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
+import torchvision.transforms.v2.functional as F
 from torch import Tensor
 from typing_extensions import Unpack
 
@@ -33,18 +34,36 @@ class EncodedFrames(NamedTuple):
     indices: list[int]  # of the T frames
 
 
+ADJUSTMENTS = (F.adjust_brightness, F.adjust_contrast, F.adjust_saturation)  # of torchvision, in this order
+SAME_COLOURS = (1.0, 1.0, 1.0)
+
+
 class RawClip(NamedTuple):
-    """A clip with the crop and flip that are still to be applied."""
+    """A clip with the crop, the flip and the change of its colours that are still to be applied."""
 
     frames: Tensor | EncodedFrames  # decoded: uint8 [T, H, W, 3]
     crop: Crop  # the part of the frame that is resized
     flip: bool  # whether the result is mirrored
+    colours: tuple[float, float, float] = SAME_COLOURS  # factors of brightness, contrast and saturation
 
     def finished(self, size: Sequence[int], device: torch.device) -> Tensor:
-        """Crops, resizes and mirrors the clip on a device: uint8 [T, h, w, 3]."""
+        """Crops, resizes, mirrors and recolours the clip on a device: uint8 [T, h, w, 3]."""
         assert isinstance(self.frames, Tensor)
         clip = resized_crop(self.frames.to(device, non_blocking=True), self.crop, size)
-        return clip.flip(2) if self.flip else clip
+        clip = clip.flip(2) if self.flip else clip
+        if self.colours == SAME_COLOURS:
+            return clip
+        clip = clip.movedim(-1, 1)  # [T, 3, h, w]
+        for adjust, factor in zip(ADJUSTMENTS, self.colours, strict=True):
+            clip = adjust(clip, factor)
+        return clip.movedim(1, -1).contiguous()
+
+
+def draw_colours(jitter: Sequence[float], generator: torch.Generator) -> tuple[float, float, float]:
+    """Factors of brightness, contrast and saturation, each uniform in 1 - jitter to 1 + jitter."""
+    draws = torch.rand(3, generator=generator).tolist()
+    brightness, contrast, saturation = (1 + j * (2 * u - 1) for j, u in zip(jitter, draws, strict=True))
+    return brightness, contrast, saturation
 
 
 def clips_on(clips: Tensor | list[RawClip], size: Sequence[int], device: torch.device) -> Tensor:
@@ -80,6 +99,8 @@ class ClipDataset(RandomClips[TrainingClips]):
         token_timesteps: draw a timestep for every masked patch, and not for every clip.
         crop_scale: (least, greatest) share of the frame's area that a random crop takes.
         flip: mirror half of the clips.
+        colour_jitter: how far brightness, contrast and saturation of a clip change, each from 0 to 1: the
+            factor is uniform in 1 - jitter to 1 + jitter, as in torchvision's ``ColorJitter``.
         crop_on_device: leave cropping, resizing and mirroring to :func:`clips_on`.
         decode_on_device: leave decoding too to :class:`~diffmae_video.data.device_decoding.DeviceDecoder`,
             of files in which torchcodec finds the same frames as the exact reader, and at their full size.
@@ -98,6 +119,7 @@ class ClipDataset(RandomClips[TrainingClips]):
         token_timesteps: bool,
         crop_scale: Sequence[float],
         flip: bool,
+        colour_jitter: Sequence[float],
         crop_on_device: bool,
         decode_on_device: bool,
         **reading: Unpack[Reading],
@@ -108,7 +130,7 @@ class ClipDataset(RandomClips[TrainingClips]):
         self.size, self.mask, self.mask_mix, self.schedule = tuple(size), mask, mask_mix, schedule
         self.token_timesteps = token_timesteps
         self.crop_scale, self.flip, self.crop_on_device = crop_scale, flip, crop_on_device
-        self.decode_on_device = decode_on_device
+        self.decode_on_device, self.colour_jitter = decode_on_device, colour_jitter
         self.grid = grid_of((clip_sampler.num_frames, self.size[0], self.size[1]), patch)
 
     def read(self, video: VideoReader, clips: Sequence[list[int]]) -> list[Any]:
@@ -128,7 +150,8 @@ class ClipDataset(RandomClips[TrainingClips]):
             height, width = (frames.height, frames.width) if is_encoded else frames.shape[1:3]
             crop = draw_crop((height, width), self.size, generator, self.crop_scale)
             flip = bool(torch.rand((), generator=generator) < 0.5) and self.flip
-            clips.append(RawClip(frames if is_encoded else torch.from_numpy(frames), crop, flip))
+            colours = draw_colours(self.colour_jitter, generator) if any(self.colour_jitter) else SAME_COLOURS
+            clips.append(RawClip(frames if is_encoded else torch.from_numpy(frames), crop, flip, colours))
             if mask is not None:
                 masks.append(Mask.draw(batch=1, grid=self.grid, generator=generator, **mask))
             if self.schedule is not None:

@@ -17,6 +17,7 @@ def clip_dataset(entries, num_frames=4, stride=2, fps=0.0, **changes):
         "token_timesteps": False,
         "crop_scale": (0.5, 1.0),
         "flip": True,
+        "colour_jitter": (0.0, 0.0, 0.0),
         "crop_on_device": False,
         "decode_on_device": False,
         "repeats": 2,
