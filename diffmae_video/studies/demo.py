@@ -41,7 +41,7 @@ from diffmae_video.training.pretrain import pretrain
 
 SHIPPED_CLIPS = ("bikes.mp4", "bigbuckbunny.mp4", "carphone_pristine.mp4")
 TRAINED_SHARE = 0.8  # of each video, from its beginning
-MASK_RATIO, STEPS = 0.75, 30  # of the figures: random mask, DDIM
+MASK_RATIO, STEPS = 0.75, 15  # of the figures: random mask, DDIM
 CLIPS_PER_PART = 8
 PAGE_STRETCHES = 2  # of each part, on the page
 LATER, UNSEEN = "same videos, later", "unseen video"
